@@ -1,0 +1,134 @@
+"""Every error a user can meet: one class, one exit code and one remedy each.
+
+Exit code 2 is click's own, for wrong command lines; 1 is left to unforeseen failures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+__all__ = [
+    "BaseImageError",
+    "BuildError",
+    "ContainerError",
+    "DlcError",
+    "DriftError",
+    "EngineError",
+    "Interrupted",
+    "LockError",
+    "MatrixError",
+    "Problem",
+    "PushError",
+    "RegionError",
+    "RenderError",
+    "SelectionError",
+    "TagError",
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """One mistake in a file. Lines and columns count from 1."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.message}; {self.remedy}"
+
+
+class DlcError(Exception):
+    """An error with a message for the user: what is wrong, where, and what to do."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        self.message = message
+        self.remedy = remedy
+        super().__init__(f"{message}; {remedy}" if remedy else message)
+
+
+class MatrixError(DlcError):
+    """The matrix has mistakes; all of them are listed, in the order of the file."""
+
+    exit_code = 3
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(problems, key=lambda p: (p.file, p.line, p.column, p.message)))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class SelectionError(DlcError):
+    """A selector matches no target."""
+
+    exit_code = 4
+
+
+class TagError(DlcError):
+    """A text is not a tag, repository name or image URI of the grammar."""
+
+    exit_code = 5
+
+
+class RegionError(DlcError):
+    """A region is not known."""
+
+    exit_code = 6
+
+
+class DriftError(DlcError):
+    """What is committed under images/ is not what the matrix renders to."""
+
+    exit_code = 7
+
+
+class RenderError(DlcError):
+    """A template is missing or wrong."""
+
+    exit_code = 8
+
+
+class LockError(DlcError):
+    """Requirements cannot be resolved, or a lock is missing or stale."""
+
+    exit_code = 9
+
+
+class EngineError(DlcError):
+    """No Docker Engine can be reached or started, or it lacks something we need."""
+
+    exit_code = 10
+
+
+class BaseImageError(DlcError):
+    """A base can neither be pulled nor bootstrapped."""
+
+    exit_code = 11
+
+
+class BuildError(DlcError):
+    """At least one target did not build."""
+
+    exit_code = 12
+
+
+class ContainerError(DlcError):
+    """A container did not start, become ready or answer as it must."""
+
+    exit_code = 13
+
+
+class PushError(DlcError):
+    """An image could not be pushed whole."""
+
+    exit_code = 14
+
+
+class Interrupted(DlcError):  # noqa: N818 - not a mistake of anybody
+    """The user pressed Ctrl-C; 130 is the shell's own code for that."""
+
+    exit_code = 130
