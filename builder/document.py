@@ -1,0 +1,199 @@
+"""YAML with positions: every value is text, and every complaint names file:line:column.
+
+YAML's own typing is not used: `3.10` stays the text "3.10" and `no` the text "no". Anchors,
+aliases, tags, duplicate keys and several documents in one file are refused, because each of them
+hides from a reader where a value was said.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, Union
+
+from builder.errors import MatrixError, Problem
+
+if TYPE_CHECKING:
+    import yaml
+
+__all__ = ["Items", "Node", "Position", "Report", "Table", "Text", "load"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Position:
+    """Where something was said. Lines and columns count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Text:
+    """A scalar, always as the characters in the file."""
+
+    value: str
+    at: Position
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Items:
+    """A sequence."""
+
+    items: tuple[Node, ...]
+    at: Position
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """A mapping; `keys` holds each key with its own position."""
+
+    entries: dict[str, Node]
+    keys: dict[str, Text]
+    at: Position
+
+
+Node: TypeAlias = Union[Text, Items, Table]  # noqa: UP007 - the classes refer to it by name
+
+
+@dataclass(kw_only=True, slots=True)
+class Report:
+    """Collects problems, so that all of them are shown at once."""
+
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, at: Position, message: str, remedy: str) -> None:
+        self.problems.append(
+            Problem(file=at.file, line=at.line, column=at.column, message=message, remedy=remedy)
+        )
+
+    def raise_if_any(self) -> None:
+        if self.problems:
+            raise MatrixError(self.problems)
+
+
+def load(path: Path, report: Report, *, name: str | None = None) -> Table | None:
+    """Read the one mapping in `path`; None, with the reason in `report`, if there is none.
+
+    `name` is what messages call the file; by default the path as given.
+    """
+    import yaml  # 40 ms that `dlc --help` need not pay
+
+    name = name or str(path)
+    start = Position(file=name, line=1, column=1)
+    try:
+        content = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        report.add(
+            _after_bytes(error.object[: error.start], name),
+            f"byte 0x{error.object[error.start]:02x} is not UTF-8 text",
+            "a matrix is a YAML text file; save it as UTF-8",
+        )
+        return None
+    except OSError as error:
+        report.add(start, f"cannot be read ({error.strerror})", "check --matrix")
+        return None
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    before = len(report.problems)
+    try:
+        _refuse_what_hides(yaml.parse(content, Loader=loader), name, report)
+        if len(report.problems) > before:
+            return None
+        root = yaml.compose(content, Loader=loader)
+    except yaml.YAMLError as error:
+        _report_syntax(error, name, report)
+        return None
+    if root is None:
+        report.add(start, "the file is empty", "start from the matrix.yaml of this project")
+        return None
+    node = _convert(root, name, report)
+    if isinstance(node, Table):
+        return node
+    if node is not None:
+        report.add(node.at, "the file is not a mapping", "it holds `key: value` lines")
+    return None
+
+
+def _refuse_what_hides(events: object, name: str, report: Report) -> None:
+    import yaml
+
+    documents = 0
+    for event in events:  # type: ignore[attr-defined]
+        at = _position(event.start_mark, name)
+        if isinstance(event, yaml.DocumentStartEvent):
+            documents += 1
+            if documents == 2:
+                report.add(at, "a second YAML document", "keep one document in the file")
+        elif isinstance(event, yaml.AliasEvent):
+            report.add(
+                at,
+                f"an alias (*{event.anchor}), which can even contain itself,",
+                "write the value out; shared values have sections of their own",
+            )
+        elif isinstance(event, yaml.NodeEvent):
+            if event.anchor:
+                report.add(at, f"an anchor (&{event.anchor})", "remove it; write the value out")
+            if getattr(event, "tag", None) not in (None, "!"):
+                report.add(
+                    at,
+                    f"a YAML tag ({getattr(event, 'tag', '')})",
+                    "remove it; every value is text",
+                )
+
+
+def _convert(node: yaml.Node, name: str, report: Report) -> Node | None:
+    import yaml
+
+    at = _position(node.start_mark, name)
+    if isinstance(node, yaml.ScalarNode):
+        if node.style is None and node.value in ("", "~", "null", "Null", "NULL"):
+            report.add(at, "there is no value", "write one, or remove the key")
+            return None
+        return Text(value=node.value, at=at)
+    if isinstance(node, yaml.SequenceNode):
+        items = [_convert(item, name, report) for item in node.value]
+        return Items(items=tuple(item for item in items if item is not None), at=at)
+
+    entries: dict[str, Node] = {}
+    keys: dict[str, Text] = {}
+    for key_node, value_node in node.value:
+        key_at = _position(key_node.start_mark, name)
+        if not isinstance(key_node, yaml.ScalarNode):
+            report.add(key_at, "a key that is not text", "use a plain word as the key")
+            continue
+        key = Text(value=key_node.value, at=key_at)
+        if key.value in keys:
+            report.add(
+                key_at,
+                f"{key.value!r} is said twice",
+                f"the first is on line {keys[key.value].at.line}; keep one",
+            )
+            continue
+        keys[key.value] = key
+        value = _convert(value_node, name, report)
+        if value is not None:
+            entries[key.value] = value
+    return Table(entries=entries, keys=keys, at=at)
+
+
+def _report_syntax(error: yaml.YAMLError, name: str, report: Report) -> None:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    what = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
+    at = _position(mark, name) if mark else Position(file=name, line=1, column=1)
+    if "\\t" in what or "tab" in what:
+        report.add(at, "a tab where YAML wants spaces", "indent with spaces")
+    else:
+        report.add(at, f"not YAML: {what}", "mend the syntax there or on the line above")
+
+
+def _position(mark: yaml.Mark, name: str) -> Position:
+    return Position(file=name, line=mark.line + 1, column=mark.column + 1)
+
+
+def _after_bytes(before: bytes, name: str) -> Position:
+    line = before.count(b"\n") + 1
+    return Position(file=name, line=line, column=len(before) - (before.rfind(b"\n") + 1) + 1)

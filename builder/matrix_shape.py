@@ -1,0 +1,176 @@
+"""What matrix.yaml may look like, and the JSON schema that editors check it with."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from builder.shape import Either, ListOf, MapOf, Record, Shape, TextOf
+
+__all__ = ["DEVICES", "FRAMEWORKS", "MATRIX", "MODES", "ORIGINS", "schema_text"]
+
+FRAMEWORKS = ("pytorch", "tensorflow")
+MODES = ("training", "inference")
+DEVICES = ("cpu", "gpu", "neuron")
+# Released by AWS; in the reference tables but never released; or a target of our own.
+ORIGINS = ("official", "unreleased", "own")
+
+_VERSION = TextOf(
+    what="a full version like 4.57.1", pattern=r"\d+\.\d+\.\d+(?:\.(?:post|dev)\d+|(?:a|b|rc)\d+)?"
+)
+_PYTHON = TextOf(what="a Python version like 3.11", pattern=r"3\.\d{1,2}", number=True)
+_DATE = TextOf(
+    what="a date like 2021-11-03", pattern=r"20\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"
+)
+_BASE = TextOf(what="the name of a base like ubuntu20.04", pattern=r"[a-z][a-z0-9.]*[a-z0-9]")
+_ACCELERATOR = TextOf(
+    what="an accelerator as in a tag, like cu111 or sdk1.17.1",
+    pattern=r"cu\d{2,4}|sdk\d+\.\d+\.\d+",
+)
+_BUILD = TextOf(
+    what="cpu, or an accelerator like cu111 or sdk1.17.1",
+    pattern=r"cpu|cu\d{2,4}|sdk\d+\.\d+\.\d+",
+)
+_PACKAGE = TextOf(
+    what="a distribution package like python3.8 or libcudnn8=8.0.5.39-1+cuda11.0",
+    pattern=r"[a-z0-9][a-z0-9.+-]+(?:=[A-Za-z0-9.+:~-]+)?",
+)
+_REQUIREMENT = TextOf(what="a requirement like datasets==1.15.1", pattern=r"[A-Za-z0-9][^\n#]*")
+_SOURCE = TextOf(what="the name of a source like PYTORCH_WHEELS", pattern=r"[A-Z][A-Z0-9_]*")
+_LIBRARIES = TextOf(what="the name of a set of libraries", pattern=r"[a-z][a-z0-9.-]*")
+
+_REQUIREMENTS = ListOf(item=_REQUIREMENT, what="requirements")
+_PACKAGES = ListOf(item=_PACKAGE, what="distribution packages")
+
+_WHEEL = Record(
+    what="a wheel",
+    required={
+        "url": TextOf(
+            what="a wheel's address like ${PYTORCH_WHEELS}/cpu/torch-2.13.0%2Bcpu-cp311-....whl",
+            pattern=r"\$\{[A-Z][A-Z0-9_]*\}/\S+\.whl",
+        )
+    },
+    optional={"sha256": TextOf(what="a SHA-256 in hexadecimal", pattern=r"[0-9a-f]{64}")},
+)
+_BUILD_FIELDS: dict[str, Shape] = {
+    "requires": _REQUIREMENTS,
+    "wheels": ListOf(item=_WHEEL, what="wheels"),
+    "index": _SOURCE,
+    "carries": _ACCELERATOR,
+    "python": _PYTHON,
+    "base": _BASE,
+}
+_BUILD_RECORD = Record(
+    what="a build",
+    optional={
+        **_BUILD_FIELDS,
+        "fallback": Record(what="a fallback build", optional=_BUILD_FIELDS),
+    },
+)
+_FRAMEWORK_VERSION = Record(
+    what="a framework version",
+    required={
+        "locked": _DATE,
+        "python": _PYTHON,
+        "base": _BASE,
+        "builds": MapOf(key=_BUILD, value=_BUILD_RECORD, what="builds"),
+    },
+    optional={"gpu": _ACCELERATOR, "neuron": _ACCELERATOR, "constraints": _REQUIREMENTS},
+)
+_ENTRY = Either(
+    text=_VERSION,
+    record=Record(
+        what="a framework entry",
+        required={"version": _VERSION},
+        optional={
+            "devices": ListOf(item=TextOf(what="a device", choices=DEVICES), what="devices"),
+            "python": _PYTHON,
+            "base": _BASE,
+            "accelerator": _ACCELERATOR,
+            "date": _DATE,
+            "libraries": _LIBRARIES,
+            "origin": TextOf(what="an origin", choices=ORIGINS),
+        },
+    ),
+)
+_MODE = Record(
+    what="a mode of a release",
+    required={"libraries": _LIBRARIES},
+    optional={name: ListOf(item=_ENTRY, what="framework versions") for name in FRAMEWORKS},
+)
+
+MATRIX = Record(
+    what="the matrix",
+    required={
+        "tools": Record(what="tools", required={"base": _BASE, "uv": _VERSION}),
+        "bases": MapOf(
+            key=_BASE,
+            what="bases",
+            value=Record(
+                what="a base",
+                required={
+                    "image": TextOf(
+                        what="an image by digest like ubuntu:20.04@sha256:...",
+                        pattern=r"[a-z0-9][a-z0-9./_-]*(?::\d+/[a-z0-9./_-]+)?"
+                        r"(?::[\w.-]+)?@sha256:[0-9a-f]{64}",
+                    ),
+                    "end_of_life": _DATE,
+                    "java": _PACKAGE,
+                    "pythons": MapOf(key=_PYTHON, value=_PACKAGES, what="Pythons"),
+                },
+                optional={"bootstrap": TextOf(what="a suite like bookworm", pattern="[a-z]+")},
+            ),
+        ),
+        "frameworks": MapOf(
+            key=TextOf(what="a framework", choices=FRAMEWORKS),
+            value=MapOf(key=_VERSION, value=_FRAMEWORK_VERSION, what="framework versions"),
+            what="frameworks",
+        ),
+        "libraries": MapOf(
+            key=_LIBRARIES,
+            what="sets of libraries",
+            value=Record(
+                what="a set of libraries",
+                required={"requires": _REQUIREMENTS},
+                optional={**dict.fromkeys(FRAMEWORKS, _REQUIREMENTS), "system": _PACKAGES},
+            ),
+        ),
+        "releases": ListOf(
+            what="releases",
+            item=Record(
+                what="a release",
+                required={"transformers": _VERSION, "datasets": _VERSION, "date": _DATE},
+                optional=dict.fromkeys(MODES, _MODE),
+            ),
+        ),
+    },
+    optional={
+        "sources": MapOf(
+            key=_SOURCE,
+            value=TextOf(what="an address like https://host/path", pattern=r"https?://\S+[^/\s]"),
+            what="sources",
+        ),
+        "accelerators": MapOf(
+            key=_ACCELERATOR,
+            what="accelerators",
+            value=Record(
+                what="an accelerator",
+                required={
+                    "device": TextOf(what="gpu or neuron", choices=("gpu", "neuron")),
+                    "version": _VERSION,
+                },
+                optional={"packages": _PACKAGES},
+            ),
+        ),
+    },
+)
+
+
+def schema_text() -> str:
+    """The JSON schema of the matrix, as committed in builder/matrix.schema.json."""
+    schema: dict[str, Any] = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "matrix.yaml: which Deep Learning Containers exist",
+        **MATRIX.schema(),
+    }
+    return json.dumps(schema, indent=2) + "\n"

@@ -1,0 +1,144 @@
+"""One image to build: everything that is known of it, its names and its labels."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from builder.document import Position
+from builder.matrix import Accelerator, Base, Build
+from builder.tag import Repository, Tag, python_tag
+
+__all__ = ["Target"]
+
+_SAGEMAKER = "com.amazonaws.sagemaker.capabilities"
+_ENGINES = "com.amazonaws.ml.engines.sagemaker.dlc"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """One image to build.
+
+    `python` is a version like 3.8; `datasets` is None where the image has none (inference);
+    `said` tells for each value where the matrix says it.
+    """
+
+    mode: str
+    framework: str
+    framework_version: str
+    transformers: str
+    datasets: str | None
+    device: str
+    python: str
+    base: Base
+    accelerator: Accelerator | None
+    accelerator_packages: tuple[str, ...]
+    build: Build
+    locked: datetime.date
+    date: datetime.date
+    framework_requirements: tuple[str, ...]
+    constraints: tuple[str, ...]
+    library_requirements: tuple[str, ...]
+    libraries: str
+    system_packages: tuple[str, ...]
+    origin: str
+    tools_base: Base
+    uv: str
+    sources: Mapping[str, str]
+    said: Mapping[str, Position]
+
+    @property
+    def repository(self) -> str:
+        """The repository name, like huggingface-pytorch-inference."""
+        return str(
+            Repository(framework=self.framework, mode=self.mode, neuron=self.device == "neuron")
+        )
+
+    @property
+    def parts(self) -> Tag:
+        """The parts of the tag."""
+        return Tag(
+            framework_version=self.framework_version,
+            transformers=self.transformers,
+            device=self.device,
+            python=self.python,
+            accelerator=self.accelerator.name if self.accelerator else None,
+            os=self.base.name,
+        )
+
+    @property
+    def tag(self) -> str:
+        """The full tag."""
+        return str(self.parts)
+
+    @property
+    def name(self) -> str:
+        """`repository:tag`, which names this target everywhere."""
+        return f"{self.repository}:{self.tag}"
+
+    @property
+    def folder(self) -> str:
+        """Where its rendered files are, below images/."""
+        return f"{self.repository}/{self.tag}"
+
+    def row(self) -> dict[str, Any]:
+        """The target as one row of a listing, in JSON's types."""
+        return {
+            "repository": self.repository,
+            "tag": self.tag,
+            "mode": self.mode,
+            "framework": self.framework,
+            "framework_version": self.framework_version,
+            "transformers": self.transformers,
+            "datasets": self.datasets,
+            "device": self.device,
+            "python": python_tag(self.python),
+            "os": self.base.name,
+            "device_tag": self.parts.device_tag,
+            "base": self.base.image,
+            "date": self.date.isoformat(),
+            "origin": self.origin,
+        }
+
+    def labels(self) -> dict[str, str]:
+        """Labels of the image, sorted by name: OCI's, SageMaker's (ten at most) and our own.
+
+        SageMaker's are those that the official images carry, in the spelling of AWS's builder:
+        dots in versions become dashes.
+        """
+        device = (
+            f"gpu.{self.accelerator.name}"
+            if self.device == "gpu" and self.accelerator
+            else (self.device)
+        )
+        engines = {
+            f"framework.{self.framework}.{_dashes(self.framework_version)}",
+            f"lib.transformers.{_dashes(self.transformers)}",
+            f"device.{device}",
+            f"python.{python_tag(self.python)}",
+            f"os.{_dashes(self.base.name)}",
+            f"job.{self.mode}",
+            "arch.x86_64",
+            "contributor.huggingface",
+        }
+        labels = {f"{_ENGINES}.{engine}": "true" for engine in engines}
+        if self.mode == "inference":
+            labels[f"{_SAGEMAKER}.accept-bind-to-port"] = "true"
+            if self.device == "cpu":
+                labels[f"{_SAGEMAKER}.multi-models"] = "true"
+        labels |= {
+            "dlc_major_version": "1",
+            "dlc.build": self.build.carries,
+            "dlc.date": self.date.isoformat(),
+            "dlc.origin": self.origin,
+            "org.opencontainers.image.base.name": self.base.image.split("@")[0],
+            "org.opencontainers.image.title": self.repository,
+            "org.opencontainers.image.version": self.tag,
+        }
+        return dict(sorted(labels.items()))
+
+
+def _dashes(version: str) -> str:
+    return version.replace(".", "-")
