@@ -1,0 +1,111 @@
+"""Selectors: `repository:tag`, a tag, or a glob over either; and filters by field."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from builder.errors import SelectionError
+from builder.shape import did_you_mean
+from builder.tag import python_from_tag
+from builder.target import Target
+
+__all__ = ["Filters", "select", "select_one"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Filters:
+    """Values a target must have; None admits every value."""
+
+    mode: str | None = None
+    framework: str | None = None
+    device: str | None = None
+    python: str | None = None
+    transformers: str | None = None
+
+    def admit(self, target: Target) -> bool:
+        """Whether a target has all the values."""
+        python = python_from_tag(self.python) if self.python else None
+        return all(
+            wanted is None or wanted == actual
+            for wanted, actual in (
+                (self.mode, target.mode),
+                (self.framework, target.framework),
+                (self.device, target.device),
+                (python, target.python),
+                (self.transformers, target.transformers),
+            )
+        )
+
+
+def select(
+    targets: Iterable[Target], selectors: Sequence[str] = (), filters: Filters | None = None
+) -> tuple[Target, ...]:
+    """The targets that match any selector (all, without one) and every filter, in matrix order.
+
+    SelectionError, with the nearest names, if a selector or the filters match nothing.
+    """
+    targets = tuple(targets)
+    filters = filters or Filters()
+    for selector in selectors:
+        if not any(_matches(selector, target) for target in targets):
+            # A full name or a tag is near to names of its own kind only.
+            names = [target.name if ":" in selector else target.tag for target in targets]
+            raise SelectionError(
+                f"no target matches {selector!r}",
+                remedy=_near(selector, list(dict.fromkeys(names))),
+            )
+    found = tuple(
+        target
+        for target in targets
+        if filters.admit(target)
+        and (not selectors or any(_matches(selector, target) for selector in selectors))
+    )
+    if not found:
+        raise SelectionError(
+            f"no target has {_describe(filters)}", remedy=_values(targets, filters)
+        )
+    return found
+
+
+def select_one(targets: Iterable[Target], selector: str) -> Target:
+    """The one target that a selector names; SelectionError if there are none or several."""
+    found = select(targets, [selector])
+    if len(found) > 1:
+        names = "\n  ".join(target.name for target in found[:10])
+        more = f"\n  and {len(found) - 10} more" if len(found) > 10 else ""
+        raise SelectionError(
+            f"{selector!r} matches {len(found)} targets, where one is wanted",
+            remedy=f"name one of\n  {names}{more}",
+        )
+    return found[0]
+
+
+def _matches(selector: str, target: Target) -> bool:
+    return any(fnmatch.fnmatchcase(name, selector) for name in (target.name, target.tag))
+
+
+def _near(selector: str, names: list[str]) -> str:
+    plain = selector.strip("*")
+    containing = [name for name in names if plain and plain in name]
+    if containing:
+        return f"did you mean {' or '.join(repr(name) for name in containing[:3])}?"
+    hint = did_you_mean(plain, names)
+    return hint if hint.startswith("did you mean") else "`dlc list` shows all targets"
+
+
+def _describe(filters: Filters) -> str:
+    given = ((name, getattr(filters, name)) for name in Filters.__slots__)
+    return " and ".join(f"{name} {value}" for name, value in given if value)
+
+
+def _values(targets: Iterable[Target], filters: Filters) -> str:
+    """Name the nearest values of the first filter that alone matches nothing."""
+    for name in Filters.__slots__:
+        value = getattr(filters, name)
+        alone = Filters(**{name: value})
+        if value and not any(alone.admit(target) for target in targets):
+            known = dict.fromkeys(str(getattr(target, name)) for target in targets)
+            return f"{name}: {did_you_mean(value, known)}"
+    return "each filter matches some target, but none matches all: leave one out"
