@@ -1,0 +1,183 @@
+"""Targets to files: a Dockerfile and what it copies, byte for byte the same every time.
+
+images/<repository>/<tag>/ holds what is rendered here and the locks of builder.locks. Nothing else
+belongs there; rendering removes folders of targets that the matrix no longer has, but never a
+file that this project does not write.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from builder.errors import RenderError
+from builder.target import Target
+
+if TYPE_CHECKING:
+    import jinja2
+
+__all__ = ["HEADER", "LOCK_NAMES", "Change", "Renderer", "apply", "changes", "default_templates"]
+
+HEADER = "Rendered from matrix.yaml by `dlc render`: change that or the templates, not this file."
+LOCK_NAMES = ("framework.lock", "libraries.lock", "tools.lock")
+
+_COPIED = ("dockerd-entrypoint.py", "install.sh")
+_FRAMEWORK_TITLES = {"pytorch": "PyTorch", "tensorflow": "TensorFlow"}
+# Repositories by NVIDIA's and Ubuntu's names for a base.
+_CUDA_REPOSITORY = "https://developer.download.nvidia.com/compute/cuda/repos/{os}/x86_64"
+_NEURON_REPOSITORY = "https://apt.repos.neuron.amazonaws.com"
+_SUITES = {"ubuntu18.04": "bionic", "ubuntu20.04": "focal", "debian12": "bookworm"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """A file that is not as it would be rendered; None stands for a file that is not there."""
+
+    path: Path
+    before: bytes | None
+    after: bytes | None
+
+    def diff(self) -> str:
+        """The change as a unified diff."""
+        before, after = (
+            (text or b"").decode("utf-8", "replace").splitlines(keepends=True)
+            for text in (self.before, self.after)
+        )
+        return "".join(
+            difflib.unified_diff(
+                before,
+                after,
+                fromfile="/dev/null" if self.before is None else f"{self.path} (committed)",
+                tofile="/dev/null" if self.after is None else f"{self.path} (rendered)",
+            )
+        )
+
+
+def default_templates() -> Path:
+    """The templates of this project: in the wheel beside the package, in a checkout above it."""
+    package = Path(__file__).parent
+    packed = package / "templates"
+    return packed if packed.is_dir() else package.parent / "templates"
+
+
+class Renderer:
+    """Renders targets with the templates of one or more folders; the first that has one wins."""
+
+    def __init__(self, templates: Path | None = None) -> None:
+        self.folders = [folder for folder in (templates, default_templates()) if folder]
+        if templates is not None and not templates.is_dir():
+            raise RenderError(f"{templates} is not a folder", remedy="check --templates")
+
+    def files(self, target: Target) -> dict[str, bytes]:
+        """What a target's folder holds besides its locks: file name to content."""
+        found = {"Dockerfile": self._dockerfile(target).encode()}
+        for name in _COPIED:
+            path = next(
+                (f / "files" / name for f in self.folders if (f / "files" / name).is_file()), None
+            )
+            if path is None:
+                raise RenderError(f"files/{name} is in no template folder", remedy="add it")
+            found[name] = path.read_bytes()
+        return found
+
+    @cached_property
+    def _environment(self) -> jinja2.Environment:
+        import jinja2  # 60 ms that `dlc list` need not pay
+
+        return jinja2.Environment(
+            loader=jinja2.FileSystemLoader(self.folders),
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+            autoescape=False,  # noqa: S701 - Dockerfiles, not HTML
+        )
+
+    def _dockerfile(self, target: Target) -> str:
+        import jinja2
+
+        try:
+            return self._environment.get_template("Dockerfile.j2").render(_context(target))
+        except jinja2.TemplateSyntaxError as error:
+            raise RenderError(
+                f"{error.filename or error.name}:{error.lineno}: {error.message}",
+                remedy="mend the template",
+            ) from error
+        except jinja2.TemplateError as error:
+            where = _template_line(error)
+            raise RenderError(
+                f"{where}{error.message or type(error).__name__} (rendering {target.name})",
+                remedy="mend the template",
+            ) from error
+
+
+def _context(target: Target) -> Mapping[str, Any]:
+    accelerator = target.accelerator
+    used = {wheel.source for wheel in target.build.wheels}
+    if target.build.index:
+        used.add(target.build.index.value)
+    return {
+        "target": target,
+        "header": HEADER,
+        "accelerator_kind": {"gpu": "cuda", "neuron": "neuron"}.get(target.device, ""),
+        "cuda_series": ".".join(accelerator.version.split(".")[:2]) if accelerator else "",
+        "cuda_repository": _CUDA_REPOSITORY.format(os=target.base.name.replace(".", "")),
+        "neuron_repository": _NEURON_REPOSITORY,
+        "suite": _SUITES.get(target.base.name, ""),
+        "python_packages": list(target.base.pythons[target.python]),
+        "wheel_sources": [(name, target.sources[name]) for name in sorted(used)],
+        "framework_title": _FRAMEWORK_TITLES[target.framework],
+    }
+
+
+def _template_line(error: Exception) -> str:
+    """`file:line: ` of the innermost template in an error's traceback."""
+    where, frame = "", error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_code.co_filename.endswith(".j2"):
+            where = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}: "
+        frame = frame.tb_next
+    return where
+
+
+def changes(
+    images: Path, targets: Iterable[Target], renderer: Renderer, *, prune: bool
+) -> Iterator[Change]:
+    """What rendering would change below `images`; with `prune`, also what it would remove."""
+    folders = set()
+    for target in targets:
+        folder = images / target.folder
+        folders.add(folder)
+        rendered = renderer.files(target)
+        for name, content in sorted(rendered.items()):
+            path = folder / name
+            before = path.read_bytes() if path.is_file() else None
+            if before != content:
+                yield Change(path=path, before=before, after=content)
+    if prune:
+        for dockerfile in sorted(images.glob("*/*/Dockerfile")):
+            if dockerfile.parent not in folders and HEADER in dockerfile.read_text("utf-8"):
+                for name in ("Dockerfile", *_COPIED, *LOCK_NAMES):
+                    path = dockerfile.parent / name
+                    if path.is_file():
+                        yield Change(path=path, before=path.read_bytes(), after=None)
+
+
+def apply(found: Iterable[Change]) -> None:
+    """Write changes; each file is replaced whole or not at all."""
+    for change in found:
+        if change.after is None:
+            change.path.unlink()
+            for folder in (change.path.parent, change.path.parent.parent):
+                if not any(folder.iterdir()):
+                    folder.rmdir()
+            continue
+        change.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = change.path.with_name(f".{change.path.name}.new")
+        temporary.write_bytes(change.after)
+        temporary.chmod(0o755 if change.path.suffix == ".sh" else 0o644)
+        temporary.replace(change.path)
