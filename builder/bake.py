@@ -1,0 +1,227 @@
+"""Builds targets through `docker buildx bake` and tags what succeeded.
+
+Each target is a bake of its own, several at a time: BuildKit merges their equal steps all the
+same, and one that fails does not cancel the others, as it would within one bake. Images are tagged
+only once they are whole, so an interruption leaves no half-built tag.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from builder.errors import BuildError, DlcError
+from builder.solve import Solve, Step, decode
+
+if TYPE_CHECKING:
+    from builder.engine import Engine
+    from builder.target import Target
+
+__all__ = ["Baker", "Job", "Outcome", "Watcher", "ca_bundle", "definition", "target_id"]
+
+# BuildKit refuses larger secrets (moby/buildkit session/secrets, MaxSecretSize).
+_SECRET_BYTES = 500 * 1024
+# Predefined in every Dockerfile: they reach its steps, but neither history nor cache keys.
+_PROXY_ARGUMENTS = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "FTP_PROXY", "ALL_PROXY")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One target to build: its context, the base images its stages start from, its labels."""
+
+    target: Target
+    context: Path
+    arguments: Mapping[str, str]
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What became of one target. `size` in bytes unpacked; `error` is empty for an image."""
+
+    target: Target
+    seconds: float
+    image_id: str = ""
+    size: int = 0
+    error: str = ""
+    step: str = ""
+    output: tuple[str, ...] = ()
+
+
+class Watcher(Protocol):
+    """Is told how builds go; called from several threads."""
+
+    def began(self, target: Target) -> None: ...
+
+    def stepped(self, target: Target, step: Step, done: int, known: int) -> None: ...
+
+    def ended(self, outcome: Outcome) -> None: ...
+
+
+def target_id(target: Target) -> str:
+    """A name that bake accepts for a target.
+
+    >>> re.sub(r"[^A-Za-z0-9_-]", "_", "1.9.1-cpu")
+    '1_9_1-cpu'
+    """
+    return re.sub(r"[^A-Za-z0-9_-]", "_", target.name)
+
+
+def ca_bundle() -> Path | None:
+    """The certificates the caller's own clients trust, which builds get as a secret; None if unset.
+
+    BuildError if the file is missing or larger than BuildKit's secrets may be.
+    """
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE"):
+        if not (text := os.environ.get(name)):
+            continue
+        path = Path(text)
+        if not path.is_file():
+            raise BuildError(
+                f"{name} names {text}, which is no file", remedy=f"mend or unset {name}"
+            )
+        if path.stat().st_size > _SECRET_BYTES:
+            raise BuildError(
+                f"{text} is larger than a build secret may be ({_SECRET_BYTES // 1024} KiB)",
+                remedy=f"point {name} at a bundle with the certificates that you need",
+            )
+        return path
+    return None
+
+
+def definition(jobs: Iterable[Job], secrets: Mapping[str, Path]) -> dict[str, Any]:
+    """The bake file of some targets, as `docker buildx bake -f FILE` reads it."""
+    proxies = {
+        name: value
+        for name in (*_PROXY_ARGUMENTS, *(name.lower() for name in _PROXY_ARGUMENTS))
+        if (value := os.environ.get(name))
+    }
+    return {
+        "target": {
+            target_id(job.target): {
+                "context": str(job.context),
+                "dockerfile": "Dockerfile",
+                "args": {**proxies, **job.arguments},
+                "labels": dict(sorted(job.labels.items())),
+                "secret": [f"id={name},src={path}" for name, path in sorted(secrets.items())],
+                "platforms": ["linux/amd64"],
+                "output": ["type=docker"],
+            }
+            for job in jobs
+        }
+    }
+
+
+class Baker:
+    """Runs bakes on one engine."""
+
+    def __init__(self, engine: Engine, watcher: Watcher) -> None:
+        self._engine, self._watcher = engine, watcher
+        self._running: set[subprocess.Popen[str]] = set()
+        self._stopping = False
+
+    def build(self, jobs: Iterable[Job], *, at_once: int) -> list[Outcome]:
+        """Build and tag every job, `at_once` at a time; KeyboardInterrupt stops them all."""
+        jobs = list(jobs)
+        bundle = ca_bundle()
+        secrets = {"ca-bundle": bundle} if bundle else {}
+        with tempfile.TemporaryDirectory(prefix="dlc-bake-") as folder:
+            file = Path(folder, "bake.json")
+            file.write_text(json.dumps(definition(jobs, secrets), indent=2), "utf-8")
+            pool = ThreadPoolExecutor(max_workers=at_once)
+            try:
+                return list(pool.map(lambda job: self._one(job, file), jobs))
+            except BaseException:
+                self._stop()
+                raise
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _one(self, job: Job, file: Path) -> Outcome:
+        self._watcher.began(job.target)
+        begin = time.monotonic()
+        try:
+            outcome = self._bake(job, file, begin)
+        except (DlcError, OSError) as error:
+            outcome = Outcome(target=job.target, seconds=time.monotonic() - begin, error=str(error))
+        self._watcher.ended(outcome)
+        return outcome
+
+    def _bake(self, job: Job, file: Path, begin: float) -> Outcome:
+        metadata = file.with_name(f"{target_id(job.target)}.json")
+        command = [
+            *self._engine.buildx,
+            *("bake", "--file", str(file), "--progress", "rawjson"),
+            *("--metadata-file", str(metadata), target_id(job.target)),
+        ]
+        solve, text = Solve(), []
+        if self._stopping:
+            return Outcome(target=job.target, seconds=0.0, error="not begun")
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env=self._engine.environment(),
+            # Ctrl-C is ours to pass on, once.
+            start_new_session=True,
+        ) as process:
+            self._running.add(process)
+            assert process.stderr is not None  # noqa: S101 - asked for above
+            for message in decode(process.stderr):
+                if isinstance(message, str):
+                    text.append(message)
+                    continue
+                for step in solve.feed(message):
+                    self._watcher.stepped(job.target, step, *solve.counts)
+        self._running.discard(process)
+        seconds = time.monotonic() - begin
+        if process.returncode == 0:
+            told = json.loads(metadata.read_text("utf-8"))[target_id(job.target)]
+            return self._tag(job.target, told, seconds)
+        failed = solve.failed
+        return Outcome(
+            target=job.target,
+            seconds=seconds,
+            error=failed.error if failed else "\n".join(text[-5:]) or "buildx said nothing",
+            step=failed.title if failed else "",
+            output=tuple(failed.lines) if failed else (),
+        )
+
+    def _tag(self, target: Target, told: Mapping[str, str], seconds: float) -> Outcome:
+        import docker.errors
+
+        # The key that holds an image's id: classic stores name images by config, containerd's and
+        # Engine 20.10 by the other.
+        image_id = told.get("containerimage.config.digest") or told["containerimage.digest"]
+        with contextlib.closing(self._engine.client()) as client:
+            try:
+                try:
+                    image = client.images.get(image_id)
+                except docker.errors.ImageNotFound:
+                    image = client.images.get(told["containerimage.digest"])
+                image.tag(target.repository, target.tag)
+            except docker.errors.APIError as error:
+                raise BuildError(f"{target.name} cannot be tagged: {error.explanation}") from error
+            size = int(image.attrs["Size"])
+        return Outcome(target=target, seconds=seconds, image_id=str(image.id), size=size)
+
+    def _stop(self) -> None:
+        self._stopping = True
+        for process in list(self._running):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGINT)

@@ -1,0 +1,99 @@
+"""From targets to tagged images: contexts, engine, bases, bakes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder import bases
+from builder.bake import Baker, Job, Outcome, Watcher
+from builder.engine import state_directory, up
+from builder.errors import BaseImageError, DlcError
+from builder.plan import Context, build_key, prepare
+from builder.render import Renderer, apply, changes
+from builder.target import Target
+
+if TYPE_CHECKING:
+    from builder.bases import BaseImage
+    from builder.engine import Engine
+    from builder.matrix import Base
+
+__all__ = ["build"]
+
+Say = Callable[[str], None]
+
+
+def build(
+    targets: Sequence[Target],
+    *,
+    images: Path,
+    renderer: Renderer,
+    at_once: int,
+    watcher: Watcher,
+    say: Say,
+) -> list[Outcome]:
+    """Build targets and tag their images; one that fails does not stop the others.
+
+    The outcomes come in the order of `targets`. EngineError if there is no engine to build with.
+    """
+    apply(changes(images, targets, renderer, prune=False))
+    failed: dict[str, Outcome] = {}
+    contexts: list[Context] = []
+    for target in targets:
+        try:
+            contexts.append(prepare(target, images, renderer, state_directory() / "contexts"))
+        except DlcError as error:
+            failed[target.name] = _failure(target, error, watcher)
+    if not contexts:
+        return [failed[target.name] for target in targets]
+
+    engine = up(say=say)
+    found: dict[str, BaseImage | BaseImageError] = {}
+    jobs = []
+    for context in contexts:
+        target = context.target
+        try:
+            base = _base(engine, target.base, found, say)
+            tools = _base(engine, target.tools_base, found, say)
+        except BaseImageError as error:
+            failed[target.name] = _failure(target, error, watcher)
+            continue
+        jobs.append(_job(context, base, tools))
+    built = Baker(engine, watcher).build(jobs, at_once=at_once)
+    outcomes = failed | {outcome.target.name: outcome for outcome in built}
+    return [outcomes[target.name] for target in targets]
+
+
+def _job(context: Context, base: BaseImage, tools: BaseImage) -> Job:
+    return Job(
+        target=context.target,
+        context=context.folder,
+        arguments={"BASE": base.reference, "TOOLS_BASE": tools.reference},
+        labels={
+            "dlc.base": f"{base.how} {base.id}",
+            "dlc.key": build_key(context, {"base": base.id, "tools": tools.id}),
+        },
+    )
+
+
+def _base(
+    engine: Engine, base: Base, found: dict[str, BaseImage | BaseImageError], say: Say
+) -> BaseImage:
+    """A base's image, asked for once, however many targets start from it."""
+    if base.name not in found:
+        source = bases.BaseSource(name=base.name, image=base.image, bootstrap=base.bootstrap)
+        try:
+            found[base.name] = bases.ensure(engine, source, say=say)
+        except BaseImageError as error:
+            found[base.name] = error
+    image = found[base.name]
+    if isinstance(image, BaseImageError):
+        raise image
+    return image
+
+
+def _failure(target: Target, error: DlcError, watcher: Watcher) -> Outcome:
+    outcome = Outcome(target=target, seconds=0.0, error=str(error))
+    watcher.ended(outcome)
+    return outcome

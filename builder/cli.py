@@ -1,0 +1,301 @@
+"""The command `dlc`: parses, calls, prints; nothing else. Images are in builder.cli_images."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from builder import __version__
+from builder.errors import DlcError, DriftError, Interrupted, LockError, MatrixError
+from builder.output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from builder.target import Target
+
+__all__ = ["Settings", "cli", "main", "pass_settings"]
+
+# As in builder.selection.Filters, which `dlc --help` need not load.
+FILTERS = ("mode", "framework", "device", "python", "transformers")
+LISTED = ("repository", "tag", "datasets", "date", "origin")
+
+
+@dataclass(kw_only=True)
+class Settings:
+    """The global options, and what follows from them."""
+
+    matrix: Path | None
+    images_folder: Path | None
+    templates: Path | None
+
+    @cached_property
+    def matrix_path(self) -> Path:
+        """--matrix, else matrix.yaml here, else the one that came with this program."""
+        if self.matrix is not None:
+            return self.matrix
+        here = Path("matrix.yaml")
+        package = Path(__file__).parent
+        ours = (package / "matrix.yaml", package.parent / "matrix.yaml")
+        return next((path for path in (here, *ours) if path.is_file()), here)
+
+    @property
+    def images(self) -> Path:
+        """--images, else images/ beside the matrix; for the matrix that came along, here."""
+        if self.images_folder is not None:
+            return self.images_folder
+        packed = self.matrix is None and self.matrix_path.parent == Path(__file__).parent
+        return Path("images") if packed else self.matrix_path.parent / "images"
+
+    @cached_property
+    def targets(self) -> tuple[Target, ...]:
+        """All targets of the matrix; MatrixError with all its mistakes."""
+        from builder.targets import load_targets
+
+        return load_targets(self.matrix_path)
+
+
+pass_settings = click.make_pass_decorator(Settings)
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dlc")
+@click.option("--matrix", type=_PATH, metavar="FILE", help="The matrix [default: matrix.yaml].")
+@click.option(
+    "--images", type=_PATH, metavar="DIR", help="Rendered files and locks [default: beside it]."
+)
+@click.option("--templates", type=_PATH, metavar="DIR", help="Templates that go before ours.")
+@click.pass_context
+def cli(
+    context: click.Context, matrix: Path | None, images: Path | None, templates: Path | None
+) -> None:
+    """Build, prove, tag and push Hugging Face Deep Learning Containers."""
+    context.obj = Settings(matrix=matrix, images_folder=images, templates=templates)
+
+
+def output_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--format table|json."""
+    return click.option(
+        "--format",
+        "output",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        help="For people or for programs.",
+    )(function)
+
+
+def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """SELECTOR... and the filters; the command gets the targets they leave as `targets`."""
+
+    def chosen(settings: Settings, /, selectors: tuple[str, ...], **options: Any) -> Any:
+        from builder.selection import Filters, select
+
+        values = {name: options.pop(name) for name in FILTERS}
+        return function(settings, select(settings.targets, selectors, Filters(**values)), **options)
+
+    chosen.__name__, chosen.__doc__ = function.__name__, function.__doc__
+    chosen.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+    for name in reversed(FILTERS):
+        chosen = click.option(f"--{name}", help=f"Only targets with this {name}.")(chosen)
+    return click.argument("selectors", nargs=-1, metavar="[SELECTOR]...")(pass_settings(chosen))
+
+
+def uri_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--account and --region."""
+    region = click.option("--region", default="us-east-1", show_default=True)
+    account = click.option("--account", help="[default: the official one of the region]")
+    return account(region(function))
+
+
+def image_uri(target: Target, account: str | None, region: str) -> str:
+    """Where a target's image is, or would be, in ECR."""
+    from builder.uris import registry_host
+
+    return f"{registry_host(region, account)}/{target.name}"
+
+
+@cli.command("list")
+@selection_options
+@uri_options
+@output_option
+def list_targets(
+    settings: Settings,  # noqa: ARG001 - selection_options passes it to every command
+    targets: tuple[Target, ...],
+    account: str | None,
+    region: str,
+    output: str,
+) -> None:
+    """List targets: all, or those that a repository:tag, tag or glob names."""
+    if output == "json":
+        rows = [{**t.row(), "image_uri": image_uri(t, account, region)} for t in targets]
+        print_json(rows)
+    else:
+        print_table([target.row() for target in targets], LISTED)
+
+
+@cli.command()
+@click.argument("selector", metavar="TARGET")
+@uri_options
+@output_option
+@pass_settings
+def show(settings: Settings, selector: str, account: str | None, region: str, output: str) -> None:
+    """Show everything known of one target, and where the matrix says it."""
+    from builder import locks
+    from builder.selection import select_one
+    from builder.tag import aliases
+
+    target = select_one(settings.targets, selector)
+    folder = settings.images / target.folder
+    values: dict[str, Any] = {
+        **target.row(),
+        "image_uri": image_uri(target, account, region),
+        "aliases": list(aliases(target.parts)),
+        "folder": str(folder),
+        "end_of_life": target.base.end_of_life.isoformat(),
+        "build": target.build.carries,
+        "locked": target.locked.isoformat(),
+        "framework_requirements": [
+            *target.framework_requirements,
+            *(wheel.filename for wheel in target.build.wheels),
+        ],
+        "constraints": list(target.constraints),
+        "libraries": target.libraries,
+        "library_requirements": list(target.library_requirements),
+        "system_packages": list(target.system_packages),
+        "accelerator_packages": list(target.accelerator_packages),
+        "uv": target.uv,
+        "lock": "fresh" if locks.is_fresh(folder, target) else "missing or stale",
+        "labels": target.labels(),
+    }
+    aka = {
+        "end_of_life": "base",
+        "constraints": "locked",
+        "framework_requirements": "build",
+        "library_requirements": "libraries",
+        "system_packages": "libraries",
+        "accelerator_packages": "device_tag",
+    }
+    said = {
+        key: str(target.said[name])
+        for key in values
+        if (name := aka.get(key, key)) in target.said and values[key] not in (None, [])
+    }
+    if output == "json":
+        print_json({"name": target.name, "values": values, "said": said})
+        return
+    rows = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            lines = [f"{name}={text}" for name, text in value.items()]
+        else:
+            lines = value if isinstance(value, list) else [value]
+        for number, line in enumerate(lines):
+            first = number == 0
+            rows.append(
+                {
+                    "what": key if first else "",
+                    "value": line,
+                    "said": said.get(key, "") if first else "",
+                }
+            )
+    print_table(rows, ("what", "value", "said"))
+
+
+@cli.command()
+@click.argument("selector", metavar="TARGET")
+@uri_options
+@pass_settings
+def uri(settings: Settings, selector: str, account: str | None, region: str) -> None:
+    """Print a target's image URI."""
+    from builder.selection import select_one
+
+    click.echo(image_uri(select_one(settings.targets, selector), account, region))
+
+
+@cli.command()
+@selection_options
+@click.option("--check", is_flag=True, help="Write nothing; show a diff and fail if there is one.")
+def render(settings: Settings, targets: tuple[Target, ...], check: bool) -> None:
+    """Write Dockerfiles and what they copy; remove those of targets that are gone."""
+    from builder.render import Renderer, apply, changes
+
+    everything = len(targets) == len(settings.targets)
+    renderer = Renderer(settings.templates)
+    found = list(changes(settings.images, targets, renderer, prune=everything))
+    if check:
+        for change in found:
+            click.echo(change.diff(), nl=False)
+        if found:
+            raise DriftError(
+                f"{len(found)} files below {settings.images} are not as rendered",
+                remedy="run `dlc render` and commit the result",
+            )
+        return
+    apply(found)
+    for change in found:
+        say(f"{'removed' if change.after is None else 'wrote'} {change.path}")
+    say(f"{len(targets)} targets rendered, {len(found)} files changed")
+
+
+@cli.command()
+@selection_options
+def lock(settings: Settings, targets: tuple[Target, ...]) -> None:
+    """Resolve requirements as of the release's date and lock them by hash."""
+    from builder import locks
+
+    resolver = locks.Resolver()
+    failures: list[DlcError] = []
+    for target in targets:
+        try:
+            found = resolver.lock(target)
+        except DlcError as error:
+            failures.append(error)
+            say(f"{target.name}: failed")
+            continue
+        locks.write(settings.images / target.folder, found)
+        count = sum(len(each.entries) for each in found)
+        say(f"{target.name}: {count} requirements locked")
+    if failures:
+        raise LockError("\n".join(dict.fromkeys(str(error) for error in failures)))
+
+
+@cli.command()
+def schema() -> None:
+    """Print the matrix's JSON schema, for editors."""
+    from builder.matrix_shape import schema_text
+
+    click.echo(schema_text(), nl=False)
+
+
+def main() -> None:
+    """Run `dlc`; every foreseen error is one message and its own exit code."""
+    from builder import cli_images  # noqa: F401 - it adds its commands to `cli`
+
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        say("dlc: interrupted")
+        code = Interrupted.exit_code
+    except MatrixError as error:
+        say(str(error))
+        code = error.exit_code
+    except DlcError as error:
+        say(f"dlc: {error}")
+        code = error.exit_code
+    except BrokenPipeError:  # `dlc list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except OSError as error:
+        say(f"dlc: {error.filename or 'the system'}: {error.strerror}")
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,244 @@
+"""The commands of `dlc` that need a Docker Engine: engine, build, serve, smoke, push."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from builder.cli import Settings, cli, output_option, pass_settings, selection_options
+from builder.errors import BuildError, ContainerError, EngineError
+from builder.output import human_size, print_failures, print_json, print_table, say, watching
+
+if TYPE_CHECKING:
+    import docker
+
+    from builder.target import Target
+
+__all__: list[str] = []
+
+_MODEL = click.option(
+    "--model",
+    type=click.Path(exists=True, path_type=Path),
+    metavar="DIR",
+    help="A model's folder or model.tar.gz [default: a tiny one with random weights].",
+)
+
+
+@cli.group(invoke_without_command=True)
+@click.pass_context
+def engine(context: click.Context) -> None:
+    """Find the Docker Engine, or start and stop a private one."""
+    if context.invoked_subcommand is None:
+        context.invoke(status)
+
+
+@engine.command()
+@output_option
+def status(output: str = "table") -> None:
+    """Say which engine answers and where it keeps its data."""
+    from builder.engine import status as engine_status
+
+    found = asdict(engine_status())
+    if output == "json":
+        print_json(found)
+    else:
+        rows = [{"what": key, "value": value} for key, value in found.items() if value != ""]
+        print_table(rows, ("what", "value"))
+
+
+@engine.command()
+def up() -> None:
+    """Find an engine, or install and start one of our own."""
+    from builder.engine import up as engine_up
+
+    found = engine_up(say=say)
+    click.echo(f"{found.host} (Docker Engine {found.version}, buildx {found.buildx_version})")
+
+
+@engine.command()
+def down() -> None:
+    """Stop the engine that we started; images stay."""
+    from builder.engine import down as engine_down
+
+    say("stopped" if engine_down(say=say) else "no engine of ours runs")
+
+
+@cli.command()
+@selection_options
+@click.option("--dry-run", is_flag=True, help="Only say what would be built, from what and how.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, help="Targets at a time."
+)
+@output_option
+def build(
+    settings: Settings, targets: tuple[Target, ...], dry_run: bool, jobs: int, output: str
+) -> None:
+    """Render, bake and tag images."""
+    if dry_run:
+        _dry_run(settings, targets, output)
+        return
+    from builder.build import build as build_targets
+    from builder.render import Renderer
+
+    with watching() as watcher:
+        outcomes = build_targets(
+            targets,
+            images=settings.images,
+            renderer=Renderer(settings.templates),
+            at_once=jobs,
+            watcher=watcher,
+            say=say,
+        )
+    built = [outcome for outcome in outcomes if not outcome.error]
+    rows = [
+        {"image": o.target.name, "id": o.image_id, "size": o.size, "seconds": round(o.seconds, 1)}
+        for o in built
+    ]
+    if output == "json":
+        print_json(rows)
+    elif rows:
+        short = [{**row, "id": row["id"][7:19], "size": human_size(row["size"])} for row in rows]  # type: ignore[index, arg-type]
+        print_table(short, ("image", "id", "size", "seconds"))
+    if len(built) < len(outcomes):
+        print_failures(outcomes)
+        raise BuildError(f"{len(outcomes) - len(built)} of {len(outcomes)} targets did not build")
+
+
+def _dry_run(settings: Settings, targets: tuple[Target, ...], output: str) -> None:
+    from builder import locks
+    from builder.bake import Job, definition, target_id
+    from builder.engine import state_directory
+
+    contexts = state_directory() / "contexts"
+    jobs = [
+        Job(
+            target=target,
+            context=contexts / target.folder,
+            arguments={"BASE": target.base.image, "TOOLS_BASE": target.tools_base.image},
+            labels={},
+        )
+        for target in targets
+    ]
+    if output == "json":
+        print_json(definition(jobs, {}))
+        return
+    rows = [
+        {
+            "image": job.target.name,
+            "base": job.target.base.image.split("@", maxsplit=1)[0],
+            "locks": "fresh"
+            if locks.is_fresh(settings.images / job.target.folder, job.target)
+            else "missing or stale",
+            "command": f"docker buildx bake {target_id(job.target)}",
+        }
+        for job in jobs
+    ]
+    print_table(rows, ("image", "base", "locks", "command"))
+
+
+@cli.command()
+@click.argument("selector", metavar="TARGET")
+@_MODEL
+@click.option("--port", type=click.IntRange(1, 65535), help="On 127.0.0.1 [default: a free one].")
+@click.option("--env", "variables", multiple=True, metavar="NAME=VALUE", help="For the container.")
+@pass_settings
+def serve(
+    settings: Settings,
+    selector: str,
+    model: Path | None,
+    port: int | None,
+    variables: tuple[str, ...],
+) -> None:
+    """Run an inference image as SageMaker would, until Ctrl-C."""
+    from builder import containers
+    from builder.selection import select_one
+
+    target = select_one(settings.targets, selector)
+    environment = dict(_variable(text) for text in variables)
+    with (
+        _client() as client,
+        containers.run(
+            client, _image(client, target), model=model, environment=environment, port=port
+        ) as server,
+    ):
+        seconds = server.wait_ready(timeout=600)
+        say(f"ready after {seconds:.1f} s; Ctrl-C stops it. Ask it:")
+        body = json.dumps({"inputs": "I like you. I love you."})
+        click.echo(f"curl -H 'Content-Type: application/json' -d '{body}' {server.url}/invocations")
+        with contextlib.suppress(KeyboardInterrupt):
+            server.container.wait()
+            raise ContainerError("the container ended:\n" + server.logs(20))
+
+
+@cli.command()
+@click.argument("selector", metavar="TARGET")
+@_MODEL
+@pass_settings
+def smoke(settings: Settings, selector: str, model: Path | None) -> None:
+    """Start an inference image, ask it once, print the answer and the seconds it took."""
+    from builder import containers
+    from builder.selection import select_one
+
+    target = select_one(settings.targets, selector)
+    with _client() as client:
+        found = containers.smoke(client, _image(client, target), model=model, say=say)
+    click.echo(json.dumps(found.answer))
+
+
+@cli.command()
+@click.argument("selector", metavar="TARGET")
+@click.option("--registry", required=True, metavar="HOST[:PORT]/PREFIX")
+@pass_settings
+def push(settings: Settings, selector: str, registry: str) -> None:
+    """Push an image to a registry; prints where it is, by digest."""
+    from builder import registry as registries
+    from builder.selection import select_one
+
+    target = select_one(settings.targets, selector)
+    registries.parse_registry(registry)
+    with _client() as client:
+        reference, digest = registries.push(client, target, registry)
+    click.echo(f"{reference}@{digest}")
+
+
+@contextlib.contextmanager
+def _client() -> Iterator[docker.DockerClient]:
+    """A client of the engine; what the engine refuses is an EngineError."""
+    import docker.errors
+    import requests
+
+    from builder.engine import up as engine_up
+
+    with contextlib.closing(engine_up(say=say).client()) as client:
+        try:
+            yield client
+        except (docker.errors.DockerException, requests.RequestException) as error:
+            raise EngineError(
+                f"the engine says: {error}", remedy="see `dlc engine status`"
+            ) from error
+
+
+def _image(client: docker.DockerClient, target: Target) -> str:
+    import docker.errors
+
+    try:
+        client.images.get(target.name)
+    except docker.errors.ImageNotFound as error:
+        raise ContainerError(
+            f"there is no image {target.name}", remedy=f"run `dlc build {target.name}`"
+        ) from error
+    return target.name
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--env")
+    return name, value

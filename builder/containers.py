@@ -1,0 +1,392 @@
+"""Run an inference image the way SageMaker does, and ask it something."""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from builder.errors import ContainerError
+
+if TYPE_CHECKING:
+    import docker
+    from docker.models.containers import Container
+
+__all__ = ["Prediction", "Response", "Server", "run", "smoke"]
+
+LABELS = {"dlc.role": "serve"}
+READY = ("python", "/usr/local/bin/dockerd-entrypoint.py", "ready")
+TINY_MODEL = Path(__file__).with_name("files") / "tiny_model.py"
+QUESTION = json.dumps({"inputs": "I love this movie, it is great."}).encode()
+
+POLL_SECONDS = 0.2
+PING_SECONDS = 2.0
+TINY_MODEL_SECONDS = 600
+LOG_LINES = 30
+
+TAR_END = bytes(2 * tarfile.BLOCKSIZE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Response:
+    """What the server answered to one request."""
+
+    status: int
+    body: bytes
+    content_type: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """An answer, decoded from JSON, and the seconds from the container's start."""
+
+    answer: Any
+    ready_seconds: float
+    answer_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Server:
+    """A running container that serves a model at a URL."""
+
+    image: str
+    url: str
+    container: Container
+    started: float
+    """When the container was started, in seconds of time.monotonic()."""
+
+    @property
+    def container_id(self) -> str:
+        """The engine's full id of the container."""
+        return str(self.container.id)
+
+    def wait_ready(self, timeout: float) -> float:
+        """Wait until every model can answer; the seconds from the container's start to then.
+
+        ContainerError: the container has ended, or is not ready within timeout seconds of this
+        call. Images that are not ours have no readiness command: there an answer to a request
+        counts, even one that finds fault with the request.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            reason = self._why_not_ready(deadline)
+            seconds = time.monotonic() - self.started
+            if not reason:
+                return seconds
+            self._check_running()
+            if time.monotonic() > deadline:
+                raise ContainerError(
+                    f"{self.image} is not ready after {seconds:.0f} s: {reason}",
+                    remedy=f"give it more time, or mend what its log says:\n{log(self.container)}",
+                )
+            time.sleep(POLL_SECONDS)
+
+    def invoke(
+        self,
+        body: bytes,
+        *,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        timeout: float = 60,
+    ) -> Response:
+        """Send one request to /invocations and return the answer, whatever its status.
+
+        ContainerError: no answer within timeout seconds.
+        """
+        headers = {"Content-Type": content_type, "Accept": accept}
+        try:
+            return self._ask("/invocations", timeout=timeout, body=body, **headers)
+        except (OSError, HTTPException) as error:
+            raise ContainerError(
+                f"no answer from {self.url}/invocations: {error}",
+                remedy=f"see the end of the container's log:\n{log(self.container)}",
+            ) from error
+
+    def logs(self, tail: int) -> str:
+        """The last lines that the container wrote, both streams."""
+        return log(self.container, tail)
+
+    def stop(self) -> int:
+        """Stop the container as `docker stop` does, killing it after ten seconds; its exit code."""
+        self.container.stop(timeout=10)
+        return int(self.container.wait()["StatusCode"])
+
+    def _why_not_ready(self, deadline: float) -> str:
+        import docker.errors
+
+        # A request costs far less than starting an interpreter next to a server that still starts.
+        try:
+            ping = self._ask("/ping", timeout=PING_SECONDS)
+        except (OSError, HTTPException) as error:
+            return f"no answer from {self.url}/ping: {error}"
+        if ping.status != 200:
+            return f"{self.url}/ping answers {ping.status}"
+        try:
+            said = text(self.container.exec_run(list(READY)).output)
+        except docker.errors.APIError as error:  # it has just ended
+            return str(error)
+        if said == "ready":
+            return ""
+        if said.startswith("not ready: "):
+            return said.removeprefix("not ready: ")
+        try:
+            answer = self.invoke(QUESTION, timeout=max(PING_SECONDS, deadline - time.monotonic()))
+        except ContainerError as error:
+            return error.message
+        return f"{self.url}/invocations answers {answer.status}" if answer.status >= 500 else ""
+
+    def _check_running(self) -> None:
+        with refused(f"the container of {self.image} is gone", "leave it to dlc to remove it"):
+            self.container.reload()
+        if self.container.status not in {"created", "running"}:
+            code = self.container.attrs["State"]["ExitCode"]
+            raise ContainerError(
+                f"the container of {self.image} ended with exit code {code} before it was ready",
+                remedy=f"mend what its log says:\n{log(self.container)}",
+            )
+
+    def _ask(
+        self, path: str, *, timeout: float, body: bytes | None = None, **headers: str
+    ) -> Response:
+        # Without the caller's proxies: they cannot reach this machine's loopback.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        request = urllib.request.Request(self.url + path, data=body, headers=headers)  # noqa: S310
+        try:
+            answer = opener.open(request, timeout=timeout)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            kind = answer.headers.get("Content-Type", "")
+            return Response(status=answer.status, body=answer.read(), content_type=kind)
+
+
+@contextmanager
+def run(
+    client: docker.DockerClient,
+    image: str,
+    *,
+    model: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    port: int | None = None,
+    command: Sequence[str] = ("serve",),
+) -> Iterator[Server]:
+    """Start a container of the image and remove it at the end, however that comes.
+
+    The model is a directory or a model.tar.gz; without one, a tiny model with random weights is
+    made by the image itself. It is copied and not mounted, so the engine may be on another machine.
+    The port is one of this machine, by default a free one.
+
+    ContainerError: no such image or model, or the container does not start.
+    """
+    environment = dict(environment or {})
+    if model is None:
+        environment.setdefault("HF_TASK", "text-classification")
+        tiny = make_tiny_model(client, image)
+    else:
+        check_model(model)
+    inside = environment.get("SAGEMAKER_BIND_TO_PORT", "8080")
+    host = engine_host(client.api.base_url)
+    address = "127.0.0.1" if host in {"127.0.0.1", "localhost"} else "0.0.0.0"  # noqa: S104
+    with created(
+        client,
+        image,
+        command=list(command),
+        environment=environment,
+        ports={f"{inside}/tcp": (address, port)},
+    ) as container:
+        put(container, "/", tar_header("opt/ml") + tar_header("opt/ml/model") + TAR_END)
+        if model is None:
+            put(container, "/opt/ml", tiny)
+        elif model.is_dir():
+            put(container, "/opt/ml/model", archive(model))
+        else:
+            with model.open("rb") as file:
+                put(container, "/opt/ml/model", file)
+        started = time.monotonic()
+        start(container, image)
+        container.reload()
+        # A container that has ended already has no ports; wait_ready tells of it.
+        bindings = container.ports.get(f"{inside}/tcp") or [{"HostPort": "0"}]
+        url = f"http://{host}:{bindings[0]['HostPort']}"
+        yield Server(image=image, url=url, container=container, started=started)
+
+
+def smoke(
+    client: docker.DockerClient,
+    image: str,
+    *,
+    model: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    timeout: float = 300,
+    say: Callable[[str], None] = lambda _: None,
+) -> Prediction:
+    """Start the image, wait until it is ready, and ask it for one prediction.
+
+    The timeout, in seconds, holds for becoming ready and for the answer, each.
+
+    ContainerError: it did not become ready, or answered with another status than 200 or not JSON.
+    """
+    say(f"starting {image}")
+    with run(client, image, model=model, environment=environment) as server:
+        ready_seconds = server.wait_ready(timeout)
+        say(f"ready after {ready_seconds:.1f} s")
+        response = server.invoke(QUESTION, timeout=timeout)
+        answer_seconds = time.monotonic() - server.started
+        body = text(response.body)
+        try:
+            answer = json.loads(body)
+        except ValueError:
+            answer = None
+        if response.status != 200 or answer is None:
+            raise ContainerError(
+                f"{image} answered with status {response.status}: {body}",
+                remedy=f"mend what its log says:\n{log(server.container)}",
+            )
+        say(f"answer after {answer_seconds:.1f} s: {body}")
+        return Prediction(answer=answer, ready_seconds=ready_seconds, answer_seconds=answer_seconds)
+
+
+# Models
+
+
+def check_model(model: Path) -> None:
+    """ContainerError: the model is neither a directory with files nor a tar archive."""
+    if not model.exists():
+        wrong = "there is no such model"
+    elif model.is_dir():
+        wrong = "" if any(model.iterdir()) else "the model directory is empty"
+    else:
+        wrong = "" if tarfile.is_tarfile(model) else "the model is not a tar archive"
+    if wrong:
+        remedy = "give a directory with the model's files in it, or a model.tar.gz of them"
+        raise ContainerError(f"{model}: {wrong}", remedy=remedy)
+
+
+def make_tiny_model(client: docker.DockerClient, image: str) -> bytes:
+    """A tar of a directory `model`, made by tiny_model.py in a container of the image.
+
+    ContainerError: the script failed.
+    """
+    made = "/tmp/model"  # noqa: S108 a path of the container
+    with created(
+        client,
+        image,
+        # Not through the image's entrypoint: the official images' never ends.
+        entrypoint=["python", "-c", TINY_MODEL.read_text(encoding="utf-8"), made],
+        network_mode="none",
+    ) as container:
+        start(container, image)
+        if container.wait(timeout=TINY_MODEL_SECONDS)["StatusCode"] != 0:
+            raise ContainerError(
+                f"{image} could not make a tiny model",
+                remedy=f"give a model of your own, or mend what Python says:\n{log(container)}",
+            )
+        return b"".join(container.get_archive(made)[0])
+
+
+# Archives
+
+
+def archive(directory: Path) -> Iterator[bytes]:
+    """A tar of a directory's content, piece by piece: a model may be larger than the memory.
+
+    Links are followed, as the Hub's cache is made of them; everybody may read every file.
+    """
+    for folder, folders, files in os.walk(directory, followlinks=True):
+        for path in (Path(folder) / name for name in sorted(folders + files)):
+            name = path.relative_to(directory).as_posix()
+            if path.is_dir():
+                yield tar_header(name)
+            else:
+                size = path.stat().st_size
+                yield tar_header(name, size)
+                with path.open("rb") as file:
+                    while piece := file.read(1 << 20):
+                        yield piece
+                yield bytes(-size % tarfile.BLOCKSIZE)
+    yield TAR_END
+
+
+def tar_header(name: str, size: int | None = None) -> bytes:
+    """The header of a file of a size in bytes, or of a directory."""
+    member = tarfile.TarInfo(name)
+    member.type = tarfile.DIRTYPE if size is None else tarfile.REGTYPE
+    member.mode = 0o755 if size is None else 0o644
+    member.size = size or 0
+    return member.tobuf()
+
+
+# The engine
+
+
+@contextmanager
+def created(client: docker.DockerClient, image: str, **options: Any) -> Iterator[Container]:
+    """A container that is created, not started, and removed at the end with its volumes."""
+    import docker.errors
+
+    # Named beforehand, so that it is found and removed even if Ctrl-C cuts off the engine's answer.
+    name = f"dlc-serve-{uuid.uuid4().hex[:12]}"
+    try:
+        with refused(f"no container of {image} can be made", "build or pull the image first"):
+            container = client.containers.create(image, name=name, labels=LABELS, **options)
+        yield container
+    finally:
+        with suppress(docker.errors.NotFound):
+            client.containers.get(name).remove(force=True, v=True)
+
+
+def start(container: Container, image: str) -> None:
+    """ContainerError: the container does not start, for example because the port is taken."""
+    with refused(f"no container of {image} can be started", "if the port is taken, choose another"):
+        container.start()
+
+
+def put(container: Container, path: str, tar: Any) -> None:
+    """Unpack a tar, compressed or not, into a directory of the container."""
+    remedy = "check that the model is whole and can be read, and that the engine has disk space"
+    with refused(f"the model cannot be copied to {path} of the container", remedy):
+        container.put_archive(path, tar)
+
+
+def log(container: Container, tail: int = LOG_LINES) -> str:
+    """The last lines that the container wrote, both streams."""
+    return text(container.logs(tail=tail))
+
+
+def text(output: Any) -> str:
+    """What a program wrote, as a text."""
+    return bytes(output).decode("utf-8", "replace").strip()
+
+
+@contextmanager
+def refused(message: str, remedy: str) -> Iterator[None]:
+    """Turn what the engine says no with into a ContainerError."""
+    import docker.errors
+
+    try:
+        yield
+    except (docker.errors.APIError, OSError) as error:
+        cause = getattr(error, "explanation", None) or error
+        raise ContainerError(f"{message}: {cause}", remedy=remedy) from error
+
+
+def engine_host(base_url: str) -> str:
+    """The name at which the engine's published ports are reached.
+
+    >>> engine_host("https://engine.example:2376"), engine_host("http+docker://localhost")
+    ('engine.example', '127.0.0.1')
+    """
+    parts = urlsplit(base_url)
+    remote = parts.hostname if parts.scheme in {"http", "https"} else None
+    return remote or "127.0.0.1"

@@ -1,0 +1,340 @@
+"""The Docker Engine: find the one this machine already has, or have a private one started.
+
+Importing this module is cheap: the Docker SDK is loaded only once an engine is talked to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from builder.errors import EngineError
+
+if TYPE_CHECKING:
+    import docker
+
+__all__ = ["Engine", "Status", "down", "find", "state_directory", "status", "up"]
+
+DEFAULT_HOST = "unix:///var/run/docker.sock"
+
+# Engine 20.10: the oldest whose BuildKit the rendered Dockerfiles are written for.
+MINIMUM_API = (1, 41)
+# The oldest whose `bake` writes both a metadata file and raw JSON progress.
+MINIMUM_BUILDX = (0, 13)
+
+_PLUGIN_ROOTS = ("/usr/local/lib", "/usr/local/libexec", "/usr/lib", "/usr/libexec")
+_CONNECTION_VARIABLES = (
+    "DOCKER_HOST",
+    "DOCKER_CONTEXT",
+    "DOCKER_TLS",
+    "DOCKER_TLS_VERIFY",
+    "DOCKER_CERT_PATH",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Engine:
+    """A Docker Engine that answered.
+
+    `buildx` is the command prefix that runs buildx, empty where there is none; `certificates`
+    is the directory of the TLS client certificates, empty for a connection without TLS.
+    """
+
+    host: str
+    version: str
+    private: bool
+    buildx: tuple[str, ...] = ()
+    buildx_version: str = ""
+    certificates: str = ""
+    verify: bool = True
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables for a subprocess that must use this engine and no other.
+
+        buildx keeps its state under `state_directory()`, unless BUILDX_CONFIG says otherwise,
+        so that no home directory needs to be writable.
+        """
+        kept = {k: v for k, v in os.environ.items() if k not in _CONNECTION_VARIABLES}
+        kept.setdefault("BUILDX_CONFIG", str(state_directory() / "buildx"))
+        kept["DOCKER_HOST"] = self.host
+        if self.certificates:
+            kept["DOCKER_CERT_PATH"] = self.certificates
+            kept["DOCKER_TLS_VERIFY" if self.verify else "DOCKER_TLS"] = "1"
+        return kept
+
+    def client(self, *, timeout: int = 60, version: str = "auto") -> docker.DockerClient:
+        """Return a Docker SDK client, to be closed by the caller; `timeout` in seconds.
+
+        With `version`, that of the API, given, no request is made yet.
+
+        Raises docker.errors.DockerException when the engine does not answer.
+        """
+        import docker  # takes a sixth of a second
+
+        return docker.from_env(
+            environment=self.environment(),
+            version=version,
+            timeout=timeout,
+            use_ssh_client=self.host.startswith("ssh://"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Status:
+    """What `dlc status` shows. Texts are empty where nothing runs or nothing is known."""
+
+    running: bool
+    host: str = ""
+    version: str = ""
+    private: bool = False
+    buildx: str = ""
+    buildx_version: str = ""
+    data_root: str = ""
+    start: str = ""
+
+
+def state_directory() -> Path:
+    """Return the directory for all we keep on this machine; it need not exist yet.
+
+    DLC_STATE; else /var/lib/dlc for root; else `dlc` in the user's state directory (XDG Base
+    Directory Specification 0.8). Raises EngineError where no home directory is known.
+    """
+    if named := os.environ.get("DLC_STATE"):
+        return Path(named).expanduser().absolute()
+    if os.geteuid() == 0:
+        return Path("/var/lib/dlc")
+    state = Path(os.environ.get("XDG_STATE_HOME", ""))
+    if not state.is_absolute():  # the specification has relative paths ignored
+        try:
+            state = Path.home() / ".local/state"
+        except RuntimeError as error:
+            raise EngineError(
+                "this user has no home directory to keep state in",
+                remedy="set DLC_STATE to a writable directory",
+            ) from error
+    return state / "dlc"
+
+
+def private_host() -> str:
+    """Return the address of the private engine, whether it runs or not."""
+    return f"unix://{state_directory()}/engine/docker.sock"
+
+
+def find() -> Engine | None:
+    """Return the first engine that answers, None where none does.
+
+    Looks at DOCKER_HOST, the Docker command line's context, the default socket and our private
+    engine. Raises EngineError when the engine that the user named does not answer, and when
+    the one that answers is no Docker Engine for Linux of version 20.10 or newer.
+    """
+    return search()[0]
+
+
+def search() -> tuple[Engine | None, tuple[str, ...]]:
+    """Do what `find` does, and tell of every engine that did not answer why."""
+    failures: list[str] = []
+    for candidate, named_by in _candidates():
+        found = probe(candidate)
+        if isinstance(found, Engine):
+            return with_buildx(found), tuple(failures)
+        failures.append(f"{candidate.host}: {found}")
+        if named_by and not candidate.private:
+            raise EngineError(
+                f"the Docker Engine that {named_by} names does not answer ({failures[-1]})",
+                remedy=f"start it, or unset {named_by} to use another",
+            )
+    return None, tuple(failures)
+
+
+def up(*, say: Callable[[str], None]) -> Engine:
+    """Return an engine with buildx: the one found, else a private one, started now.
+
+    Raises EngineError when there is none and none can be started.
+    """
+    found = find()
+    if found and found.buildx:
+        return found
+    from builder import private_engine  # it imports this module
+
+    return private_engine.provide(say=say)
+
+
+def down(*, say: Callable[[str], None]) -> bool:
+    """Stop the private engine and nothing else; True when there was one to stop."""
+    from builder import private_engine  # it imports this module
+
+    return private_engine.stop(say=say)
+
+
+def status() -> Status:
+    """Describe the engine that `find` finds; never starts one, never raises EngineError."""
+    try:
+        engine, advice = find(), "dlc up"
+    except EngineError as error:
+        engine, advice = None, str(error)
+    if engine is None:
+        return Status(running=False, start=advice)
+    with closing(engine.client()) as client:
+        data_root = client.info().get("DockerRootDir", "")
+    return Status(
+        running=True,
+        host=engine.host,
+        version=engine.version,
+        private=engine.private,
+        buildx=" ".join(engine.buildx),
+        buildx_version=engine.buildx_version,
+        data_root=data_root,
+    )
+
+
+def _candidates() -> Iterator[tuple[Engine, str]]:
+    """Give engines not yet talked to, each with the variable by which the user insists on it."""
+    if host := os.environ.get("DOCKER_HOST"):
+        insisted = os.environ.get("DOCKER_TLS_VERIFY")
+        directory = os.environ.get("DOCKER_CERT_PATH") or str(_docker_configuration())
+        tls = directory if insisted or os.environ.get("DOCKER_TLS") else ""
+        yield _candidate(host, certificates=tls, verify=bool(insisted)), "DOCKER_HOST"
+    else:
+        yield from _context()
+    yield _candidate(DEFAULT_HOST), ""
+    yield _candidate(private_host()), ""
+
+
+def _candidate(host: str, *, certificates: str = "", verify: bool = True) -> Engine:
+    private = host == private_host()
+    return Engine(host=host, version="", private=private, certificates=certificates, verify=verify)
+
+
+def _docker_configuration() -> Path:
+    return Path(os.environ.get("DOCKER_CONFIG") or "~/.docker").expanduser()
+
+
+def _context() -> Iterator[tuple[Engine, str]]:
+    """Read the current context from the Docker command line's files, which needs no SDK."""
+    directory = _docker_configuration()
+    named = os.environ.get("DOCKER_CONTEXT", "")
+    name = named or read_json(directory / "config.json").get("currentContext", "default")
+    if name == "default":
+        return
+    key = hashlib.sha256(name.encode()).hexdigest()
+    description = read_json(directory / "contexts/meta" / key / "meta.json")
+    endpoint = description.get("Endpoints", {}).get("docker", {})
+    if host := endpoint.get("Host"):
+        tls = directory / "contexts/tls" / key / "docker"
+        certificates = str(tls) if tls.is_dir() else ""
+        verify = not endpoint.get("SkipTLSVerify", False)
+        engine = _candidate(host, certificates=certificates, verify=verify)
+        yield engine, "DOCKER_CONTEXT" if named else ""
+    elif named:
+        raise EngineError(
+            f"DOCKER_CONTEXT names {named!r}, which is no context",
+            remedy="list them with `docker context ls`, or unset DOCKER_CONTEXT",
+        )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a file; empty where there is none, as the Docker command line does."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def probe(candidate: Engine) -> Engine | str:
+    """Return the engine once it has answered, or why it did not; EngineError if unfit."""
+    if candidate.host.startswith("unix://"):
+        # Told much faster than by the SDK, which also leaks the socket of a refused connection.
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            try:
+                connection.connect(candidate.host.removeprefix("unix://"))
+            except OSError as error:
+                return _reason(error)
+    import docker  # takes a sixth of a second
+    import requests
+
+    try:
+        with closing(candidate.client(timeout=10, version="1.41")) as client:
+            answer = client.version(api_version=False)  # any engine of any age answers this
+    except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+        return _reason(error)
+    _check(answer, host=candidate.host)
+    return replace(candidate, version=answer["Version"])
+
+
+def _reason(error: BaseException) -> str:
+    """Return the operating system's words for a failed connection, from under the SDK's."""
+    chain = [error]
+    for link in chain:
+        if isinstance(link, OSError) and link.strerror:
+            return link.strerror.lower()
+        inner = (*link.args, link.__cause__, link.__context__, getattr(link, "reason", None))
+        chain += [e for e in inner if isinstance(e, BaseException) and e not in chain]
+    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+
+
+def _check(answer: dict[str, Any], *, host: str) -> None:
+    """Raise EngineError unless an answer to /version is that of an engine we can build with."""
+    remedy = "install Docker Engine 20.10 or newer, or point DOCKER_HOST at one"
+    names = [component.get("Name", "") for component in answer.get("Components") or ()]
+    if any("podman" in name.lower() for name in names):
+        raise EngineError(f"{host} is Podman, which has no BuildKit", remedy=remedy)
+    if answer.get("Os", "linux") != "linux":
+        raise EngineError(f"{host} runs {answer['Os']} containers, not Linux ones", remedy=remedy)
+    if _numbers(answer.get("ApiVersion", "")) < MINIMUM_API:
+        version = answer.get("Version", "of an unknown version")
+        raise EngineError(f"the Docker Engine {version} at {host} is too old", remedy=remedy)
+
+
+def with_buildx(engine: Engine) -> Engine:
+    """Return the engine with the first buildx on this machine that is new enough, if any."""
+    environment = engine.environment()
+    for command in _buildx_commands():
+        version = buildx_version(command, environment=environment)
+        if _numbers(version) >= MINIMUM_BUILDX:
+            return replace(engine, buildx=command, buildx_version=version)
+    return engine
+
+
+def _buildx_commands() -> Iterator[tuple[str, ...]]:
+    if shutil.which("docker"):
+        yield ("docker", "buildx")
+    homes = (_docker_configuration(), *(Path(root, "docker") for root in _PLUGIN_ROOTS))
+    for plugin in (*(home / "cli-plugins/docker-buildx" for home in homes), private_buildx()):
+        if os.access(plugin, os.X_OK):
+            yield (str(plugin),)
+
+
+def private_buildx() -> Path:
+    """Return where our own buildx is kept once it had to be fetched."""
+    return state_directory() / "bin/docker-buildx"
+
+
+def buildx_version(command: tuple[str, ...], *, environment: dict[str, str]) -> str:
+    """Return a version such as `0.13.1`, empty where the command runs no buildx."""
+    try:
+        output = subprocess.check_output(
+            [*command, "version"], env=environment, stderr=subprocess.DEVNULL, text=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    # "github.com/docker/buildx v0.17.1 257815a"; distributions leave out the v.
+    match = re.search(r"\s+v?(\d+\.\d+\S*)", output)
+    return match[1] if match else ""
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return the first two numbers of a version: `1.41` gives (1, 41), anything else ()."""
+    match = re.match(r"(\d+)\.(\d+)", version)
+    return (int(match[1]), int(match[2])) if match else ()
