@@ -1,0 +1,70 @@
+# `make` alone explains itself. Targets set up what they need: a virtual environment and, for
+# images, a Docker Engine.
+
+TARGET ?=
+PYTHON ?= python3
+VENV := .venv
+DLC := $(VENV)/bin/dlc
+DEFAULT := huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12
+
+.DEFAULT_GOAL := help
+.PHONY: help build test unit lint render lock serve push bench clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  TARGET names images: a repository:tag, a tag, or a glob in quotes over either."
+	@echo "  All targets: $(DLC) list"
+
+build: $(VENV)/.ready ## Build TARGET; without one, build and ask the Debian 12 inference image
+ifeq ($(TARGET),)
+	$(DLC) build $(DEFAULT)
+	$(DLC) smoke $(DEFAULT)
+else
+	$(DLC) build '$(TARGET)'
+endif
+
+test: $(VENV)/.ready-test ## Run all tests: lint, unit tests, then images on a real engine
+	$(MAKE) --no-print-directory lint
+	$(VENV)/bin/pytest
+
+unit: $(VENV)/.ready-test ## Run the tests that need no engine, in seconds
+	$(VENV)/bin/pytest -m 'not images'
+
+lint: $(VENV)/.ready-test ## Check style, types, workflows and what is rendered
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(VENV)/bin/check-jsonschema --schemafile builder/matrix.schema.json matrix.yaml
+	$(DLC) render --check
+
+render: $(VENV)/.ready ## Write images/ from the matrix and the templates
+	$(DLC) render $(if $(TARGET),'$(TARGET)')
+
+lock: $(VENV)/.ready ## Resolve and lock the requirements of TARGET
+	$(DLC) lock '$(or $(TARGET),2.13.0-*)'
+
+serve: $(VENV)/.ready ## Run TARGET as SageMaker would, until Ctrl-C (MODEL=folder)
+	$(DLC) serve '$(or $(TARGET),$(DEFAULT))' $(if $(MODEL),--model '$(MODEL)')
+
+push: $(VENV)/.ready ## Push TARGET to REGISTRY=host/prefix
+	@test -n '$(REGISTRY)' || { echo "name a registry: make push TARGET=... REGISTRY=host/prefix"; exit 2; }
+	$(DLC) push '$(or $(TARGET),$(DEFAULT))' --registry '$(REGISTRY)'
+
+bench: $(VENV)/.ready-test ## Compare with what one would do otherwise, in the same run
+	$(VENV)/bin/python -m benchmarks
+
+clean: ## Remove the virtual environment and caches; stop our engine (its images stay)
+	test ! -x $(DLC) || $(DLC) engine down
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.ready-test: pyproject.toml $(VENV)/.ready
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev]'
+	touch $@
