@@ -181,6 +181,8 @@ class Baker:
             start_new_session=True,
         ) as process:
             self._running.add(process)
+            if self._stopping:  # the interruption came while it started
+                os.killpg(process.pid, signal.SIGINT)
             assert process.stderr is not None  # noqa: S101 - asked for above
             for message in decode(process.stderr):
                 if isinstance(message, str):

@@ -205,7 +205,7 @@ def show(settings: Settings, selector: str, account: str | None, region: str, ou
                     "said": said.get(key, "") if first else "",
                 }
             )
-    print_table(rows, ("what", "value", "said"))
+    print_table(rows, ("what", "said", "value"))
 
 
 @cli.command()

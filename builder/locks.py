@@ -173,7 +173,15 @@ class Resolver:
         digest = inputs_digest(layer, target, below)
         if digest not in self._done:
             python = target.python if layer != "tools" else ""
-            text = _compile(lines, constraints, python, date, target.name)
+            index = target.build.index
+            text = _compile(
+                lines,
+                constraints,
+                python=python,
+                date=date,
+                index=target.sources[index.value] if index and python else "",
+                name=target.name,
+            )
             entries = {
                 name: _direct(name, entry, target)
                 for name, entry in sorted(parse(text).items())
@@ -214,7 +222,13 @@ def _direct(name: str, entry: str, target: Target) -> str:
 
 
 def _compile(
-    lines: Sequence[str], constraints: Sequence[str], python: str, date: str, name: str
+    lines: Sequence[str],
+    constraints: Sequence[str],
+    *,
+    python: str,
+    date: str,
+    index: str,
+    name: str,
 ) -> str:
     import uv  # finds uv's binary, which only locking needs
 
@@ -231,6 +245,8 @@ def _compile(
         if python:
             version = _LAST_PATCH.get(python, python)
             command += ["--python-version", version, "--python-platform", _PLATFORM]
+        if index:
+            command += ["--index", index]
         if date:
             command += ["--exclude-newer", f"{date}T23:59:59Z"]
         result = subprocess.run(

@@ -117,9 +117,9 @@ class Renderer:
 
 def _context(target: Target) -> Mapping[str, Any]:
     accelerator = target.accelerator
-    used = {wheel.source for wheel in target.build.wheels}
+    sources = {wheel.source: target.sources[wheel.source] for wheel in target.build.wheels}
     if target.build.index:
-        used.add(target.build.index.value)
+        sources["UV_INDEX"] = target.sources[target.build.index.value]
     return {
         "target": target,
         "header": HEADER,
@@ -129,7 +129,7 @@ def _context(target: Target) -> Mapping[str, Any]:
         "neuron_repository": _NEURON_REPOSITORY,
         "suite": _SUITES.get(target.base.name, ""),
         "python_packages": list(target.base.pythons[target.python]),
-        "wheel_sources": [(name, target.sources[name]) for name in sorted(used)],
+        "wheel_sources": sorted(sources.items()),
         "framework_title": _FRAMEWORK_TITLES[target.framework],
     }
 
