@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
 from builder import engine as engines
-from builder import private_engine
+from builder import packages, private_engine
 from builder.errors import BaseImageError
 
 if TYPE_CHECKING:
@@ -185,12 +185,12 @@ def _bootstrap(client: docker.DockerClient, source: BaseSource, suite: str, *, s
     scratch = engines.state_directory() / f"bootstrap-{source.name}"
     try:
         if not shutil.which("mmdebstrap"):
-            private_engine.install("mmdebstrap", "debian-archive-keyring", say=say)
+            packages.install("mmdebstrap", "debian-archive-keyring", say=say)
         _remove(scratch)  # left by a run that was killed; the lock makes it ours
         scratch.mkdir(parents=True)
         with tempfile.TemporaryFile() as log:
             return _import(client, source, suite, scratch=scratch, log=log)
-    except private_engine.InstallError as error:
+    except packages.InstallError as error:
         return str(error)
     except (docker.errors.DockerException, requests.RequestException, OSError) as error:
         return f"the import broke off: {error}"
@@ -253,7 +253,7 @@ def _mmdebstrap(suite: str, *, scratch: Path, log: IO[bytes]) -> Iterator[subpro
     ]
     environment = {
         **os.environ,
-        "PATH": private_engine.system_path(),
+        "PATH": packages.system_path(),
         "SOURCE_DATE_EPOCH": os.environ.get("SOURCE_DATE_EPOCH", EPOCH),
         "TMPDIR": str(scratch),
     }

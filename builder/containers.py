@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import tarfile
 import time
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -18,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from builder.errors import ContainerError
+from builder.lifecycle import created, log, put, refused, start, text
+from builder.models import TAR_END, archive, check_model, make_tiny_model, tar_header
 
 if TYPE_CHECKING:
     import docker
@@ -25,17 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Prediction", "Response", "Server", "run", "smoke"]
 
-LABELS = {"dlc.role": "serve"}
 READY = ("python", "/usr/local/bin/dockerd-entrypoint.py", "ready")
-TINY_MODEL = Path(__file__).with_name("files") / "tiny_model.py"
 QUESTION = json.dumps({"inputs": "I love this movie, it is great."}).encode()
 
 POLL_SECONDS = 0.2
 PING_SECONDS = 2.0
-TINY_MODEL_SECONDS = 600
-LOG_LINES = 30
-
-TAR_END = bytes(2 * tarfile.BLOCKSIZE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -255,130 +248,6 @@ def smoke(
             )
         say(f"answer after {answer_seconds:.1f} s: {body}")
         return Prediction(answer=answer, ready_seconds=ready_seconds, answer_seconds=answer_seconds)
-
-
-# Models
-
-
-def check_model(model: Path) -> None:
-    """ContainerError: the model is neither a directory with files nor a tar archive."""
-    if not model.exists():
-        wrong = "there is no such model"
-    elif model.is_dir():
-        wrong = "" if any(model.iterdir()) else "the model directory is empty"
-    else:
-        wrong = "" if tarfile.is_tarfile(model) else "the model is not a tar archive"
-    if wrong:
-        remedy = "give a directory with the model's files in it, or a model.tar.gz of them"
-        raise ContainerError(f"{model}: {wrong}", remedy=remedy)
-
-
-def make_tiny_model(client: docker.DockerClient, image: str) -> bytes:
-    """A tar of a directory `model`, made by tiny_model.py in a container of the image.
-
-    ContainerError: the script failed.
-    """
-    made = "/tmp/model"  # noqa: S108 a path of the container
-    with created(
-        client,
-        image,
-        # Not through the image's entrypoint: the official images' never ends.
-        entrypoint=["python", "-c", TINY_MODEL.read_text(encoding="utf-8"), made],
-        network_mode="none",
-    ) as container:
-        start(container, image)
-        if container.wait(timeout=TINY_MODEL_SECONDS)["StatusCode"] != 0:
-            raise ContainerError(
-                f"{image} could not make a tiny model",
-                remedy=f"give a model of your own, or mend what Python says:\n{log(container)}",
-            )
-        return b"".join(container.get_archive(made)[0])
-
-
-# Archives
-
-
-def archive(directory: Path) -> Iterator[bytes]:
-    """A tar of a directory's content, piece by piece: a model may be larger than the memory.
-
-    Links are followed, as the Hub's cache is made of them; everybody may read every file.
-    """
-    for folder, folders, files in os.walk(directory, followlinks=True):
-        for path in (Path(folder) / name for name in sorted(folders + files)):
-            name = path.relative_to(directory).as_posix()
-            if path.is_dir():
-                yield tar_header(name)
-            else:
-                size = path.stat().st_size
-                yield tar_header(name, size)
-                with path.open("rb") as file:
-                    while piece := file.read(1 << 20):
-                        yield piece
-                yield bytes(-size % tarfile.BLOCKSIZE)
-    yield TAR_END
-
-
-def tar_header(name: str, size: int | None = None) -> bytes:
-    """The header of a file of a size in bytes, or of a directory."""
-    member = tarfile.TarInfo(name)
-    member.type = tarfile.DIRTYPE if size is None else tarfile.REGTYPE
-    member.mode = 0o755 if size is None else 0o644
-    member.size = size or 0
-    return member.tobuf()
-
-
-# The engine
-
-
-@contextmanager
-def created(client: docker.DockerClient, image: str, **options: Any) -> Iterator[Container]:
-    """A container that is created, not started, and removed at the end with its volumes."""
-    import docker.errors
-
-    # Named beforehand, so that it is found and removed even if Ctrl-C cuts off the engine's answer.
-    name = f"dlc-serve-{uuid.uuid4().hex[:12]}"
-    try:
-        with refused(f"no container of {image} can be made", "build or pull the image first"):
-            container = client.containers.create(image, name=name, labels=LABELS, **options)
-        yield container
-    finally:
-        with suppress(docker.errors.NotFound):
-            client.containers.get(name).remove(force=True, v=True)
-
-
-def start(container: Container, image: str) -> None:
-    """ContainerError: the container does not start, for example because the port is taken."""
-    with refused(f"no container of {image} can be started", "if the port is taken, choose another"):
-        container.start()
-
-
-def put(container: Container, path: str, tar: Any) -> None:
-    """Unpack a tar, compressed or not, into a directory of the container."""
-    remedy = "check that the model is whole and can be read, and that the engine has disk space"
-    with refused(f"the model cannot be copied to {path} of the container", remedy):
-        container.put_archive(path, tar)
-
-
-def log(container: Container, tail: int = LOG_LINES) -> str:
-    """The last lines that the container wrote, both streams."""
-    return text(container.logs(tail=tail))
-
-
-def text(output: Any) -> str:
-    """What a program wrote, as a text."""
-    return bytes(output).decode("utf-8", "replace").strip()
-
-
-@contextmanager
-def refused(message: str, remedy: str) -> Iterator[None]:
-    """Turn what the engine says no with into a ContainerError."""
-    import docker.errors
-
-    try:
-        yield
-    except (docker.errors.APIError, OSError) as error:
-        cause = getattr(error, "explanation", None) or error
-        raise ContainerError(f"{message}: {cause}", remedy=remedy) from error
 
 
 def engine_host(base_url: str) -> str:

@@ -8,10 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
-import shutil
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -29,10 +26,7 @@ DEFAULT_HOST = "unix:///var/run/docker.sock"
 
 # Engine 20.10: the oldest whose BuildKit the rendered Dockerfiles are written for.
 MINIMUM_API = (1, 41)
-# The oldest whose `bake` writes both a metadata file and raw JSON progress.
-MINIMUM_BUILDX = (0, 13)
 
-_PLUGIN_ROOTS = ("/usr/local/lib", "/usr/local/libexec", "/usr/lib", "/usr/libexec")
 _CONNECTION_VARIABLES = (
     "DOCKER_HOST",
     "DOCKER_CONTEXT",
@@ -91,7 +85,7 @@ class Engine:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Status:
-    """What `dlc status` shows. Texts are empty where nothing runs or nothing is known."""
+    """What `dlc engine status` shows. Texts are empty where nothing runs or nothing is known."""
 
     running: bool
     host: str = ""
@@ -142,11 +136,13 @@ def find() -> Engine | None:
 
 def search() -> tuple[Engine | None, tuple[str, ...]]:
     """Do what `find` does, and tell of every engine that did not answer why."""
+    from builder import buildx  # it imports this module
+
     failures: list[str] = []
     for candidate, named_by in _candidates():
         found = probe(candidate)
         if isinstance(found, Engine):
-            return with_buildx(found), tuple(failures)
+            return buildx.with_buildx(found), tuple(failures)
         failures.append(f"{candidate.host}: {found}")
         if named_by and not candidate.private:
             raise EngineError(
@@ -179,7 +175,7 @@ def down(*, say: Callable[[str], None]) -> bool:
 def status() -> Status:
     """Describe the engine that `find` finds; never starts one, never raises EngineError."""
     try:
-        engine, advice = find(), "dlc up"
+        engine, advice = find(), "dlc engine up"
     except EngineError as error:
         engine, advice = None, str(error)
     if engine is None:
@@ -201,7 +197,7 @@ def _candidates() -> Iterator[tuple[Engine, str]]:
     """Give engines not yet talked to, each with the variable by which the user insists on it."""
     if host := os.environ.get("DOCKER_HOST"):
         insisted = os.environ.get("DOCKER_TLS_VERIFY")
-        directory = os.environ.get("DOCKER_CERT_PATH") or str(_docker_configuration())
+        directory = os.environ.get("DOCKER_CERT_PATH") or str(docker_configuration())
         tls = directory if insisted or os.environ.get("DOCKER_TLS") else ""
         yield _candidate(host, certificates=tls, verify=bool(insisted)), "DOCKER_HOST"
     else:
@@ -215,13 +211,14 @@ def _candidate(host: str, *, certificates: str = "", verify: bool = True) -> Eng
     return Engine(host=host, version="", private=private, certificates=certificates, verify=verify)
 
 
-def _docker_configuration() -> Path:
+def docker_configuration() -> Path:
+    """Return the directory of the Docker command line's settings; it need not exist."""
     return Path(os.environ.get("DOCKER_CONFIG") or "~/.docker").expanduser()
 
 
 def _context() -> Iterator[tuple[Engine, str]]:
     """Read the current context from the Docker command line's files, which needs no SDK."""
-    directory = _docker_configuration()
+    directory = docker_configuration()
     named = os.environ.get("DOCKER_CONTEXT", "")
     name = named or read_json(directory / "config.json").get("currentContext", "default")
     if name == "default":
@@ -286,55 +283,14 @@ def _reason(error: BaseException) -> str:
 
 def _check(answer: dict[str, Any], *, host: str) -> None:
     """Raise EngineError unless an answer to /version is that of an engine we can build with."""
+    from builder import buildx  # it imports this module
+
     remedy = "install Docker Engine 20.10 or newer, or point DOCKER_HOST at one"
     names = [component.get("Name", "") for component in answer.get("Components") or ()]
     if any("podman" in name.lower() for name in names):
         raise EngineError(f"{host} is Podman, which has no BuildKit", remedy=remedy)
     if answer.get("Os", "linux") != "linux":
         raise EngineError(f"{host} runs {answer['Os']} containers, not Linux ones", remedy=remedy)
-    if _numbers(answer.get("ApiVersion", "")) < MINIMUM_API:
+    if buildx.numbers(answer.get("ApiVersion", "")) < MINIMUM_API:
         version = answer.get("Version", "of an unknown version")
         raise EngineError(f"the Docker Engine {version} at {host} is too old", remedy=remedy)
-
-
-def with_buildx(engine: Engine) -> Engine:
-    """Return the engine with the first buildx on this machine that is new enough, if any."""
-    environment = engine.environment()
-    for command in _buildx_commands():
-        version = buildx_version(command, environment=environment)
-        if _numbers(version) >= MINIMUM_BUILDX:
-            return replace(engine, buildx=command, buildx_version=version)
-    return engine
-
-
-def _buildx_commands() -> Iterator[tuple[str, ...]]:
-    if shutil.which("docker"):
-        yield ("docker", "buildx")
-    homes = (_docker_configuration(), *(Path(root, "docker") for root in _PLUGIN_ROOTS))
-    for plugin in (*(home / "cli-plugins/docker-buildx" for home in homes), private_buildx()):
-        if os.access(plugin, os.X_OK):
-            yield (str(plugin),)
-
-
-def private_buildx() -> Path:
-    """Return where our own buildx is kept once it had to be fetched."""
-    return state_directory() / "bin/docker-buildx"
-
-
-def buildx_version(command: tuple[str, ...], *, environment: dict[str, str]) -> str:
-    """Return a version such as `0.13.1`, empty where the command runs no buildx."""
-    try:
-        output = subprocess.check_output(
-            [*command, "version"], env=environment, stderr=subprocess.DEVNULL, text=True, timeout=10
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    # "github.com/docker/buildx v0.17.1 257815a"; distributions leave out the v.
-    match = re.search(r"\s+v?(\d+\.\d+\S*)", output)
-    return match[1] if match else ""
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """Return the first two numbers of a version: `1.41` gives (1, 41), anything else ()."""
-    match = re.match(r"(\d+)\.(\d+)", version)
-    return (int(match[1]), int(match[2])) if match else ()

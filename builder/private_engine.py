@@ -10,32 +10,23 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import platform
 import re
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from builder import engine
+from builder import buildx, engine, packages
 from builder.errors import EngineError
 
-__all__ = ["InstallError", "install", "locked", "provide", "stop"]
+__all__ = ["locked", "provide", "stop"]
 
 Say = Callable[[str], None]
 
-# The first Debian release with a docker-buildx package; its binary needs only glibc 2.34.
-BUILDX_RELEASE = "trixie"
-DEBIAN_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 INSTALL_DOCKER = "install Docker Engine 20.10 or newer, or point DOCKER_HOST at one"
-INSTALL_BUILDX = (
-    "install your distribution's package docker-buildx or docker-buildx-plugin, "
-    "or put a docker-buildx binary into ~/.docker/cli-plugins"
-)
 START_SECONDS = 60
 STOP_SECONDS = 30
 # What the kernel takes for a socket's path, less the longest name dockerd puts below our root.
@@ -43,10 +34,6 @@ LONGEST_ROOT = 107 - len("/exec/containerd/containerd.sock.ttrpc")
 
 # Engines started by this process: kept, since an abandoned Popen warns, and reaped by `stop`.
 _children: list[subprocess.Popen[bytes]] = []
-
-
-class InstallError(Exception):
-    """A package could not be installed; the message says why in one line."""
 
 
 def root() -> Path:
@@ -81,7 +68,7 @@ def provide(*, say: Say) -> engine.Engine:
         found, failures = engine.search()
         found = found or _install_and_start(failures, say=say)
         if not found.buildx:
-            found = _provide_buildx(found, say=say)
+            found = buildx.provide_buildx(found, say=say)
         return found
 
 
@@ -89,12 +76,12 @@ def _install_and_start(failures: tuple[str, ...], *, say: Say) -> engine.Engine:
     nothing = f"no Docker Engine answers ({'; '.join(failures)})"
     if os.geteuid() != 0:
         raise EngineError(f"{nothing}, and only root can start one", remedy=INSTALL_DOCKER)
-    packages = {"dockerd": "docker.io", "iptables": "iptables"}
-    missing = [package for program, package in packages.items() if not _which(program)]
+    wanted = {"dockerd": "docker.io", "iptables": "iptables"}
+    missing = [package for program, package in wanted.items() if not _which(program)]
     if missing:
         try:
-            install(*missing, say=say)
-        except InstallError as error:
+            packages.install(*missing, say=say)
+        except packages.InstallError as error:
             raise EngineError(f"{nothing}, and {error}", remedy=INSTALL_DOCKER) from error
         # The package starts the distribution's own service where the machine has services.
         if found := engine.find():
@@ -111,8 +98,8 @@ def start(*, say: Say) -> engine.Engine:
     if len(str(home)) > LONGEST_ROOT:
         raise EngineError(f"{home} is too long for a socket", remedy="set DLC_STATE to less")
     home.mkdir(parents=True, exist_ok=True)
-    if not running():  # after a crash or reboot dockerd would trip over the old file
-        (home / "dockerd.pid").unlink(missing_ok=True)
+    if not running():
+        _clear_up_after_a_crash()
     (home / "daemon.json").write_text(json.dumps(_inherited_settings()), encoding="utf-8")
     say(f"starting a private Docker Engine in {home}")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DOCKER_")}
@@ -127,7 +114,7 @@ def start(*, say: Say) -> engine.Engine:
                 *("--config-file", str(home / "daemon.json")),
             ],
             cwd="/",
-            env={**environment, "PATH": system_path()},
+            env={**environment, "PATH": packages.system_path()},
             start_new_session=True,
             stderr=log,
             stdin=subprocess.DEVNULL,
@@ -141,13 +128,21 @@ def start(*, say: Say) -> engine.Engine:
         raise
 
 
+def _clear_up_after_a_crash() -> None:
+    """Remove what a dockerd that was killed, or a reboot, left for the next one to trip over."""
+    for pid, sign in _helpers("containerd"):  # without its shims, which keep containers alive
+        _end(pid, sign=sign, seconds=5)
+    for stale in ("dockerd.pid", "exec/containerd/containerd.pid"):
+        (root() / stale).unlink(missing_ok=True)
+
+
 def _wait(child: subprocess.Popen[bytes]) -> engine.Engine:
     deadline = time.monotonic() + START_SECONDS
     candidate = engine.Engine(host=engine.private_host(), version="", private=True)
     while child.poll() is None and time.monotonic() < deadline:
         found = engine.probe(candidate)
         if isinstance(found, engine.Engine):
-            return engine.with_buildx(found)
+            return buildx.with_buildx(found)
         time.sleep(0.1)
     log = root() / "dockerd.log"
     line = last_words(log.read_text(encoding="utf-8", errors="replace"))
@@ -209,7 +204,7 @@ def stop(*, say: Say) -> bool:
             if pid:
                 say(f"stopping the private Docker Engine (process {pid})")
                 _end(pid, sign=engine.private_host(), seconds=STOP_SECONDS)
-            for helper, sign in _helpers():  # none, unless dockerd had to be killed
+            for helper, sign in _helpers("containerd.*"):  # none, unless dockerd had to be killed
                 _end(helper, sign=sign, seconds=5)
         except PermissionError as error:
             raise EngineError(
@@ -220,13 +215,13 @@ def stop(*, say: Say) -> bool:
         return pid is not None
 
 
-def _helpers() -> Iterator[tuple[int, str]]:
-    """Give the containerd processes whose command lines name our run-time directory."""
+def _helpers(name: str) -> Iterator[tuple[int, str]]:
+    """Give the processes of this name, a pattern, whose arguments name our run-time directory."""
     home = f"{root()}/exec/"
     for entry in Path("/proc").glob("[0-9]*"):
         arguments = _arguments(int(entry.name))
         signs = [argument for argument in arguments[1:] if argument.startswith(home)]
-        if signs and Path(arguments[0]).name.startswith("containerd"):
+        if signs and re.fullmatch(name, Path(arguments[0]).name):
             yield int(entry.name), signs[0]
 
 
@@ -237,130 +232,13 @@ def _end(pid: int, *, sign: str, seconds: float) -> None:
             if sign in _arguments(pid):
                 os.kill(pid, number)
         while time.monotonic() < deadline:
-            for child in _children:
-                child.poll()
             if sign not in _arguments(pid):
+                for child in _children:
+                    if child.pid == pid:  # ended, so this reaps it at once
+                        child.wait()
                 return
             time.sleep(0.05)
 
 
-def _provide_buildx(found: engine.Engine, *, say: Say) -> engine.Engine:
-    wanted = ".".join(map(str, engine.MINIMUM_BUILDX))
-    reason = "this is not Debian or Ubuntu"
-    for package in ("docker-buildx", "docker-buildx-plugin"):
-        if os.geteuid() == 0 and _offered(package):
-            with suppress(InstallError):
-                install(package, say=say)
-            if (complete := engine.with_buildx(found)).buildx:
-                return complete
-    if _distribution() == "debian":
-        try:
-            fetch_buildx(say=say)
-        except InstallError as error:
-            reason = str(error)
-    if (complete := engine.with_buildx(found)).buildx:
-        return complete
-    raise EngineError(f"buildx {wanted} or newer is missing; {reason}", remedy=INSTALL_BUILDX)
-
-
-def fetch_buildx(*, say: Say) -> None:
-    """Take the docker-buildx binary out of the package of a newer Debian release.
-
-    apt works on a state of its own with the machine's mirror and keyring, so the machine's
-    sources and packages stay as they are. Raises InstallError.
-    """
-    listed = _run("apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)")
-    mirrors = [line.split()[1] for line in listed.splitlines() if line.startswith("Debian ")]
-    if not mirrors:
-        raise InstallError("apt knows no Debian mirror; run apt-get update")
-    say(f"fetching docker-buildx from Debian {BUILDX_RELEASE}")
-    target = engine.private_buildx()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".buildx-", dir=target.parent) as directory:
-        work = Path(directory)
-        for needed in ("lists/partial", "cache/archives/partial"):
-            (work / needed).mkdir(parents=True)
-        source = f"deb [signed-by={DEBIAN_KEYRING}] {mirrors[0]} {BUILDX_RELEASE} main\n"
-        (work / "sources.list").write_text(source, encoding="utf-8")
-        settings = {
-            "Dir::Etc::SourceList": work / "sources.list",
-            "Dir::Etc::SourceParts": "-",
-            "Dir::State::Lists": work / "lists",
-            "Dir::Cache": work / "cache",
-            "APT::Default-Release": "",  # the machine's may be unknown to this one source
-            "APT::Sandbox::User": "root",  # the sandbox user cannot enter our directory
-            "Acquire::Languages": "none",
-        }
-        options = [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
-        _run("apt-get", *options, "-q", "update", cwd=work)
-        _run("apt-get", *options, "-q", "download", "docker-buildx", cwd=work)
-        package = next(work.glob("docker-buildx_*.deb"))
-        _run("dpkg-deb", "-x", str(package), str(work / "tree"))
-        binary = next((work / "tree").glob("usr/lib*/docker/cli-plugins/docker-buildx"))
-        _run(str(binary), "version")  # proves that this machine can run it
-        binary.replace(target)
-
-
-def install(*packages: str, say: Say) -> None:
-    """Install packages with apt. Raises InstallError, also where apt or root is missing."""
-    names = " ".join(packages)
-    if not _distribution() or not shutil.which("apt-get"):
-        raise InstallError(f"{names} cannot be installed: this is not Debian or Ubuntu")
-    if os.geteuid() != 0:
-        raise InstallError(f"{names} cannot be installed without root")
-    say(f"installing {names}")
-    command = ("apt-get", "-o", "DPkg::Lock::Timeout=120", "-q")
-    arguments = (*command, "install", "-y", "--no-install-recommends", *packages)
-    try:
-        _run(*arguments)
-    except InstallError:  # lists that are missing or too old are the usual reason
-        with suppress(InstallError):  # one dead source of many must not stop us
-            _run(*command, "update")
-        _run(*arguments)
-
-
-def _distribution() -> str:
-    """Return `debian`, `ubuntu`, the name of a relative of theirs, or nothing for others."""
-    with suppress(OSError):
-        facts = platform.freedesktop_os_release()
-        if {"debian", "ubuntu"} & {facts.get("ID", ""), *facts.get("ID_LIKE", "").split()}:
-            return facts.get("ID", "")
-    return ""
-
-
-def _offered(package: str) -> bool:
-    with suppress(InstallError):
-        return bool(_run("apt-cache", "madison", package))
-    return False
-
-
-def _run(*command: str, cwd: Path | None = None) -> str:
-    """Run a package tool and return its output; InstallError with its last complaint."""
-    quiet = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8", "PATH": system_path()}
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            check=True,
-            cwd=cwd,
-            env={**os.environ, **quiet},
-            text=True,
-        )
-    except OSError as error:
-        raise InstallError(f"{command[0]} cannot be run: {error.strerror}") from error
-    except subprocess.CalledProcessError as error:
-        lines = [line for line in error.stderr.splitlines() if line.startswith("E:")]
-        lines = lines or error.stderr.splitlines() or [f"code {error.returncode}"]
-        raise InstallError(
-            f"{command[0]} failed: {lines[-1].removeprefix('E:').strip()}"
-        ) from error
-    return done.stdout
-
-
-def system_path() -> str:
-    """Return PATH with the directories of system programs, which not every shell of root has."""
-    return f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
-
-
 def _which(program: str) -> str | None:
-    return shutil.which(program, path=system_path())
+    return shutil.which(program, path=packages.system_path())

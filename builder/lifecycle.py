@@ -1,0 +1,92 @@
+"""The life of a container: created, filled, started, heard and, whatever happens, removed.
+
+What the engine refuses on the way is a ContainerError.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from builder.errors import ContainerError
+
+if TYPE_CHECKING:
+    import docker
+    from docker.models.containers import Container
+
+__all__ = ["created", "log", "put", "refused", "start", "text"]
+
+LABELS = {"dlc.role": "serve"}
+
+POLL_SECONDS = 0.2
+LATE_SECONDS = 5.0
+LOG_LINES = 30
+
+
+@contextmanager
+def created(client: docker.DockerClient, image: str, **options: Any) -> Iterator[Container]:
+    """A container that is created, not started, and removed at the end with its volumes."""
+    import docker.errors
+
+    name = f"dlc-serve-{uuid.uuid4().hex[:12]}"
+    try:
+        with refused(f"no container of {image} can be made", "build or pull the image first"):
+            container = client.containers.create(image, name=name, labels=LABELS, **options)
+    except KeyboardInterrupt:
+        remove_late(client, name)
+        raise
+    try:
+        yield container
+    finally:
+        with suppress(docker.errors.NotFound):
+            container.remove(force=True, v=True)
+
+
+def remove_late(client: docker.DockerClient, name: str) -> None:
+    """Remove a container that the engine may still be making, although nobody waits for it."""
+    import docker.errors
+
+    deadline = time.monotonic() + LATE_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(docker.errors.NotFound):
+            client.containers.get(name).remove(force=True, v=True)
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def start(container: Container, image: str) -> None:
+    """ContainerError: the container does not start, for example because the port is taken."""
+    with refused(f"no container of {image} can be started", "if the port is taken, choose another"):
+        container.start()
+
+
+def put(container: Container, path: str, tar: Any) -> None:
+    """Unpack a tar, compressed or not, into a directory of the container."""
+    remedy = "check that the model is whole and can be read, and that the engine has disk space"
+    with refused(f"the model cannot be copied to {path} of the container", remedy):
+        container.put_archive(path, tar)
+
+
+def log(container: Container, tail: int = LOG_LINES) -> str:
+    """The last lines that the container wrote, both streams."""
+    return text(container.logs(tail=tail))
+
+
+def text(output: Any) -> str:
+    """What a program wrote, as a text."""
+    return bytes(output).decode("utf-8", "replace").strip()
+
+
+@contextmanager
+def refused(message: str, remedy: str) -> Iterator[None]:
+    """Turn what the engine says no with into a ContainerError."""
+    import docker.errors
+
+    try:
+        yield
+    except (docker.errors.APIError, OSError) as error:
+        cause = getattr(error, "explanation", None) or error
+        raise ContainerError(f"{message}: {cause}", remedy=remedy) from error
