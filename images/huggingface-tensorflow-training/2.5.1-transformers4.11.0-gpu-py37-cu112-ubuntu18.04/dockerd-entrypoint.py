@@ -184,9 +184,10 @@ def serve():
     sweep(child)
     if stopping:
         return 0
-    if java is None:
-        say("the model server ended by itself with exit code {}".format(codes[child]))
-    return java or codes[child] or 1
+    if java is not None:
+        return java or 1  # the toolkit's own code is only how it took our SIGTERM
+    say("the model server ended by itself with exit code {}".format(codes[child]))
+    return codes[child] or 1
 
 
 def why_no_server(environment):
