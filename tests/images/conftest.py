@@ -1,0 +1,114 @@
+"""Real images on a real engine: found, or started for these tests and stopped after them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from builder import engine as engines
+from builder import packages
+
+ROOT = Path(__file__).parents[2]
+INFERENCE = "huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12"
+TRAINING = "huggingface-pytorch-training:2.13.0-transformers4.57.1-cpu-py311-debian12"
+# Stands in every bundle that builds get here, and so must stand in no layer.
+CANARY = b"canary-of-the-build-secret-5d1f7c9a"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Image:
+    """A built image, and the client of the engine that has it."""
+
+    client: docker.DockerClient
+    tag: str
+    built: Mapping[str, Any]
+
+    @property
+    def inspected(self) -> Mapping[str, Any]:
+        """What the engine says of it."""
+        attributes: Mapping[str, Any] = self.client.images.get(self.tag).attrs
+        return attributes
+
+
+def dlc(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user would, from another folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "builder", "--matrix", str(ROOT / "matrix.yaml"), *arguments],
+        cwd="/",
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[engines.Engine]:
+    found = engines.find()
+    running = engines.up(say=print)
+    # The docker command line, which testinfra uses, must reach the same engine.
+    before = os.environ.get("DOCKER_HOST")
+    os.environ["DOCKER_HOST"] = running.host
+    yield running
+    if before is None:
+        del os.environ["DOCKER_HOST"]
+    if found is None:
+        engines.down(say=print)
+
+
+@pytest.fixture(scope="session")
+def client(engine: engines.Engine) -> Iterator[docker.DockerClient]:
+    connected = engine.client(timeout=300)
+    yield connected
+    connected.close()
+
+
+@pytest.fixture(scope="session")
+def secret_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The machine's certificates and the canary, as a site behind a proxy has its own."""
+    names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE")
+    given = next((value for name in names if (value := os.environ.get(name))), None)
+    system = Path(given or "/etc/ssl/certs/ca-certificates.crt")
+    bundle = tmp_path_factory.mktemp("secret") / "bundle.pem"
+    bundle.write_bytes(system.read_bytes() + b"\n# " + CANARY + b"\n")
+    return bundle
+
+
+@pytest.fixture(scope="session")
+def images(client: docker.DockerClient, secret_bundle: Path) -> dict[str, Image]:
+    """Both Debian 12 images, built in one call."""
+    result = dlc("build", INFERENCE, TRAINING, "--format", "json", SSL_CERT_FILE=str(secret_bundle))
+    assert result.returncode == 0, result.stderr
+    rows = {row["image"]: row for row in json.loads(result.stdout)}
+    return {name: Image(client=client, tag=name, built=row) for name, row in rows.items()}
+
+
+@pytest.fixture(scope="session")
+def inference_image(images: dict[str, Image]) -> Image:
+    return images[INFERENCE]
+
+
+@pytest.fixture(scope="session")
+def training_image(images: dict[str, Image]) -> Image:
+    return images[TRAINING]
+
+
+@pytest.fixture(scope="session")
+def registry_program() -> str:
+    """Debian's docker-registry, installed if that can be done here."""
+    if shutil.which("docker-registry") is None:
+        try:
+            packages.install("docker-registry", say=print)
+        except packages.InstallError as error:
+            pytest.skip(f"docker-registry is not here and cannot be installed: {error}")
+    return "docker-registry"

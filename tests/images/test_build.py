@@ -1,0 +1,99 @@
+"""`dlc build` when it cannot end well: a step that fails, a Ctrl-C, a base that is not there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.images.conftest import INFERENCE, ROOT, TRAINING, Image, dlc
+
+pytestmark = pytest.mark.images
+
+
+@pytest.fixture
+def own_images(tmp_path: Path) -> Path:
+    """A copy of the rendered folders of both Debian 12 targets, to render differently."""
+    for name in (INFERENCE, TRAINING):
+        folder = name.replace(":", "/")
+        shutil.copytree(ROOT / "images" / folder, tmp_path / "images" / folder)
+    return tmp_path / "images"
+
+
+def template(folder: Path, name: str, text: str) -> Path:
+    """A folder of templates that replaces one stage."""
+    path = folder / "templates/stages" / name
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    return folder / "templates"
+
+
+def test_one_failing_target_does_not_stop_the_other(
+    images: dict[str, Image], own_images: Path, tmp_path: Path
+) -> None:
+    wrong = template(tmp_path, "training.j2", "RUN echo 'this step is on fire' >&2 && exit 7\n")
+    result = dlc(
+        "--images", str(own_images), "--templates", str(wrong), "build", INFERENCE, TRAINING
+    )
+    assert result.returncode == 12
+    assert "    this step is on fire\n" in result.stderr
+    assert "exit code: 7" in result.stderr
+    assert f"{TRAINING} failed" in result.stderr
+    assert "1 of 2 targets did not build" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert INFERENCE in result.stdout
+    assert TRAINING not in result.stdout
+    assert images[TRAINING].inspected["Id"] == images[TRAINING].built["id"]
+    assert images[INFERENCE].inspected["Id"] == images[INFERENCE].built["id"]
+
+
+def test_interruption_leaves_no_tag_and_no_traceback(
+    inference_image: Image, own_images: Path, tmp_path: Path
+) -> None:
+    slow = template(tmp_path, "labels.j2", "RUN sleep 300\n")
+    command = [
+        *(sys.executable, "-m", "builder", "--matrix", str(ROOT / "matrix.yaml")),
+        *("--images", str(own_images), "--templates", str(slow), "build", INFERENCE),
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ) as process:
+        assert process.stderr is not None
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if "COPY dockerd-entrypoint.py" in line:
+                break
+        time.sleep(2)
+        begin = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        said.append(process.stderr.read())
+        assert process.wait(timeout=60) == 130, said
+        assert time.monotonic() - begin < 60
+    assert "Traceback" not in "".join(said)
+    assert "dlc: interrupted" in said[-1]
+    assert inference_image.inspected["Id"] == inference_image.built["id"]
+    assert "RUN sleep 300" not in str(inference_image.inspected)
+
+
+def test_target_without_locks_says_which_command_makes_them(tmp_path: Path) -> None:
+    name = "huggingface-tensorflow-inference:2.6.3-transformers4.17.0-cpu-py38-ubuntu20.04"
+    result = dlc("--images", str(tmp_path), "build", name)
+    assert result.returncode == 12
+    assert f"{name} has no lock; run `dlc lock {name}`" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_dry_run_touches_neither_engine_nor_files(tmp_path: Path) -> None:
+    result = dlc(
+        *("--images", str(tmp_path / "images"), "build", "--dry-run", INFERENCE),
+        DOCKER_HOST="unix:///nowhere.sock",
+        DLC_STATE=str(tmp_path / "state"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert "docker buildx bake" in result.stdout
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,255 @@
+"""A private engine in earnest: started from nothing, given a base, used and stopped.
+
+The engine gets a network of its own (without any way out), so that it disturbs no other engine
+on the machine and every pull from the world fails: what it has was bootstrapped here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from builder import bases, engine, packages, private_engine
+from builder.bases import BaseSource
+
+pytestmark = [
+    pytest.mark.images,
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can start an engine"),
+    pytest.mark.skipif(not shutil.which("apt-get"), reason="engines are installed with apt"),
+    pytest.mark.skipif(not shutil.which("ip"), reason="a network of its own needs ip"),
+]
+
+DEBIAN = BaseSource(
+    name="debian12",
+    image="debian:bookworm@sha256:88a7d30d49e1d13f0aac17b0e5fb9e291717e3a7c4a512fe56636db576383b8a",
+    bootstrap="bookworm",
+)
+ISOLATED = """#!/bin/sh
+exec unshare --net sh -c 'ip link set lo up; PATH={path} exec dockerd "$@"' dockerd "$@"
+"""
+REGISTRY = """
+import http.server, pathlib, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        name = self.path.rpartition("/")[2].replace(":", "-")
+        file = pathlib.Path(sys.argv[1], name)
+        body = file.read_bytes() if file.is_file() else b"{}"
+        self.send_response(200 if file.is_file() or self.path == "/v2/" else 404)
+        if "/manifests/" in self.path:
+            kind = "application/vnd.docker.distribution.manifest.v2+json"
+            self.send_header("Content-Type", kind)
+            self.send_header("Docker-Content-Digest", self.path.rpartition("/")[2])
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+    do_HEAD = do_GET
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+@pytest.fixture(scope="module")
+def state() -> Iterator[Path]:
+    """A machine with no engine but the one that the tests start; all traces are removed."""
+    directory = Path(tempfile.mkdtemp(prefix="dlc-"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("DOCKER_", "BUILDX_")):
+                patch.delenv(name)
+        (directory / "bin").mkdir()
+        program = directory / "bin/dockerd"
+        program.write_text(ISOLATED.format(path=packages.system_path()), encoding="utf-8")
+        program.chmod(0o755)
+        patch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+        patch.setenv("DLC_STATE", str(directory / "state"))
+        patch.setenv("DOCKER_CONFIG", str(directory / "docker"))
+        patch.setattr(engine, "DEFAULT_HOST", f"unix://{directory}/nowhere.sock")
+        try:
+            yield directory / "state"
+        finally:
+            engine.down(say=print)
+            for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
+                if line.split()[4].startswith(str(directory)):  # left by the crash among the tests
+                    subprocess.run(["umount", line.split()[4]], check=True)
+            shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="module")
+def private(state: Path) -> engine.Engine:
+    assert engine.find() is None
+    found = engine.up(say=print)
+    assert found.host == f"unix://{state}/engine/docker.sock"
+    return found
+
+
+def processes(state: Path) -> list[str]:
+    """Return the command lines of all processes that name the state directory."""
+    lines = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = file.read_bytes().decode(errors="replace").replace("\0", " ")
+        except OSError:
+            continue
+        if str(state) in line:
+            lines.append(line)
+    return lines
+
+
+def test_up_starts_a_private_engine_with_buildx(private: engine.Engine) -> None:
+    assert private.private
+    assert private.version
+    assert private.buildx
+    status = engine.status()
+    assert status.running
+    assert status.data_root == str(engine.state_directory() / "engine/data")
+
+
+def test_second_up_is_the_same_engine_at_once(private: engine.Engine) -> None:
+    said: list[str] = []
+    start = time.monotonic()
+    assert engine.up(say=said.append) == private
+    assert time.monotonic() - start < 2
+    assert said == []
+
+
+def test_base_is_bootstrapped_once(private: engine.Engine, state: Path) -> None:
+    base = bases.ensure(private, DEBIAN, say=print)
+    assert base.how == "bootstrapped"
+    assert base.reference == "dlc-base/debian12:88a7d30d49e1"
+    assert not list(state.glob("bootstrap*"))
+    start = time.monotonic()
+    assert bases.ensure(private, DEBIAN, say=print) == base
+    assert time.monotonic() - start < 1
+
+
+def test_bootstrapped_base_is_clean_and_kept_up_to_date(private: engine.Engine) -> None:
+    base = bases.ensure(private, DEBIAN, say=print)
+    script = r"""
+        grep -c -- '-security main' /etc/apt/sources.list
+        grep -c -- '-updates main' /etc/apt/sources.list
+        find /usr/local/share/ca-certificates /var/lib/apt/lists /var/cache/apt \
+            -type f ! -name lock | wc -l
+        find /var/lib/dpkg/info -name usrmerge.list | wc -l
+        echo $PATH
+        . /etc/os-release; echo $VERSION_CODENAME
+    """
+    with closing(private.client()) as client:
+        output = client.containers.run(
+            base.reference, ["sh", "-c", script], network_mode="none", remove=True
+        )
+        identity = client.images.get(base.reference)
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    assert output.decode().split() == ["1", "1", "0", "0", path, "bookworm"]
+    assert identity.labels["dlc.base.suite"] == "bookworm"
+    assert identity.attrs["Config"]["Cmd"] == ["bash"]
+
+
+def test_bake_runs_on_the_engine(private: engine.Engine, tmp_path: Path) -> None:
+    base = bases.ensure(private, DEBIAN, say=print)
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM {base.reference}\nRUN echo baked > /proof\n", encoding="utf-8"
+    )
+    (tmp_path / "bake.json").write_text(
+        json.dumps({"target": {"default": {"tags": ["dlc-test/baked:1"]}}}), encoding="utf-8"
+    )
+    subprocess.run(
+        [*private.buildx, "bake", "--file", "bake.json", "--load"],
+        check=True,
+        cwd=tmp_path,
+        env=private.environment(),
+    )
+    with closing(private.client()) as client:
+        output = client.containers.run(
+            "dlc-test/baked:1", ["cat", "/proof"], network_mode="none", remove=True
+        )
+    assert output == b"baked\n"
+
+
+@pytest.fixture
+def registry(private: engine.Engine, tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """A registry beside the engine, with one image; gives its address and the digest."""
+    assert private.private
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("hello"))
+    layer = archive.getvalue()
+    settings = {"architecture": "amd64", "os": "linux", "config": {}}
+    settings["rootfs"] = {"type": "layers", "diff_ids": [keep(tmp_path, layer)]}
+    config = json.dumps(settings).encode()
+    kind = "application/vnd.docker."
+    parts = {
+        "config": {"mediaType": f"{kind}container.image.v1+json", "size": len(config)},
+        "layer": {"mediaType": f"{kind}image.rootfs.diff.tar", "size": len(layer)},
+    }
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": f"{kind}distribution.manifest.v2+json",
+        "config": {**parts["config"], "digest": keep(tmp_path, config)},
+        "layers": [{**parts["layer"], "digest": keep(tmp_path, layer)}],
+    }
+    digest = keep(tmp_path, json.dumps(manifest).encode())
+    beside = ["nsenter", f"--net=/proc/{private_engine.running()}/ns/net"]
+    with subprocess.Popen(
+        [*beside, sys.executable, "-c", REGISTRY, str(tmp_path)],
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdout
+        yield f"127.0.0.1:{server.stdout.readline().strip()}", digest
+        server.terminate()
+
+
+def keep(directory: Path, content: bytes) -> str:
+    digest = hashlib.sha256(content).hexdigest()
+    (directory / f"sha256-{digest}").write_bytes(content)
+    return f"sha256:{digest}"
+
+
+def test_base_is_pulled_where_a_registry_has_it(
+    private: engine.Engine, registry: tuple[str, str]
+) -> None:
+    address, digest = registry
+    source = BaseSource(name="hello", image=f"{address}/team/hello:1@{digest}")
+    base = bases.ensure(private, source, say=print)
+    assert base.how == "pulled"
+    assert base.reference == f"dlc-base/hello:{digest[7:19]}"
+    assert bases.ensure(private, source, say=print) == base
+
+
+def test_down_leaves_no_process(private: engine.Engine, state: Path) -> None:
+    with closing(private.client()) as client:
+        client.containers.run(DEBIAN.reference, ["sleep", "60"], detach=True, network_mode="none")
+    assert len(processes(state / "engine")) >= 3  # dockerd, containerd and the container's shim
+    assert engine.down(say=print)
+    assert processes(state) == []
+    assert engine.find() is None
+    assert not engine.down(say=print)
+
+
+def test_engine_comes_back_after_a_crash(private: engine.Engine, state: Path) -> None:
+    engine.up(say=print)
+    pid = private_engine.running()
+    assert pid
+    os.kill(pid, 9)
+    assert engine.up(say=print) == private
+    assert private_engine.running() not in (None, pid)
+    with closing(private.client()) as client:
+        assert client.images.get(DEBIAN.reference).id
+    assert engine.down(say=print)
+    assert processes(state) == []

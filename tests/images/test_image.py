@@ -1,0 +1,195 @@
+"""What is in the built images, and what is not."""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+import testinfra
+
+from tests.images.conftest import CANARY, INFERENCE, ROOT, TRAINING, Image
+
+pytestmark = pytest.mark.images
+
+# Places that hold what only a build needs. The base's own files are as its distribution made them.
+LEFTOVERS = re.compile(
+    r"(^|/)(uv|uvx|install\.sh|tools\.lock|gcc|cc1)$|\.whl$|^mnt/.|^srv/.|^tmp/.|^root/\.cache"
+    r"|^var/lib/apt/lists/.*_Packages|^var/cache/apt/.*\.(deb|bin)$|^var/log/(apt/|dpkg)|^usr/bin/pip"
+)
+
+
+@pytest.fixture(scope="module")
+def host(inference_image: Image) -> Iterator[Any]:
+    """A shell in a container of the inference image."""
+    container = inference_image.client.containers.run(
+        inference_image.tag, ["infinity"], entrypoint=["sleep"], detach=True
+    )
+    yield testinfra.get_host(f"docker://{container.id}")
+    container.remove(force=True)
+
+
+@pytest.mark.parametrize(
+    ("expression", "version"),
+    [
+        ("sys.version", "3.11."),
+        ("__import__('torch').__version__", "2.13.0+cpu"),
+        ("__import__('transformers').__version__", "4.57.1"),
+        ("__import__('importlib.metadata').metadata.version('multi-model-server')", "1.1.11"),
+        (
+            "__import__('importlib.metadata').metadata"
+            ".version('sagemaker-huggingface-inference-toolkit')",
+            "2.6.0",
+        ),
+        ("sys.prefix", "/opt/venv"),
+    ],
+)
+def test_versions_are_those_of_the_tag(host: Any, expression: str, version: str) -> None:
+    said = host.check_output("python -c %s", f"import sys; print({expression})")
+    assert said.startswith(version)
+
+
+def test_installed_packages_agree_with_each_other(host: Any) -> None:
+    assert host.run("python -m pip check").rc == 0, host.run("python -m pip check").stdout
+
+
+def test_java_is_there_and_the_server_can_write_its_files(host: Any) -> None:
+    assert host.run("java -version").rc == 0
+    assert host.file("/home/model-server/tmp").is_directory
+    assert host.file("/home/model-server/tmp").user == "model-server"
+
+
+def test_locks_in_the_image_are_the_committed_ones(host: Any) -> None:
+    folder = ROOT / "images" / INFERENCE.replace(":", "/")
+    for name in ("framework.lock", "libraries.lock"):
+        assert host.file(f"/opt/dlc/{name}").content_string == (folder / name).read_text("utf-8")
+
+
+def test_modules_are_compiled(host: Any) -> None:
+    cached = (
+        "/opt/venv/lib/python3.11/site-packages/transformers/__pycache__/__init__.cpython-311.pyc"
+    )
+    assert host.file(cached).exists
+
+
+def test_configuration_is_the_contract(inference_image: Image) -> None:
+    config = inference_image.inspected["Config"]
+    assert list(config["ExposedPorts"]) == ["8080/tcp"]
+    assert config["Entrypoint"] == ["python", "/usr/local/bin/dockerd-entrypoint.py"]
+    assert config["Cmd"] == ["serve"]
+    labels = config["Labels"]
+    assert labels["com.amazonaws.sagemaker.capabilities.accept-bind-to-port"] == "true"
+    assert labels["com.amazonaws.sagemaker.capabilities.multi-models"] == "true"
+    assert labels["org.opencontainers.image.version"] == INFERENCE.split(":")[1]
+    assert labels["dlc.base"].split()[0] in ("pulled", "bootstrapped")
+    assert len([name for name in labels if name.startswith("com.amazonaws.")]) <= 10
+
+
+def test_build_prints_what_the_engine_has(inference_image: Image) -> None:
+    assert inference_image.built["id"] == inference_image.inspected["Id"]
+    assert inference_image.built["size"] == inference_image.inspected["Size"]
+
+
+@pytest.mark.parametrize("name", [INFERENCE, TRAINING])
+def test_no_tool_cache_or_secret_stays_in_any_layer(
+    images: dict[str, Image], name: str, secret_bundle: Path
+) -> None:
+    secrets = _secrets(secret_bundle, images[name])
+    found = []
+    for number, layer in enumerate(_layers(images[name])):
+        # The base is as its distribution made it; shared layers are read with the first image.
+        if number == 0 or (name == TRAINING and number < len(_shared(images))):
+            continue
+        with layer, tarfile.open(fileobj=layer) as tar:
+            for member in tar:
+                if not member.isdir() and LEFTOVERS.search(member.name):
+                    found.append(f"layer {number}: {member.name}")
+                file = tar.extractfile(member) if member.isfile() else None
+                if file and _contains(file, secrets):
+                    found.append(f"layer {number}: the build secret is in {member.name}")
+    assert found == []
+
+
+def test_both_images_share_their_framework_layer(images: dict[str, Image]) -> None:
+    history = images[INFERENCE].client.images.get(INFERENCE).history()
+    layers = [
+        step["CreatedBy"]
+        for step in reversed(history)
+        if step["Size"] or "COPY" in step["CreatedBy"]
+    ]
+    framework = next(
+        i for i, text in enumerate(layers) if "/mnt/install.sh /opt/dlc/framework" in text
+    )
+    assert len(_shared(images)) > framework
+
+
+def test_training_image_says_that_it_does_not_serve(training_image: Image) -> None:
+    container = training_image.client.containers.create(training_image.tag, ["serve"])
+    try:
+        container.start()
+        assert container.wait(timeout=60)["StatusCode"] != 0
+        assert "training image" in container.logs().decode()
+    finally:
+        container.remove(force=True)
+
+
+def test_training_image_has_its_libraries(training_image: Image) -> None:
+    said = training_image.client.containers.run(
+        training_image.tag,
+        ["python", "-c", "import datasets, torch; print(datasets.__version__, torch.__version__)"],
+        remove=True,
+    )
+    assert said.decode().split() == ["4.3.0", "2.13.0+cpu"]
+
+
+def _shared(images: dict[str, Image]) -> list[str]:
+    """The digests of the layers that both images begin with."""
+    ours, theirs = (image.inspected["RootFS"]["Layers"] for image in images.values())
+    return [a for a, b in zip(ours, theirs, strict=False) if a == b]
+
+
+def _secrets(bundle: Path, image: Image) -> list[bytes]:
+    """The canary, and the middle line of each certificate that is no public authority's.
+
+    Public are those of the distribution's bundle and of the bundles that packages bring.
+    """
+    public = image.client.containers.run(
+        image.tag,
+        ["-c", "cat /etc/ssl/certs/ca-certificates.crt $(find /opt/venv -name cacert.pem)"],
+        entrypoint=["sh"],
+        remove=True,
+    )
+    found = re.findall(
+        rb"-----BEGIN CERTIFICATE-----\n(.*?)\n-----END", bundle.read_bytes(), re.DOTALL
+    )
+    lines = [body.splitlines()[len(body.splitlines()) // 2] for body in found]
+    return [CANARY, *(line for line in lines if line not in public)]
+
+
+def _contains(file: IO[bytes], secrets: list[bytes]) -> bool:
+    tail = b""
+    while block := file.read(1 << 22):
+        if any(secret in tail + block for secret in secrets):
+            return True
+        tail = block[-200:]
+    return False
+
+
+def _layers(image: Image) -> Iterator[IO[bytes]]:
+    """Each layer of an image as an open tar file, from the bottom."""
+    with tempfile.TemporaryFile() as saved:
+        for chunk in image.client.images.get(image.tag).save(chunk_size=1 << 22):
+            saved.write(chunk)
+        saved.seek(0)
+        with tarfile.open(fileobj=saved) as tar:
+            index = tar.extractfile("manifest.json")
+            assert index is not None
+            for name in json.load(index)[0]["Layers"]:
+                layer = tar.extractfile(name)
+                assert layer is not None
+                yield layer

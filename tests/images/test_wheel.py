@@ -1,0 +1,76 @@
+"""A wheel of the project: it carries templates and matrix, and works from any folder.
+
+It is here because building one asks the package index for the build backend.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.images.conftest import INFERENCE, ROOT
+
+pytestmark = pytest.mark.images
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder, ROOT],
+        check=True,
+    )
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+        wheel.extractall(folder / "site")
+    return folder / "site"
+
+
+def run(unpacked: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "builder", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(unpacked)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_wheel_is_what_runs(unpacked: Path, tmp_path: Path) -> None:
+    where = subprocess.run(
+        [sys.executable, "-c", "import builder; print(builder.__file__)"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(unpacked)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert where.stdout.startswith(str(unpacked))
+
+
+def test_wheel_lists_and_renders_anywhere(unpacked: Path, tmp_path: Path) -> None:
+    listed = run(unpacked, tmp_path, "list", "--format", "json")
+    assert listed.returncode == 0, listed.stderr
+    assert len(json.loads(listed.stdout)) >= 47
+    rendered = run(unpacked, tmp_path, "render", INFERENCE)
+    assert rendered.returncode == 0, rendered.stderr
+    folder = INFERENCE.replace(":", "/")
+    for name in ("Dockerfile", "install.sh", "dockerd-entrypoint.py"):
+        ours = (tmp_path / "images" / folder / name).read_bytes()
+        assert ours == (ROOT / "images" / folder / name).read_bytes()
+
+
+def test_team_keeps_its_own_matrix(unpacked: Path, tmp_path: Path) -> None:
+    text = (ROOT / "tests/golden/matrix.yaml").read_text("utf-8")
+    (tmp_path / "our.yaml").write_text(text, "utf-8")
+    rendered = run(unpacked, tmp_path, "--matrix", "our.yaml", "--images", "out", "render")
+    assert rendered.returncode == 0, rendered.stderr
+    assert list((tmp_path / "out").glob("*/*/Dockerfile"))
+    again = run(unpacked, tmp_path, "--matrix", "our.yaml", "--images", "out", "render", "--check")
+    assert again.returncode == 0, again.stdout

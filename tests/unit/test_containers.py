@@ -1,0 +1,101 @@
+"""The parts of running an image that need no engine."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from builder import containers, models
+from builder.errors import ContainerError
+
+
+def unpacked(tar: bytes) -> dict[str, bytes | None]:
+    """What a tar holds: the content of files, nothing for directories."""
+    found: dict[str, bytes | None] = {}
+    with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+        for member in archive:
+            file = archive.extractfile(member)
+            found[member.name] = file.read() if file else None
+    return found
+
+
+def test_archive_of_a_directory(tmp_path: Path) -> None:
+    weights = bytes(range(256)) * 8192  # more than one piece, no whole block
+    (tmp_path / "model.safetensors").write_bytes(weights + b"!")
+    (tmp_path / "config.json").write_bytes(b"{}")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "inference.py").write_bytes(b"")
+    (tmp_path / "code" / ("long" * 40)).write_bytes(b"x" * 512)
+    assert unpacked(b"".join(models.archive(tmp_path))) == {
+        "code": None,
+        "config.json": b"{}",
+        "model.safetensors": weights + b"!",
+        "code/inference.py": b"",
+        f"code/{'long' * 40}": b"x" * 512,
+    }
+
+
+def test_archive_follows_links(tmp_path: Path) -> None:
+    blob = tmp_path / "blobs" / "0af1"
+    blob.parent.mkdir()
+    blob.write_bytes(b"{}")
+    snapshot = tmp_path / "snapshot"
+    snapshot.mkdir()
+    (snapshot / "config.json").symlink_to(blob)
+    (snapshot / "tokenizer.json").hardlink_to(blob)
+    (snapshot / "onnx").symlink_to(blob.parent)
+    assert unpacked(b"".join(models.archive(snapshot))) == {
+        "config.json": b"{}",
+        "tokenizer.json": b"{}",
+        "onnx": None,
+        "onnx/0af1": b"{}",
+    }
+
+
+def test_archive_can_be_read_by_any_user(tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir(mode=0o700)
+    (tmp_path / "code" / "inference.py").touch(mode=0o600)
+    with tarfile.open(fileobj=io.BytesIO(b"".join(models.archive(tmp_path)))) as tar:
+        modes = {member.name: (member.mode, member.uid) for member in tar}
+    assert modes == {"code": (0o755, 0), "code/inference.py": (0o644, 0)}
+
+
+def test_models_that_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "config.json").touch()
+    models.check_model(tmp_path)
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "config.json", "config.json")
+    models.check_model(tmp_path / "model.tar.gz")
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("missing", "there is no such model"),
+        ("empty", "the model directory is empty"),
+        ("config.json", "the model is not a tar archive"),
+    ],
+)
+def test_models_that_are_not(tmp_path: Path, name: str, wrong: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ContainerError) as caught:
+        models.check_model(tmp_path / name)
+    assert caught.value.message == f"{tmp_path / name}: {wrong}"
+    assert caught.value.remedy == (
+        "give a directory with the model's files in it, or a model.tar.gz of them"
+    )
+
+
+@pytest.mark.parametrize(
+    ("base_url", "host"),
+    [
+        ("http+docker://localhost", "127.0.0.1"),
+        ("http://127.0.0.1:2375", "127.0.0.1"),
+        ("http://docker:2375", "docker"),
+        ("https://engine.example:2376", "engine.example"),
+    ],
+)
+def test_engine_host(base_url: str, host: str) -> None:
+    assert containers.engine_host(base_url) == host

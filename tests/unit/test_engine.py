@@ -1,0 +1,553 @@
+"""Finding, starting and stopping an engine, against small servers and processes of our own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import socketserver
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builder import engine, packages, private_engine
+from builder.errors import EngineError
+
+# A dockerd for tests: it answers as a Docker Engine on the socket it is given, and no more.
+FAKE_DOCKERD = f"""#!{sys.executable}
+import http.server, os, pathlib, socketserver, sys
+options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+pathlib.Path(options["--pidfile"]).write_text(str(os.getpid()))
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = b'{{"Version": "99.0", "ApiVersion": "1.45", "Os": "linux"}}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def address_string(self):
+        return "test"
+print("started", flush=True)
+socketserver.UnixStreamServer(options["--host"][7:], Handler).serve_forever()
+"""
+
+
+class Server(socketserver.ThreadingUnixStreamServer):
+    """An engine that says only what it is."""
+
+    daemon_threads = True
+    answer: dict[str, Any]
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        assert re.fullmatch(r"(/v[\d.]+)?/(version|_ping|info)", self.path), self.path
+        body = json.dumps(self.server.answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+Serve = Callable[..., str]
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty machine: no engine, no context, no plugin, a state directory with a short name."""
+    with tempfile.TemporaryDirectory(prefix="dlc-") as directory:
+        for name in list(os.environ):
+            if name.startswith(("DOCKER_", "BUILDX_")):
+                monkeypatch.delenv(name)
+        path = Path(directory)
+        (path / "docker").mkdir()
+        (path / "bin").mkdir()
+        monkeypatch.setenv("DOCKER_CONFIG", str(path / "docker"))
+        monkeypatch.setenv("DLC_STATE", str(path / "state"))
+        monkeypatch.setattr(engine, "DEFAULT_HOST", f"unix://{path}/default.sock")
+        monkeypatch.setattr("builder.buildx._PLUGIN_ROOTS", ())
+        monkeypatch.setenv("PATH", f"{path}/bin:/usr/bin:/bin")
+        program(path / "bin/docker", "#!/bin/sh\nexit 1\n")
+        yield path
+
+
+@pytest.fixture
+def serve(home: Path) -> Iterator[Serve]:
+    """Start an engine on a socket below `home`; returns its address."""
+    servers = []
+
+    def start(name: str, **answer: Any) -> str:
+        path = home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        server = Server(str(path), Handler)
+        server.answer = {"Version": name, "ApiVersion": "1.41", "Os": "linux", **answer}
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        servers.append(server)
+        return f"unix://{path}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def program(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o755)
+
+
+def buildx(path: Path, version: str = "v0.17.1") -> None:
+    program(path, f'#!/bin/sh\necho "github.com/docker/buildx {version} 257815a"\n')
+
+
+def context(home: Path, host: str, *, name: str = "elsewhere", current: bool = True) -> Path:
+    """Write a context as `docker context create` does; returns its directory for TLS files."""
+    key = hashlib.sha256(name.encode()).hexdigest()
+    meta = home / "docker/contexts/meta" / key
+    meta.mkdir(parents=True)
+    description = {"Name": name, "Metadata": {}, "Endpoints": {"docker": {"Host": host}}}
+    (meta / "meta.json").write_text(json.dumps(description), encoding="utf-8")
+    if current:
+        settings = json.dumps({"currentContext": name})
+        (home / "docker/config.json").write_text(settings, encoding="utf-8")
+    return home / "docker/contexts/tls" / key / "docker"
+
+
+def version_found() -> str | None:
+    found = engine.find()
+    return found.version if found else None
+
+
+# The state directory
+
+
+def test_state_directory_is_the_one_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLC_STATE", "/srv/dlc")
+    assert engine.state_directory() == Path("/srv/dlc")
+    monkeypatch.setenv("DLC_STATE", "here")
+    assert engine.state_directory() == Path.cwd() / "here"
+
+
+@pytest.mark.parametrize(
+    ("user", "xdg", "expected"),
+    [
+        (0, "/x", "/var/lib/dlc"),
+        (1000, "/x", "/x/dlc"),
+        (1000, "", "/home/me/.local/state/dlc"),
+        (1000, "relative", "/home/me/.local/state/dlc"),
+    ],
+)
+def test_state_directory_by_user(
+    monkeypatch: pytest.MonkeyPatch, user: int, xdg: str, expected: str
+) -> None:
+    monkeypatch.delenv("DLC_STATE", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", xdg)
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    assert engine.state_directory() == Path(expected)
+
+
+def test_state_directory_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLC_STATE", "/proc/dlc")
+    with (
+        pytest.raises(EngineError, match="set DLC_STATE to a writable directory"),
+        private_engine.locked("engine", say=print),
+    ):
+        pass
+
+
+# Finding
+
+
+def test_nothing_is_found_on_an_empty_machine(home: Path) -> None:
+    assert engine.find() is None
+    assert engine.status() == engine.Status(running=False, start="dlc engine up")
+    failures = engine.search()[1]
+    assert failures == (
+        f"unix://{home}/default.sock: no such file or directory",
+        f"unix://{home}/state/engine/docker.sock: no such file or directory",
+    )
+
+
+def test_order_of_finding(home: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert version_found() is None
+    serve("state/engine/docker.sock")
+    assert version_found() == "state/engine/docker.sock"
+    serve("default.sock")
+    assert version_found() == "default.sock"
+    context(home, serve("context.sock"))
+    assert version_found() == "context.sock"
+    monkeypatch.setenv("DOCKER_HOST", serve("named.sock"))
+    assert version_found() == "named.sock"
+
+
+def test_only_our_own_engine_is_private(home: Path, serve: Serve) -> None:
+    serve("state/engine/docker.sock")
+    found = engine.find()
+    assert found
+    assert found.private
+    assert found.host == f"unix://{home}/state/engine/docker.sock"
+    serve("default.sock")
+    found = engine.find()
+    assert found
+    assert not found.private
+
+
+def test_status_of_a_running_engine(serve: Serve, home: Path) -> None:
+    host = serve("default.sock", DockerRootDir="/var/lib/docker")
+    buildx(home / "docker/cli-plugins/docker-buildx")
+    assert engine.status() == engine.Status(
+        running=True,
+        host=host,
+        version="default.sock",
+        buildx=f"{home}/docker/cli-plugins/docker-buildx",
+        buildx_version="0.17.1",
+        data_root="/var/lib/docker",
+    )
+
+
+def test_an_engine_the_user_names_must_answer(
+    serve: Serve, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve("default.sock")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{home}/nowhere.sock")
+    with pytest.raises(
+        EngineError, match=r"that DOCKER_HOST names .* \(.*no such file or directory\); start"
+    ):
+        engine.find()
+    assert "DOCKER_HOST" in engine.status().start
+
+
+def test_our_own_engine_may_be_named_while_it_does_not_run(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{home}/state/engine/docker.sock")
+    assert engine.find() is None
+    serve("default.sock")
+    assert version_found() == "default.sock"
+
+
+def test_a_context_that_is_merely_current_need_not_answer(serve: Serve, home: Path) -> None:
+    context(home, f"unix://{home}/stopped.sock")
+    serve("default.sock")
+    assert version_found() == "default.sock"
+
+
+def test_context_named_by_variable(
+    serve: Serve, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context(home, serve("context.sock"), current=False)
+    serve("default.sock")
+    assert version_found() == "default.sock"
+    monkeypatch.setenv("DOCKER_CONTEXT", "elsewhere")
+    assert version_found() == "context.sock"
+    monkeypatch.setenv("DOCKER_CONTEXT", "unknown")
+    with pytest.raises(EngineError, match="DOCKER_CONTEXT names 'unknown', which is no context"):
+        engine.find()
+
+
+def test_broken_configuration_of_docker_is_as_none(home: Path) -> None:
+    (home / "docker/config.json").write_text("{", encoding="utf-8")
+    assert engine.find() is None
+
+
+def test_refused_connection_is_told_in_the_systems_words(home: Path) -> None:
+    Server(str(home / "default.sock"), Handler).server_close()  # leaves the socket's file behind
+    assert engine.search()[1][0].endswith("default.sock: connection refused")
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ({"ApiVersion": "1.40", "Version": "19.03.15"}, "Docker Engine 19.03.15 at .* is too old"),
+        ({"ApiVersion": "1.9"}, "too old"),
+        ({"Os": "windows"}, "runs windows containers"),
+        ({"Components": [{"Name": "Podman Engine"}]}, "is Podman, which has no BuildKit"),
+    ],
+)
+def test_unfit_engines(serve: Serve, answer: dict[str, Any], message: str) -> None:
+    serve("default.sock", **answer)
+    with pytest.raises(EngineError, match=f"{message}.*; install Docker Engine 20.10") as caught:
+        engine.find()
+    assert "\n" not in str(caught.value)
+
+
+# What subprocesses get
+
+
+def test_environment_names_one_engine(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_CONTEXT", "other")
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    given = engine.Engine(host="tcp://box:2375", version="27", private=False).environment()
+    assert given["DOCKER_HOST"] == "tcp://box:2375"
+    assert not {"DOCKER_CONTEXT", "DOCKER_TLS_VERIFY"} & given.keys()
+    assert given["BUILDX_CONFIG"] == f"{home}/state/buildx"
+    assert given["DOCKER_CONFIG"] == f"{home}/docker"
+    monkeypatch.setenv("BUILDX_CONFIG", "/mine")
+    assert (
+        engine.Engine(host="x", version="", private=False).environment()["BUILDX_CONFIG"] == "/mine"
+    )
+
+
+def test_environment_carries_the_certificates_of_a_context(home: Path) -> None:
+    tls = context(home, "tcp://box:2376")
+    tls.mkdir(parents=True)
+    candidate, named_by = next(engine._candidates())
+    assert (candidate.certificates, candidate.verify, named_by) == (str(tls), True, "")
+    given = candidate.environment()
+    assert (given["DOCKER_CERT_PATH"], given["DOCKER_TLS_VERIFY"]) == (str(tls), "1")
+
+
+def test_certificates_of_docker_host(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://box:2376")
+    assert next(engine._candidates())[0].certificates == ""
+    monkeypatch.setenv("DOCKER_TLS", "1")
+    candidate = next(engine._candidates())[0]
+    assert (candidate.certificates, candidate.verify) == (f"{home}/docker", False)
+    assert candidate.environment()["DOCKER_TLS"] == "1"
+
+
+# buildx
+
+
+def test_buildx_beside_the_command_line_comes_first(serve: Serve, home: Path) -> None:
+    serve("default.sock")
+    found = engine.find()
+    assert found
+    assert (found.buildx, found.buildx_version) == ((), "")
+    buildx(home / "state/bin/docker-buildx", "0.13.1+ds1")
+    found = engine.find()
+    assert found
+    assert found.buildx == (f"{home}/state/bin/docker-buildx",)
+    assert found.buildx_version == "0.13.1+ds1"
+    buildx(home / "docker/cli-plugins/docker-buildx")
+    found = engine.find()
+    assert found
+    assert found.buildx == (f"{home}/docker/cli-plugins/docker-buildx",)
+    buildx(home / "bin/docker", "v0.12.1")
+    found = engine.find()
+    assert found
+    assert found.buildx_version == "0.17.1"  # 0.12 is too old for us
+    buildx(home / "bin/docker", "v0.18.0")
+    found = engine.find()
+    assert found
+    assert found.buildx == ("docker", "buildx")
+
+
+# Starting
+
+
+def test_not_root_and_no_engine(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(EngineError, match="only root can start one; install Docker") as caught:
+        engine.up(say=print)
+    assert "\n" not in str(caught.value)
+    assert f"{home}/default.sock: no such file or directory" in str(caught.value)
+
+
+def test_not_root_on_a_foreign_distribution_without_buildx(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve("default.sock")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"ID": "fedora"})
+    with pytest.raises(EngineError, match=r"buildx 0\.13 or newer is missing") as caught:
+        engine.up(say=print)
+    assert "docker-buildx-plugin" in caught.value.remedy
+    assert "\n" not in str(caught.value)
+
+
+def test_root_on_a_foreign_distribution(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(packages, "system_path", lambda: str(home / "bin"))
+    monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"ID": "fedora"})
+    with pytest.raises(
+        EngineError, match=r"docker.io iptables cannot be installed: this is not Debian or Ubuntu"
+    ):
+        engine.up(say=print)
+
+
+@pytest.mark.parametrize(
+    ("release", "expected"),
+    [
+        ({"ID": "debian"}, "debian"),
+        ({"ID": "linuxmint", "ID_LIKE": "ubuntu debian"}, "linuxmint"),
+        ({"ID": "rocky", "ID_LIKE": "rhel fedora"}, ""),
+        ({}, ""),
+    ],
+)
+def test_distribution(
+    monkeypatch: pytest.MonkeyPatch, release: dict[str, str], expected: str
+) -> None:
+    monkeypatch.setattr(platform, "freedesktop_os_release", lambda: release)
+    assert packages.distribution() == expected
+
+
+@pytest.fixture
+def root(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine where we are root, with buildx and iptables."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    program(home / "bin/iptables", "#!/bin/sh\n")
+    buildx(home / "docker/cli-plugins/docker-buildx")
+    return home
+
+
+def test_two_at_once_start_one_engine(root: Path) -> None:
+    program(root / "bin/dockerd", FAKE_DOCKERD)
+    found: list[engine.Engine] = []
+    said: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(engine.up(say=said.append))) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    try:
+        assert [each.version for each in found] == ["99.0"] * 3
+        assert all(each.private and each.buildx for each in found)
+        assert sum(line.startswith("starting") for line in said) == 1
+        pid = private_engine.running()
+        assert pid
+        assert engine.down(say=said.append)
+        assert not Path(f"/proc/{pid}").exists()
+        assert not engine.down(say=said.append)
+        assert engine.find() is None
+    finally:
+        engine.down(say=print)
+
+
+def test_engine_that_ends_at_once_is_quoted(root: Path) -> None:
+    program(
+        root / "bin/dockerd",
+        "#!/bin/sh\n"
+        'echo \'time="t" level=info msg="Starting up"\'\n'
+        "echo 'failed to start daemon: iptables: Operation not permitted'\n"
+        "exit 1\n",
+    )
+    with pytest.raises(EngineError) as caught:
+        engine.up(say=print)
+    assert caught.value.message == (
+        "dockerd ended with code 1: failed to start daemon: iptables: Operation not permitted"
+    )
+    assert "--privileged" in caught.value.remedy
+    assert f"{root}/state/engine/dockerd.log" in caught.value.remedy
+
+
+def test_engine_that_stays_silent_is_ended(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(private_engine, "START_SECONDS", 0.3)
+    program(root / "bin/dockerd", "#!/bin/sh\necho thinking\nexec sleep 60\n")
+    with pytest.raises(EngineError, match=r"does not answer after 0\.3 seconds: thinking"):
+        engine.up(say=print)
+    assert private_engine._children[-1].wait(timeout=5) != 0
+
+
+def test_state_directory_too_long_for_a_socket(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(root / "bin/dockerd", FAKE_DOCKERD)
+    monkeypatch.setenv("DLC_STATE", str(root / ("long" * 20)))
+    with pytest.raises(EngineError, match="too long for a socket"):
+        engine.up(say=print)
+
+
+def test_last_words() -> None:
+    assert private_engine.last_words("") == "it wrote no log"
+    assert private_engine.last_words("one\ntwo\n\n") == "two"
+    log = 'level=error msg="first"\nlevel=error msg="the \\"second\\""\nlevel=info msg="bye"\n'
+    assert private_engine.last_words(log) == 'the \\"second\\"'
+    assert private_engine.last_words(f"failed to start daemon: why\n{log}").endswith("why")
+
+
+# Stopping
+
+
+@pytest.fixture
+def sleeper() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start processes that do nothing, with a name and arguments of choice."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: str, name: str = "python") -> subprocess.Popen[bytes]:
+        code = "import time; print(flush=True); time.sleep(60)"
+        child = subprocess.Popen(
+            [name, "-c", code, *arguments], executable=sys.executable, stdout=subprocess.PIPE
+        )
+        assert child.stdout
+        child.stdout.readline()
+        started.append(child)
+        return child
+
+    yield start
+    for child in started:
+        child.kill()
+        child.wait()
+        assert child.stdout
+        child.stdout.close()
+
+
+def test_recorded_process_must_name_our_socket(
+    home: Path, sleeper: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    record = home / "state/engine/dockerd.pid"
+    record.parent.mkdir(parents=True)
+    assert private_engine.running() is None
+    for text in ("", "nonsense", "999999999", str(os.getpid())):
+        record.write_text(text, encoding="ascii")
+        assert private_engine.running() is None
+    stranger = sleeper("--host", "unix:///elsewhere/docker.sock")
+    record.write_text(str(stranger.pid), encoding="ascii")
+    assert private_engine.running() is None
+    ours = sleeper("--host", engine.private_host())
+    record.write_text(str(ours.pid), encoding="ascii")
+    assert private_engine.running() == ours.pid
+
+
+def test_a_zombie_does_not_run(home: Path, sleeper: Callable[..., subprocess.Popen[bytes]]) -> None:
+    ours = sleeper("--host", engine.private_host())
+    (home / "state/engine").mkdir(parents=True)
+    (home / "state/engine/dockerd.pid").write_text(str(ours.pid), encoding="ascii")
+    os.kill(ours.pid, 9)
+    deadline = time.monotonic() + 5
+    while private_engine.running() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert private_engine.running() is None
+
+
+def test_down_ends_only_what_is_ours(
+    home: Path, sleeper: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    run_time = f"{home}/state/engine/exec/containerd/containerd.toml"
+    (home / "state/engine").mkdir(parents=True)
+    record = home / "state/engine/dockerd.pid"
+    ours = sleeper("--host", engine.private_host())
+    helper = sleeper("--config", run_time, name="containerd")
+    other_engine = sleeper("--config", "/elsewhere/exec/containerd.toml", name="containerd")
+    reader = sleeper("-f", run_time, name="tail")
+    record.write_text(str(ours.pid), encoding="ascii")
+    assert engine.down(say=print)
+    assert (ours.wait(5), helper.wait(5)) == (-15, -15)
+    assert (other_engine.poll(), reader.poll()) == (None, None)
+    assert not record.exists()
+    record.write_text(str(reader.pid), encoding="ascii")
+    assert not engine.down(say=print)
+    assert reader.poll() is None
+
+
+def test_down_on_an_empty_machine_leaves_it_empty(home: Path) -> None:
+    assert not engine.down(say=print)
+    assert not (home / "state").exists()

@@ -1,0 +1,426 @@
+"""What runs first in an image: the real file, with real processes and a real HTTP server."""
+
+import ast
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ENTRYPOINT = ROOT / "templates" / "files" / "dockerd-entrypoint.py"
+# Not the tests' own interpreter: that one may have the toolkit.
+PYTHON = shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin") or sys.executable
+
+
+@pytest.fixture
+def entrypoint() -> Any:
+    spec = importlib.util.spec_from_file_location("entrypoint", ENTRYPOINT)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Started:
+    """The entrypoint as a process."""
+
+    def __init__(self, *arguments: str, environment: dict[str, str], setting: str = "") -> None:
+        command = [PYTHON, str(ENTRYPOINT), *arguments]
+        if setting:
+            code = f"""
+                import importlib.util, sys
+                spec = importlib.util.spec_from_file_location("entrypoint", {str(ENTRYPOINT)!r})
+                module = importlib.util.module_from_spec(spec)
+                spec.loader.exec_module(module)
+                module.{setting}
+                sys.exit(module.main(sys.argv[1:]))
+            """
+            command = [PYTHON, "-c", textwrap.dedent(code), *arguments]
+        self.process = subprocess.Popen(
+            command,
+            env={"PATH": os.environ["PATH"], **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def line(self) -> str:
+        assert self.process.stdout
+        return self.process.stdout.readline().strip()
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def end(self, timeout: float = 20) -> tuple[int, str]:
+        """The exit code and what was written to standard error."""
+        _, errors = self.process.communicate(timeout=timeout)
+        return self.process.returncode, errors
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Started]]:
+    everything: list[Started] = []
+
+    def starter(*arguments: str, setting: str = "", **environment: str) -> Started:
+        started = Started(*arguments, environment=environment, setting=setting)
+        everything.append(started)
+        return started
+
+    yield starter
+    for started in everything:
+        with started.process:  # waits, and closes the pipes
+            started.process.kill()
+
+
+@pytest.mark.parametrize("file", [ENTRYPOINT, ROOT / "builder" / "files" / "tiny_model.py"])
+def test_runs_on_python_3_6(file: Path) -> None:
+    ast.parse(file.read_text(encoding="utf-8"), feature_version=(3, 6))
+
+
+# The token
+
+
+@pytest.mark.parametrize(
+    ("given", "shared"),
+    [
+        ({"HF_TOKEN": "a"}, "a"),
+        ({"HF_HUB_TOKEN": "a"}, "a"),
+        ({"HUGGING_FACE_HUB_TOKEN": "a"}, "a"),
+        ({"HF_API_TOKEN": "a"}, "a"),
+        ({"HUGGING_FACE_HUB_TOKEN": "c", "HF_HUB_TOKEN": "b", "HF_TOKEN": "a"}, "a"),
+        ({"HF_TOKEN": "", "HF_HUB_TOKEN": "b"}, "b"),
+    ],
+)
+def test_token_under_any_name_reaches_every_library(
+    entrypoint: Any, given: dict[str, str], shared: str
+) -> None:
+    environment = dict(given)
+    entrypoint.share_token(environment)
+    for name in ("HF_TOKEN", "HF_API_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        assert environment[name] == given.get(name) or environment[name] == shared
+
+
+def test_token_that_is_set_stays(entrypoint: Any) -> None:
+    environment = {"HF_TOKEN": "a", "HF_API_TOKEN": "b"}
+    entrypoint.share_token(environment)
+    assert (environment["HF_TOKEN"], environment["HF_API_TOKEN"]) == ("a", "b")
+
+
+def test_no_token_stays_none(entrypoint: Any) -> None:
+    environment: dict[str, str] = {}
+    entrypoint.share_token(environment)
+    assert environment == {}
+
+
+def test_command_sees_the_token(start: Callable[..., Started]) -> None:
+    started = start("sh", "-c", "echo $HF_API_TOKEN", HF_TOKEN="secret")  # noqa: S106
+    assert started.line() == "secret"
+    assert started.end() == (0, "")
+
+
+# Any command
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (["true"], 0),
+        (["sh", "-c", "exit 7"], 7),
+        (["sh", "-c", "kill -KILL $$"], 137),
+        (["sh", "-c", "kill -TERM $$"], 143),
+        (["no-such-command"], 127),
+        (["/etc/passwd"], 126),
+        ([], 2),
+    ],
+)
+def test_exit_code(start: Callable[..., Started], command: list[str], code: int) -> None:
+    assert start(*command).end()[0] == code
+
+
+def test_unknown_command_is_named(start: Callable[..., Started]) -> None:
+    _, errors = start("no-such-command").end()
+    assert errors == "dockerd-entrypoint: no-such-command: command not found in this image\n"
+
+
+@pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2"])
+def test_signal_reaches_the_command(start: Callable[..., Started], name: str) -> None:
+    script = f'trap "exit 40" {name}; echo up; while :; do sleep 0.02; done'
+    started = start("sh", "-c", script)
+    assert started.line() == "up"
+    started.send(signal.Signals[f"SIG{name}"])
+    assert started.end()[0] == 40
+
+
+def test_signal_that_the_command_does_not_handle_ends_it(start: Callable[..., Started]) -> None:
+    started = start("sh", "-c", "echo up; exec sleep 60")
+    assert started.line() == "up"
+    started.send(signal.SIGTERM)
+    assert started.end()[0] == 128 + signal.SIGTERM
+
+
+def test_command_gets_no_blocked_or_ignored_signals(start: Callable[..., Started]) -> None:
+    started = start("grep", "-E", "SigBlk|SigIgn", "/proc/self/status")
+    assert [int(started.line().split()[1], 16) for _ in range(2)] == [0, 0]
+    assert started.end()[0] == 0
+
+
+def test_orphans_are_adopted_and_reaped(start: Callable[..., Started]) -> None:
+    # The subshell ends at once; what it left behind reads its own parent a while later.
+    orphan = "sleep 0.2; cut -d' ' -f4 /proc/$$/stat"
+    started = start("sh", "-c", f'(sh -c "{orphan.replace("$", chr(92) + "$")}" &); exec sleep 60')
+    assert int(started.line()) == started.process.pid
+    pid = started.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    deadline = time.monotonic() + 5
+    while len(children.read_text().split()) > 1 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(children.read_text().split()) == 1
+    started.send(signal.SIGTERM)
+    assert started.end()[0] == 143
+
+
+# The server, played by a toolkit that starts a Java of ours as the real one does
+
+TOOLKIT = """
+    import os, signal, subprocess, time
+    def main():
+        launcher = 'java & echo $! > "$TEMP/.model_server.pid"'
+        if "SLOW" not in os.environ:
+            signal.signal(signal.SIGTERM, stop)
+        subprocess.Popen(["sh", "-c", launcher]).wait()
+        print("started", flush=True)
+        while "SLOW" in os.environ or os.path.exists("/proc/%d" % java()):
+            time.sleep(0.02)
+    def java():
+        with open(os.environ["TEMP"] + "/.model_server.pid") as file:
+            return int(file.read())
+    def stop(number, frame):
+        if "DEAF" not in os.environ and os.path.exists("/proc/%d" % java()):
+            os.kill(java(), signal.SIGTERM)
+"""
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> dict[str, str]:
+    """The environment of an image that can serve."""
+    package = tmp_path / "sagemaker_huggingface_inference_toolkit"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "serving.py").write_text(textwrap.dedent(TOOLKIT))
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\n${JAVA:-exec sleep 60}\n")
+    java.chmod(0o755)
+    return {
+        "PYTHONPATH": str(tmp_path),
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "TEMP": str(tmp_path / "deep" / "tmp"),
+    }
+
+
+@pytest.mark.parametrize("name", ["TERM", "INT", "QUIT", "HUP"])
+def test_server_that_is_asked_to_stop_is_a_success(
+    start: Callable[..., Started], serving: dict[str, str], name: str
+) -> None:
+    started = start("serve", **serving)
+    assert started.line() == "started"
+    began = time.monotonic()
+    started.send(signal.Signals[f"SIG{name}"])
+    assert started.end() == (0, "")
+    assert time.monotonic() - began < 3
+
+
+def test_server_that_is_still_starting_can_be_stopped(
+    start: Callable[..., Started], serving: dict[str, str]
+) -> None:
+    started = start("serve", **serving, SLOW="yes")
+    assert started.line() == "started"
+    java = int((Path(serving["TEMP"]) / ".model_server.pid").read_text())
+    started.send(signal.SIGTERM)
+    assert started.end()[0] == 0
+    assert not Path(f"/proc/{java}").exists()
+
+
+def test_server_that_does_not_stop_is_killed(
+    start: Callable[..., Started], serving: dict[str, str]
+) -> None:
+    started = start("serve", **serving, DEAF="yes", setting="STOP_SECONDS = 0.5")
+    assert started.line() == "started"
+    started.send(signal.SIGTERM)
+    code, errors = started.end()
+    assert code == 0
+    assert "did not stop" in errors
+
+
+@pytest.mark.parametrize("slow", [{}, {"SLOW": "yes"}])
+def test_java_that_dies_ends_the_server(
+    start: Callable[..., Started], serving: dict[str, str], slow: dict[str, str]
+) -> None:
+    started = start("serve", **serving, **slow)
+    assert started.line() == "started"
+    os.kill(int((Path(serving["TEMP"]) / ".model_server.pid").read_text()), signal.SIGKILL)
+    code, errors = started.end()
+    assert code == 137
+    assert "(Java) ended with exit code 137, most often because memory ran out" in errors
+
+
+def test_server_that_ends_by_itself_is_a_failure(
+    start: Callable[..., Started], serving: dict[str, str]
+) -> None:
+    code, errors = start("serve", **serving, JAVA="exit 0").end()
+    assert code == 1
+    assert "ended" in errors
+
+
+def test_serve_in_a_training_image(start: Callable[..., Started]) -> None:
+    code, errors = start("serve").end()
+    assert code == 1
+    assert "this is a training image" in errors
+
+
+def test_serve_without_java(start: Callable[..., Started], serving: dict[str, str]) -> None:
+    code, errors = start("serve", **{**serving, "JAVA_HOME": "/nowhere"}).end()
+    assert code == 1
+    assert "there is no /nowhere/bin/java; set JAVA_HOME" in errors
+
+
+def test_temporary_directory_that_cannot_be_made_is_left_out(
+    entrypoint: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    environment = {"TEMP": str(tmp_path / "file" / "tmp")}
+    entrypoint.make_temporary_directory(environment)
+    assert environment == {}
+    assert "Not a directory; left out" in capsys.readouterr().err
+
+
+# Readiness
+
+Answers = dict[str, Any]
+
+
+@pytest.fixture
+def model_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers]:
+    """Answers of a management API by path, and a free port where it speaks."""
+    answers: Answers = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer = answers.get(self.path)
+            self.send_response(404 if answer is None else 200)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            del format, args
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        monkeypatch.setenv("SAGEMAKER_BIND_TO_PORT", str(server.server_port))
+        # The probe must not ask a proxy for its own loopback.
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+        yield answers
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Callable[..., None]]:
+    """Starts a process that looks like a worker of a model, loaded or not."""
+    script = tmp_path / "model_service_worker.py"
+    script.write_text("import time\nprint(flush=True)\ntime.sleep(60)\n")
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def starter(model: str, *, loaded: bool) -> None:
+        output = tmp_path / f"0242ac-00000060-{model}-{'stdout' if loaded else 'other'}"
+        command = [PYTHON, str(script), "--sock-type", "unix", "--model-name", model]
+        with output.open("wb") as file:
+            processes.append(subprocess.Popen(command, stdout=file))
+        while not output.stat().st_size:
+            time.sleep(0.01)
+
+    yield starter
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def describe(*statuses: str) -> dict[str, Any]:
+    return {"workers": [{"id": "9000", "status": status} for status in statuses]}
+
+
+def say_ready(entrypoint: Any, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    code = entrypoint.main(["ready"])
+    return code, capsys.readouterr().out.strip()
+
+
+MODELS = "/models?next_page_token="
+
+
+def test_ready_once_every_model_is_loaded(
+    entrypoint: Any,
+    model_server: Answers,
+    worker: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def ready() -> tuple[int, str]:
+        return say_ready(entrypoint, capsys)
+
+    model_server[f"{MODELS}0"] = {"models": []}
+    assert ready() == (1, "not ready: no model is registered yet")
+    # Two pages, and a name that needs quoting.
+    model_server[f"{MODELS}0"] = {"models": [{"modelName": "a test"}], "nextPageToken": "1"}
+    model_server[f"{MODELS}1"] = {"models": [{"modelName": "b-test"}]}
+    model_server["/models/a%20test"] = describe("READY")
+    model_server["/models/b-test"] = describe()
+    worker("a test", loaded=False)
+    assert ready() == (1, "not ready: model a test is still loading")
+    worker("a test", loaded=True)
+    assert ready() == (1, "not ready: model b-test has no worker")
+    model_server["/models/b-test"] = describe("UNLOADING")
+    assert ready() == (1, "not ready: model b-test has no worker")
+    model_server["/models/b-test"] = describe("UNLOADING", "READY")
+    assert ready() == (1, "not ready: model b-test is still loading")
+    worker("b-test", loaded=True)
+    assert ready() == (0, "ready")
+
+
+def test_multi_model_server_is_ready_without_models(
+    entrypoint: Any,
+    model_server: Answers,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model_server[f"{MODELS}0"] = {"models": []}
+    monkeypatch.setenv("SAGEMAKER_MULTI_MODEL", "true")
+    assert say_ready(entrypoint, capsys) == (0, "ready")
+
+
+@pytest.mark.parametrize("answer", [None, [], {}, "text"])
+def test_answers_of_something_else_are_not_ready(
+    entrypoint: Any, model_server: Answers, answer: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model_server[f"{MODELS}0"] = answer
+    code, said = say_ready(entrypoint, capsys)
+    assert code == 1
+    assert said.startswith("not ready: the model server does not answer yet: ")
+    assert "\n" not in said
+
+
+def test_no_server_is_not_ready(start: Callable[..., Started]) -> None:
+    started = start("ready", SAGEMAKER_BIND_TO_PORT="9")
+    assert "Connection refused" in started.line()
+    assert started.end() == (1, "")
