@@ -234,8 +234,8 @@ def _end(pid: int, *, sign: str, seconds: float) -> None:
         while time.monotonic() < deadline:
             if sign not in _arguments(pid):
                 for child in _children:
-                    if child.pid == pid:  # ended, so this reaps it at once
-                        child.wait()
+                    # Ours has ended, so waiting reaps it at once; so may have others before it.
+                    child.wait() if child.pid == pid else child.poll()
                 return
             time.sleep(0.05)
 
