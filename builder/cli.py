@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -132,7 +131,10 @@ def list_targets(
     region: str,
     output: str,
 ) -> None:
-    """List targets: all, or those that a repository:tag, tag or glob names."""
+    """List targets.
+
+    SELECTOR is a repository:tag, a tag, or a glob over either; all targets without one.
+    """
     if output == "json":
         rows = [{**t.row(), "image_uri": image_uri(t, account, region)} for t in targets]
         print_json(rows)
@@ -146,7 +148,7 @@ def list_targets(
 @output_option
 @pass_settings
 def show(settings: Settings, selector: str, account: str | None, region: str, output: str) -> None:
-    """Show everything known of one target, and where the matrix says it."""
+    """Show all that is known of a target."""
     from builder import locks
     from builder.selection import select_one
     from builder.tag import aliases
@@ -174,18 +176,10 @@ def show(settings: Settings, selector: str, account: str | None, region: str, ou
         "lock": "fresh" if locks.is_fresh(folder, target) else "missing or stale",
         "labels": target.labels(),
     }
-    aka = {
-        "end_of_life": "base",
-        "constraints": "locked",
-        "framework_requirements": "build",
-        "library_requirements": "libraries",
-        "system_packages": "libraries",
-        "accelerator_packages": "device_tag",
-    }
     said = {
-        key: str(target.said[name])
-        for key in values
-        if (name := aka.get(key, key)) in target.said and values[key] not in (None, [])
+        key: str(target.said[key])
+        for key, value in values.items()
+        if key in target.said and value is not None
     }
     if output == "json":
         print_json({"name": target.name, "values": values, "said": said})
@@ -223,7 +217,10 @@ def uri(settings: Settings, selector: str, account: str | None, region: str) -> 
 @selection_options
 @click.option("--check", is_flag=True, help="Write nothing; show a diff and fail if there is one.")
 def render(settings: Settings, targets: tuple[Target, ...], check: bool) -> None:
-    """Write Dockerfiles and what they copy; remove those of targets that are gone."""
+    """Write Dockerfiles and what they copy.
+
+    Those of targets that the matrix no longer has are removed.
+    """
     from builder.render import Renderer, apply, changes
 
     everything = len(targets) == len(settings.targets)
@@ -247,7 +244,7 @@ def render(settings: Settings, targets: tuple[Target, ...], check: bool) -> None
 @cli.command()
 @selection_options
 def lock(settings: Settings, targets: tuple[Target, ...]) -> None:
-    """Resolve requirements as of the release's date and lock them by hash."""
+    """Lock requirements by hash, as of a release's date."""
     from builder import locks
 
     resolver = locks.Resolver()
@@ -279,7 +276,7 @@ def main() -> None:
     from builder import cli_images  # noqa: F401 - it adds its commands to `cli`
 
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="dlc", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         code = error.exit_code
@@ -292,9 +289,6 @@ def main() -> None:
     except DlcError as error:
         say(f"dlc: {error}")
         code = error.exit_code
-    except BrokenPipeError:  # `dlc list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except OSError as error:
         say(f"dlc: {error.filename or 'the system'}: {error.strerror}")
         code = 1

@@ -7,6 +7,7 @@ hides from a reader where a value was said.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     import yaml
 
 __all__ = ["Items", "Node", "Position", "Report", "Table", "Text", "load"]
+
+# A matrix is seven deep; libyaml ends the process at some ten thousand.
+_DEPTH = 20
+_NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -88,7 +93,7 @@ def load(path: Path, report: Report, *, name: str | None = None) -> Table | None
         content = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         report.add(
-            _after_bytes(error.object[: error.start], name),
+            _after(error.object[: error.start].decode("utf-8-sig"), name),
             f"byte 0x{error.object[error.start]:02x} is not UTF-8 text",
             "a matrix is a YAML text file; save it as UTF-8",
         )
@@ -97,6 +102,13 @@ def load(path: Path, report: Report, *, name: str | None = None) -> Table | None
         report.add(start, f"cannot be read ({error.strerror})", "check --matrix")
         return None
 
+    if control := _NOT_YAML.search(content):
+        report.add(
+            _after(content[: control.start()], name),
+            f"control character 0x{ord(control[0]):02x}",
+            "a matrix is a YAML text file; remove it",
+        )
+        return None
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     before = len(report.problems)
     try:
@@ -105,7 +117,7 @@ def load(path: Path, report: Report, *, name: str | None = None) -> Table | None
             return None
         root = yaml.compose(content, Loader=loader)
     except yaml.YAMLError as error:
-        _report_syntax(error, name, report)
+        _report_syntax(error, content, name, report)
         return None
     if root is None:
         report.add(start, "the file is empty", "start from the matrix.yaml of this project")
@@ -121,9 +133,14 @@ def load(path: Path, report: Report, *, name: str | None = None) -> Table | None
 def _refuse_what_hides(events: object, name: str, report: Report) -> None:
     import yaml
 
-    documents = 0
+    documents = depth = 0
     for event in events:  # type: ignore[attr-defined]
         at = _position(event.start_mark, name)
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEPTH:
+            report.add(at, f"nested more than {_DEPTH} deep", "close the brackets before it")
+            return
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents == 2:
@@ -131,7 +148,7 @@ def _refuse_what_hides(events: object, name: str, report: Report) -> None:
         elif isinstance(event, yaml.AliasEvent):
             report.add(
                 at,
-                f"an alias (*{event.anchor}), which can even contain itself,",
+                f"an alias (*{event.anchor})",
                 "write the value out; shared values have sections of their own",
             )
         elif isinstance(event, yaml.NodeEvent):
@@ -150,8 +167,9 @@ def _convert(node: yaml.Node, name: str, report: Report) -> Node | None:
 
     at = _position(node.start_mark, name)
     if isinstance(node, yaml.ScalarNode):
-        if node.style is None and node.value in ("", "~", "null", "Null", "NULL"):
-            report.add(at, "there is no value", "write one, or remove the key")
+        plain = not node.style
+        if plain and node.value in ("", "~", "null", "Null", "NULL"):
+            report.add(at, "there is no value", "write one, or remove it")
             return None
         return Text(value=node.value, at=at)
     if isinstance(node, yaml.SequenceNode):
@@ -180,20 +198,26 @@ def _convert(node: yaml.Node, name: str, report: Report) -> Node | None:
     return Table(entries=entries, keys=keys, at=at)
 
 
-def _report_syntax(error: yaml.YAMLError, name: str, report: Report) -> None:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    what = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
+def _report_syntax(error: yaml.YAMLError, content: str, name: str, report: Report) -> None:
+    problem, context = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
+    mark = problem or context
     at = _position(mark, name) if mark else Position(file=name, line=1, column=1)
-    if "\\t" in what or "tab" in what:
+    line = [*content.splitlines(), ""][at.line - 1]
+    if "\t" in line[: at.column] and not line[: at.column].strip():
         report.add(at, "a tab where YAML wants spaces", "indent with spaces")
-    else:
-        report.add(at, f"not YAML: {what}", "mend the syntax there or on the line above")
+        return
+    words = (getattr(error, "problem", None), getattr(error, "context", None))
+    what = " ".join(word for word in words if word) or str(error)
+    where = "there"
+    if context and context.line + 1 != at.line:
+        where = f"there, or where that begins on line {context.line + 1}"
+    report.add(at, f"not YAML: {what}", f"mend the syntax {where}")
 
 
 def _position(mark: yaml.Mark, name: str) -> Position:
     return Position(file=name, line=mark.line + 1, column=mark.column + 1)
 
 
-def _after_bytes(before: bytes, name: str) -> Position:
-    line = before.count(b"\n") + 1
-    return Position(file=name, line=line, column=len(before) - (before.rfind(b"\n") + 1) + 1)
+def _after(before: str, name: str) -> Position:
+    line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+    return Position(file=name, line=line, column=column)

@@ -53,12 +53,14 @@ class DlcError(Exception):
 
 
 class MatrixError(DlcError):
-    """The matrix has mistakes; all of them are listed, in the order of the file."""
+    """The matrix has mistakes; each is listed once, in the order of the file."""
 
     exit_code = 3
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(sorted(problems, key=lambda p: (p.file, p.line, p.column, p.message)))
+        self.problems = tuple(
+            sorted(set(problems), key=lambda p: (p.file, p.line, p.column, p.message, p.remedy))
+        )
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 

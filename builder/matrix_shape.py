@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from builder.shape import Either, ListOf, MapOf, Record, Shape, TextOf
+from builder.shape import DateOf, Either, ListOf, MapOf, Record, Shape, TextOf
 
 __all__ = ["DEVICES", "FRAMEWORKS", "MATRIX", "MODES", "ORIGINS", "schema_text"]
 
@@ -16,41 +16,56 @@ DEVICES = ("cpu", "gpu", "neuron")
 ORIGINS = ("official", "unreleased", "own")
 
 _VERSION = TextOf(
-    what="a full version like 4.57.1", pattern=r"\d+\.\d+\.\d+(?:\.(?:post|dev)\d+|(?:a|b|rc)\d+)?"
+    what="a full version",
+    like="4.57.1",
+    pattern=r"\d+\.\d+\.\d+(?:\.(?:post|dev)\d+|(?:a|b|rc)\d+)?",
 )
-_PYTHON = TextOf(what="a Python version like 3.11", pattern=r"3\.\d{1,2}", number=True)
-_DATE = TextOf(
-    what="a date like 2021-11-03", pattern=r"20\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"
+_PYTHON = TextOf(what="a Python version", like="3.11", pattern=r"3\.\d{1,2}", number=True)
+_DATE = DateOf(
+    text=TextOf(
+        what="a date",
+        like="2021-11-03",
+        pattern=r"20\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])",
+    )
 )
-_BASE = TextOf(what="the name of a base like ubuntu20.04", pattern=r"[a-z][a-z0-9.]*[a-z0-9]")
+_BASE = TextOf(what="the name of a base", like="ubuntu20.04", pattern=r"[a-z][a-z0-9.]*[a-z0-9]")
 _ACCELERATOR = TextOf(
-    what="an accelerator as in a tag, like cu111 or sdk1.17.1",
+    what="an accelerator as in a tag",
+    like="cu111 or sdk1.17.1",
     pattern=r"cu\d{2,4}|sdk\d+\.\d+\.\d+",
 )
 _BUILD = TextOf(
-    what="cpu, or an accelerator like cu111 or sdk1.17.1",
+    what="cpu or an accelerator",
+    like="cu111 or sdk1.17.1",
     pattern=r"cpu|cu\d{2,4}|sdk\d+\.\d+\.\d+",
 )
 _PACKAGE = TextOf(
-    what="a distribution package like python3.8 or libcudnn8=8.0.5.39-1+cuda11.0",
+    what="a distribution package",
+    like="python3.8 or libcudnn8=8.0.5.39-1+cuda11.0",
     pattern=r"[a-z0-9][a-z0-9.+-]+(?:=[A-Za-z0-9.+:~-]+)?",
 )
-_REQUIREMENT = TextOf(what="a requirement like datasets==1.15.1", pattern=r"[A-Za-z0-9][^\n#]*")
-_SOURCE = TextOf(what="the name of a source like PYTORCH_WHEELS", pattern=r"[A-Z][A-Z0-9_]*")
-_LIBRARIES = TextOf(what="the name of a set of libraries", pattern=r"[a-z][a-z0-9.-]*")
+_REQUIREMENT = TextOf(what="a requirement", like="datasets==1.15.1", pattern=r"[A-Za-z0-9][^\n#]*")
+_SOURCE = TextOf(what="the name of a source", like="PYTORCH_WHEELS", pattern=r"[A-Z][A-Z0-9_]*")
+_LIBRARIES = TextOf(
+    what="the name of a set of libraries", like="serving-1", pattern=r"[a-z][a-z0-9.-]*"
+)
 
 _REQUIREMENTS = ListOf(item=_REQUIREMENT, what="requirements")
 _PACKAGES = ListOf(item=_PACKAGE, what="distribution packages")
 
+_SHA256 = TextOf(
+    what="a SHA-256", like="e3b0c442... (64 hexadecimal digits)", pattern="[0-9a-f]{64}"
+)
 _WHEEL = Record(
     what="a wheel",
     required={
         "url": TextOf(
-            what="a wheel's address like ${PYTORCH_WHEELS}/cpu/torch-2.13.0%2Bcpu-cp311-....whl",
+            what="a wheel's address",
+            like="${PYTORCH_WHEELS}/cpu/torch-1.9.1%2Bcpu-cp38-cp38-linux_x86_64.whl",
             pattern=r"\$\{[A-Z][A-Z0-9_]*\}/\S+\.whl",
         )
     },
-    optional={"sha256": TextOf(what="a SHA-256 in hexadecimal", pattern=r"[0-9a-f]{64}")},
+    optional={"sha256": _SHA256},
 )
 _BUILD_FIELDS: dict[str, Shape] = {
     "requires": _REQUIREMENTS,
@@ -60,12 +75,10 @@ _BUILD_FIELDS: dict[str, Shape] = {
     "python": _PYTHON,
     "base": _BASE,
 }
+_NAMES = ("requires", "wheels")
+_FALLBACK = Record(what="a fallback build", optional=_BUILD_FIELDS, any_of=_NAMES)
 _BUILD_RECORD = Record(
-    what="a build",
-    optional={
-        **_BUILD_FIELDS,
-        "fallback": Record(what="a fallback build", optional=_BUILD_FIELDS),
-    },
+    what="a build", optional={**_BUILD_FIELDS, "fallback": _FALLBACK}, any_of=_NAMES
 )
 _FRAMEWORK_VERSION = Record(
     what="a framework version",
@@ -97,10 +110,12 @@ _MODE = Record(
     what="a mode of a release",
     required={"libraries": _LIBRARIES},
     optional={name: ListOf(item=_ENTRY, what="framework versions") for name in FRAMEWORKS},
+    any_of=FRAMEWORKS,
 )
 
 MATRIX = Record(
     what="the matrix",
+    partial=True,
     required={
         "tools": Record(what="tools", required={"base": _BASE, "uv": _VERSION}),
         "bases": MapOf(
@@ -110,7 +125,8 @@ MATRIX = Record(
                 what="a base",
                 required={
                     "image": TextOf(
-                        what="an image by digest like ubuntu:20.04@sha256:...",
+                        what="an image by digest",
+                        like="ubuntu:20.04@sha256:c664f8f8... (64 hexadecimal digits)",
                         pattern=r"[a-z0-9][a-z0-9./_-]*(?::\d+/[a-z0-9./_-]+)?"
                         r"(?::[\w.-]+)?@sha256:[0-9a-f]{64}",
                     ),
@@ -118,7 +134,7 @@ MATRIX = Record(
                     "java": _PACKAGE,
                     "pythons": MapOf(key=_PYTHON, value=_PACKAGES, what="Pythons"),
                 },
-                optional={"bootstrap": TextOf(what="a suite like bookworm", pattern="[a-z]+")},
+                optional={"bootstrap": TextOf(what="a suite", like="bookworm", pattern="[a-z]+")},
             ),
         ),
         "frameworks": MapOf(
@@ -141,13 +157,18 @@ MATRIX = Record(
                 what="a release",
                 required={"transformers": _VERSION, "datasets": _VERSION, "date": _DATE},
                 optional=dict.fromkeys(MODES, _MODE),
+                any_of=MODES,
             ),
         ),
     },
     optional={
         "sources": MapOf(
             key=_SOURCE,
-            value=TextOf(what="an address like https://host/path", pattern=r"https?://\S+[^/\s]"),
+            value=TextOf(
+                what="an address without a slash at its end",
+                like="https://host/path",
+                pattern=r"https?://\S*[^/\s]",
+            ),
             what="sources",
         ),
         "accelerators": MapOf(

@@ -50,8 +50,11 @@ def select(
     filters = filters or Filters()
     for selector in selectors:
         if not any(_matches(selector, target) for target in targets):
-            # A full name or a tag is near to names of its own kind only.
-            names = [target.name if ":" in selector else target.tag for target in targets]
+            # A full name is near to full names only; a tag or a repository to either of these.
+            names = [target.name for target in targets]
+            if ":" not in selector:
+                names = [target.tag for target in targets]
+                names += [f"{target.repository}:*" for target in targets]
             raise SelectionError(
                 f"no target matches {selector!r}",
                 remedy=_near(selector, list(dict.fromkeys(names))),
@@ -63,9 +66,7 @@ def select(
         and (not selectors or any(_matches(selector, target) for selector in selectors))
     )
     if not found:
-        raise SelectionError(
-            f"no target has {_describe(filters)}", remedy=_values(targets, filters)
-        )
+        raise _nothing(targets, selectors, filters)
     return found
 
 
@@ -95,17 +96,21 @@ def _near(selector: str, names: list[str]) -> str:
     return hint if hint.startswith("did you mean") else "`dlc list` shows all targets"
 
 
-def _describe(filters: Filters) -> str:
-    given = ((name, getattr(filters, name)) for name in Filters.__slots__)
-    return " and ".join(f"{name} {value}" for name, value in given if value)
-
-
-def _values(targets: Iterable[Target], filters: Filters) -> str:
-    """Name the nearest values of the first filter that alone matches nothing."""
-    for name in Filters.__slots__:
-        value = getattr(filters, name)
+def _nothing(
+    targets: Sequence[Target], selectors: Sequence[str], filters: Filters
+) -> SelectionError:
+    """Blame the first filter that alone matches nothing, else all of them together."""
+    given = {name: value for name in Filters.__slots__ if (value := getattr(filters, name))}
+    for name, value in given.items():
         alone = Filters(**{name: value})
-        if value and not any(alone.admit(target) for target in targets):
-            known = dict.fromkeys(str(getattr(target, name)) for target in targets)
-            return f"{name}: {did_you_mean(value, known)}"
-    return "each filter matches some target, but none matches all: leave one out"
+        if not any(alone.admit(target) for target in targets):
+            values = dict.fromkeys(str(getattr(target, name)) for target in targets)
+            return SelectionError(
+                f"no target has {name} {value}", remedy=did_you_mean(value, values)
+            )
+    named = f" that matches {' or '.join(map(repr, selectors))}" if selectors else ""
+    wanted = " and ".join(f"{name} {value}" for name, value in given.items())
+    return SelectionError(
+        f"no target{named} has {wanted}",
+        remedy="each of them alone matches targets, but none matches all: leave one out",
+    )

@@ -6,6 +6,7 @@ parts, so that later checks can go on with what is sound; None if nothing of it 
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import re
 from collections.abc import Iterable, Mapping
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 
 from builder.document import Items, Node, Report, Table, Text
 
-__all__ = ["Either", "ListOf", "MapOf", "Record", "Shape", "TextOf", "did_you_mean"]
+__all__ = ["DateOf", "Either", "ListOf", "MapOf", "Record", "Shape", "TextOf", "did_you_mean"]
 
 
 class Shape(Protocol):
@@ -46,18 +47,19 @@ def _kind(node: Node) -> str:
 class TextOf:
     """Text that is one of `choices`, or matches `pattern` whole, or anything if neither is given.
 
-    `what` names it in messages, with an example; `number` says that editors, which read YAML's
-    types, may see a number where we read text (`3.10`).
+    `what` names it in messages and `like` is an example; `number` says that editors, which read
+    YAML's types, may see a number where we read text (`3.10`).
     """
 
     what: str
+    like: str = ""
     pattern: str = r"[^\n]+"
     choices: tuple[str, ...] = ()
     number: bool = False
 
     def check(self, node: Node, report: Report) -> Node | None:
         if not isinstance(node, Text):
-            report.add(node.at, f"{_kind(node)} where {self.what} belongs", "write one value")
+            report.add(node.at, f"{_kind(node)} where {self.what} belongs", self._remedy())
             return None
         if self.choices and node.value not in self.choices:
             report.add(
@@ -66,16 +68,42 @@ class TextOf:
                 did_you_mean(node.value, self.choices),
             )
             return None
-        if not re.fullmatch(self.pattern, node.value):
-            report.add(node.at, f"{node.value!r} is not {self.what}", f"write {self.what}")
+        if not re.fullmatch(self.pattern, node.value, re.ASCII):
+            report.add(node.at, f"{node.value!r} is not {self.what}", self._remedy())
             return None
         return node
+
+    def _remedy(self) -> str:
+        if self.choices:
+            return f"write {' or '.join(self.choices)}"
+        return f"write one like {self.like}" if self.like else "write one value"
 
     def schema(self) -> dict[str, Any]:
         if self.choices:
             return {"enum": list(self.choices), "description": self.what}
         kind: str | list[str] = ["string", "number"] if self.number else "string"
-        return {"type": kind, "pattern": f"^({self.pattern})$", "description": self.what}
+        what = f"{self.what} like {self.like}" if self.like else self.what
+        return {"type": kind, "pattern": f"^({self.pattern})$", "description": what}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DateOf:
+    """A day of the calendar, year first."""
+
+    text: TextOf
+
+    def check(self, node: Node, report: Report) -> Node | None:
+        checked = self.text.check(node, report)
+        if isinstance(checked, Text):
+            try:
+                datetime.date.fromisoformat(checked.value)
+            except ValueError:
+                report.add(node.at, f"{checked.value} is in no calendar", "mend the day")
+                return None
+        return checked
+
+    def schema(self) -> dict[str, Any]:
+        return {**self.text.schema(), "format": "date"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +120,7 @@ class ListOf:
             )
             return None
         if not node.items:
-            report.add(node.at, f"an empty list of {self.what}", "name one, or remove the key")
+            report.add(node.at, f"no {self.what}", "name one, or remove the key")
             return None
         checked = [self.item.check(item, report) for item in node.items]
         return Items(items=tuple(item for item in checked if item is not None), at=node.at)
@@ -108,7 +136,7 @@ class ListOf:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MapOf:
-    """A mapping whose keys have one shape and whose values another."""
+    """A mapping whose keys have one shape and whose values another, with at least one key."""
 
     key: TextOf
     value: Shape
@@ -117,6 +145,9 @@ class MapOf:
     def check(self, node: Node, report: Report) -> Node | None:
         if not isinstance(node, Table):
             report.add(node.at, f"{_kind(node)} where {self.what} belong", "write `name: value`")
+            return None
+        if not node.keys:
+            report.add(node.at, f"no {self.what}", "name one, or remove the key")
             return None
         entries = {}
         for name, key in node.keys.items():
@@ -137,17 +168,24 @@ class MapOf:
             "type": "object",
             "propertyNames": names,
             "additionalProperties": self.value.schema(),
+            "minProperties": 1,
             "description": self.what,
         }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """A mapping with named fields, some of them required; nothing else may stand in it."""
+    """A mapping with named fields, some of them required; nothing else may stand in it.
+
+    Of the optional fields in `any_of` there must be at least one. A record that lacks a required
+    field is of no use to later checks, unless it is `partial`.
+    """
 
     what: str
     required: Mapping[str, Shape] = field(default_factory=dict)
     optional: Mapping[str, Shape] = field(default_factory=dict)
+    any_of: tuple[str, ...] = ()
+    partial: bool = False
 
     def check(self, node: Node, report: Report) -> Node | None:
         if not isinstance(node, Table):
@@ -171,19 +209,29 @@ class Record:
         missing = [name for name in self.required if name not in node.keys]
         for name in missing:
             report.add(node.at, f"{self.what} has no {name!r}", f"add `{name}:`")
-        if any(name not in entries for name in self.required):
+        if self.any_of and not any(name in node.keys for name in self.any_of):
+            report.add(
+                node.at,
+                f"{self.what} has neither {' nor '.join(repr(name) for name in self.any_of)}",
+                "add one of them",
+            )
+            return None
+        if not self.partial and any(name not in entries for name in self.required):
             return None
         return Table(entries=entries, keys=node.keys, at=node.at)
 
     def schema(self) -> dict[str, Any]:
         fields = {**self.required, **self.optional}
-        return {
+        schema: dict[str, Any] = {
             "type": "object",
             "properties": {name: shape.schema() for name, shape in fields.items()},
             "required": list(self.required),
             "additionalProperties": False,
             "description": self.what,
         }
+        if self.any_of:
+            schema["anyOf"] = [{"required": [name]} for name in self.any_of]
+        return schema
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -194,7 +242,17 @@ class Either:
     record: Record
 
     def check(self, node: Node, report: Report) -> Node | None:
+        if isinstance(node, Items):
+            report.add(
+                node.at,
+                f"a list where {self.text.what} belongs",
+                f"write one like {self.text.like}, or a mapping with {', '.join(self._keys())}",
+            )
+            return None
         return (self.text if isinstance(node, Text) else self.record).check(node, report)
+
+    def _keys(self) -> list[str]:
+        return [*self.record.required, *self.record.optional]
 
     def schema(self) -> dict[str, Any]:
         return {"anyOf": [self.text.schema(), self.record.schema()]}

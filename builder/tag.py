@@ -37,10 +37,16 @@ _TAG = re.compile(
     r"-(?P<device>cpu|gpu|neuron)"
     r"-py(?P<python>3\d{1,2})"
     r"(?:-(?P<accelerator>cu\d{2,4}|sdk\d+\.\d+\.\d+))?"
-    r"(?:-(?P<os>[a-z][a-z0-9.]*[a-z0-9]))?"
-    r"(?:-v(?P<revision>\d+(?:\.\d+)?))?"
+    r"(?:-(?P<os>(?!v\d+(?:\.\d+)?$)[a-z][a-z0-9.]*[a-z0-9]))?"
+    r"(?:-v(?P<revision>\d+(?:\.\d+)?))?",
+    re.ASCII,
 )
 _ACCELERATOR_OF = {"cpu": "", "gpu": "cu", "neuron": "sdk"}
+_GOES_WITH = {
+    "cpu": "has none",
+    "gpu": "goes with one like cu111",
+    "neuron": "goes with one like sdk1.17.1",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +105,7 @@ def python_from_tag(text: str) -> str:
     >>> python_from_tag("py310"), python_from_tag("3.10")
     ('3.10', '3.10')
     """
-    match = re.fullmatch(r"(?:py)?3\.?(\d{1,2})", text)
+    match = re.fullmatch(r"(?:py)?3\.?(\d{1,2})", text, re.ASCII)
     if not match:
         raise TagError(f"{text!r} is not a Python version", remedy="write py311 or 3.11")
     return f"3.{match[1]}"
@@ -146,8 +152,8 @@ def parse_tag(text: str) -> Tag:
     given = re.match("cu|sdk|", tag.accelerator or "")
     if tag.os and given and given[0] != wanted:
         raise TagError(
-            f"{text!r} names device {tag.device} with {tag.accelerator or 'no accelerator'}",
-            remedy=f"{tag.device} goes with {wanted + 'N' if wanted else 'none'}",
+            f"{text!r} has {tag.accelerator or 'no accelerator'} for device {tag.device}",
+            remedy=f"{tag.device} {_GOES_WITH[tag.device]}",
         )
     if tag.accelerator and not tag.os:
         raise TagError(f"{text!r} ends before the operating system", remedy=f"compare {example}")

@@ -22,7 +22,8 @@ class Target:
     """One image to build.
 
     `python` is a version like 3.8; `datasets` is None where the image has none (inference);
-    `said` tells for each value where the matrix says it.
+    `said` tells for each value where the matrix says it, for a list where its first item; what
+    nobody said is not in it.
     """
 
     mode: str
@@ -108,11 +109,9 @@ class Target:
         SageMaker's are those that the official images carry, in the spelling of AWS's builder:
         dots in versions become dashes.
         """
-        device = (
-            f"gpu.{self.accelerator.name}"
-            if self.device == "gpu" and self.accelerator
-            else (self.device)
-        )
+        device = self.device
+        if device == "gpu" and self.accelerator:
+            device = f"gpu.{self.accelerator.name}"
         engines = {
             f"framework.{self.framework}.{_dashes(self.framework_version)}",
             f"lib.transformers.{_dashes(self.transformers)}",

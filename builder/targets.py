@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from builder.document import Position, Report, Text
 from builder.errors import MatrixError
-from builder.matrix import Build, Entry, FrameworkVersion, Libraries, Matrix, Release, read
+from builder.matrix import Base, Build, Entry, FrameworkVersion, Libraries, Matrix, Release, Wheel
+from builder.matrix_check import check_sections, fill, known
+from builder.matrix_reader import read
 from builder.shape import did_you_mean
 from builder.tag import python_tag
 from builder.target import Target
@@ -37,7 +40,7 @@ def load_targets(path: Path, *, name: str | None = None) -> tuple[Target, ...]:
 
 def expand(matrix: Matrix, report: Report) -> tuple[Target, ...]:
     """Every target of the matrix that is possible; the others are reported."""
-    _check_shared(matrix, report)
+    check_sections(matrix, report)
     targets: dict[str, Target] = {}
     for release in matrix.releases:
         for entry in release.entries:
@@ -53,71 +56,6 @@ def expand(matrix: Matrix, report: Report) -> tuple[Target, ...]:
     return tuple(targets.values())
 
 
-def _check_shared(matrix: Matrix, report: Report) -> None:
-    """Mistakes in the shared sections, reported once, however many targets use them."""
-    _known(matrix, "bases", matrix.tools.base, report)
-    for version in matrix.frameworks.values():
-        for device, text in version.accelerators.items():
-            if _known(matrix, "accelerators", text, report):
-                accelerator = matrix.accelerators.get(text.value)
-                if accelerator and accelerator.device != device:
-                    report.add(
-                        text.at,
-                        f"{text.value} is for {accelerator.device}, not for {device}",
-                        f"name an accelerator for {device}",
-                    )
-        for build in version.builds.values():
-            if build.index:
-                _known(matrix, "sources", build.index, report)
-            for wheel in build.wheels:
-                source = Text(value=wheel.source, at=wheel.at)
-                _known(matrix, "sources", source, report)
-            if not build.requires and not build.wheels:
-                report.add(build.at, f"build {build.name} names nothing", "add requires or wheels")
-        _requirements((*version.constraints, *_build_texts(version)), {}, report)
-    for libraries in matrix.libraries.values():
-        texts = [*libraries.requires, *(t for ts in libraries.by_framework.values() for t in ts)]
-        _requirements(texts, {"transformers": "1.0.0", "datasets": "1.0.0"}, report)
-
-
-def _build_texts(version: FrameworkVersion) -> tuple[Text, ...]:
-    return tuple(text for build in version.builds.values() for text in build.requires)
-
-
-def _known(matrix: Matrix, section: str, text: Text, report: Report) -> bool:
-    if text.value in matrix.named[section]:
-        return True
-    report.add(
-        text.at,
-        f"{text.value!r} is not among the {section}",
-        did_you_mean(text.value, sorted(matrix.named[section])),
-    )
-    return False
-
-
-def _requirements(
-    texts: tuple[Text, ...] | list[Text], values: dict[str, str], report: Report
-) -> None:
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    for text in texts:
-        try:
-            Requirement(text.value.format(**values))
-        except KeyError as error:
-            known = ", ".join(f"{{{name}}}" for name in values) or "none here"
-            report.add(
-                text.at,
-                f"{text.value!r} has a placeholder {{{error.args[0]}}}",
-                f"known: {known}",
-            )
-        except (InvalidRequirement, ValueError, IndexError):
-            report.add(
-                text.at,
-                f"{text.value!r} is not a requirement",
-                "write it as pip would read it: name[extra]==1.2.3",
-            )
-
-
 class _Expansion:
     """One entry of one release."""
 
@@ -127,20 +65,22 @@ class _Expansion:
 
     def targets(self) -> list[Target]:
         matrix, entry = self.matrix, self.entry
-        version = matrix.frameworks.get((entry.framework, entry.version.value))
-        libraries = matrix.libraries.get(entry.libraries.value)
-        if entry.version.value not in matrix.named[entry.framework]:
+        framework = entry.framework.value
+        if entry.version.value not in matrix.named[framework]:
             self.report.add(
                 entry.version.at,
-                f"{entry.framework} {entry.version.value} is not among the frameworks",
-                did_you_mean(entry.version.value, sorted(matrix.named[entry.framework])),
+                f"{framework} {entry.version.value} is not among the frameworks",
+                did_you_mean(entry.version.value, matrix.named[framework]),
             )
-        _known(matrix, "libraries", entry.libraries, self.report)
+        known(matrix, "libraries", entry.libraries, self.report)
+        version = matrix.frameworks.get((framework, entry.version.value))
+        libraries = matrix.libraries.get(entry.libraries.value)
         if version is None or libraries is None:
             return []
         devices = entry.devices or tuple(
-            Text(value=device, at=entry.version.at) for device in _DEFAULT_DEVICES[entry.mode]
+            Text(value=device, at=entry.version.at) for device in _DEFAULT_DEVICES[entry.mode.value]
         )
+        self._check_own_accelerator([device.value for device in devices])
         found = (self._target(version, libraries, device) for device in devices)
         return [target for target in found if target is not None]
 
@@ -148,108 +88,140 @@ class _Expansion:
         self, version: FrameworkVersion, libraries: Libraries, device: Text
     ) -> Target | None:
         entry, release, matrix = self.entry, self.release, self.matrix
-        what = f"{version.framework} {version.version}"
-        accelerator = self._accelerator(version, device)
-        if accelerator is None:
+        named = self._accelerator(version, device)
+        if named is None:
             return None
-        build = version.builds.get(accelerator.value)
-        if build is None:
+        build = version.builds.get(named.value)
+        accelerator = matrix.accelerators.get(named.value)
+        if build is None and named.value not in version.named:
             self.report.add(
-                accelerator.at,
-                f"{what} was not built for {accelerator.value}",
+                named.at,
+                f"{version.framework} {version.version} was not built for {named.value}",
                 f"it has builds for {', '.join(version.builds) or 'nothing'}",
             )
+        if build is None or (accelerator is None and named.value != "cpu"):
             return None
-        python = entry.python or build.python or version.python
+
         base_name = entry.base or build.base or version.base
-        if not _known(matrix, "bases", base_name, self.report):
-            return None
-        base, tools = matrix.bases.get(base_name.value), matrix.bases.get(matrix.tools.base.value)
-        if base is None or tools is None:
-            return None
+        known(matrix, "bases", base_name, self.report)
+        base = matrix.bases.get(base_name.value)
+        tools_base = matrix.bases.get(matrix.tools.base.value) if matrix.tools else None
+        python = entry.python or build.python or version.python
         date = entry.date or release.date
-        if not self._possible(version, build, python, base_name, date):
-            return None
-        found = matrix.accelerators.get(accelerator.value)
-        if found is None and accelerator.value != "cpu":
-            return None
-        packages = found.packages if found and version.framework not in _CARRIES_CUDA else ()
-        if found and found.device == "neuron":
-            packages = found.packages
-        versions = {
-            "transformers": release.transformers.value,
-            "datasets": release.datasets.value,
-        }
         texts = (*libraries.requires, *libraries.by_framework[version.framework])
-        try:
-            library_requirements = tuple(text.value.format(**versions) for text in texts)
-        except (KeyError, ValueError, IndexError):  # reported by _check_shared
+        requirements = self._fill(texts)
+        if base is None or not self._possible(version, build, python, base, date):
             return None
+        if matrix.tools is None or tools_base is None or requirements is None:
+            return None
+
+        carried = device.value == "gpu" and version.framework in _CARRIES_CUDA
+        packages = accelerator.packages if accelerator and not carried else ()
+        said = {
+            "mode": entry.mode.at,
+            "framework": entry.framework.at,
+            "framework_version": entry.version.at,
+            "transformers": release.transformers.at,
+            "datasets": release.datasets.at,
+            "python": python.at,
+            "os": base_name.at,
+            "device_tag": named.at if accelerator else base_name.at,
+            "date": date.at,
+            "locked": version.locked.at,
+            "build": build.at,
+            "libraries": entry.libraries.at,
+            "uv": matrix.tools.uv.at,
+            **base.said,
+            **_first("device", [device] if entry.devices else []),
+            **_first("origin", [entry.origin] if entry.origin else []),
+            **_first("framework_requirements", [*build.requires, *build.wheels]),
+            **_first("constraints", version.constraints),
+            **_first("library_requirements", texts),
+            **_first("system_packages", libraries.system),
+            **_first("accelerator_packages", packages),
+        }
         target = Target(
-            mode=entry.mode,
+            mode=entry.mode.value,
             framework=version.framework,
             framework_version=version.version,
             transformers=release.transformers.value,
-            datasets=release.datasets.value if entry.mode == "training" else None,
+            datasets=release.datasets.value if entry.mode.value == "training" else None,
             device=device.value,
             python=python.value,
             base=base,
-            accelerator=found,
-            accelerator_packages=packages,
+            accelerator=accelerator,
+            accelerator_packages=tuple(text.value for text in packages),
             build=build,
             locked=datetime.date.fromisoformat(version.locked.value),
             date=datetime.date.fromisoformat(date.value),
             framework_requirements=tuple(text.value for text in build.requires),
             constraints=tuple(text.value for text in version.constraints),
-            library_requirements=library_requirements,
+            library_requirements=requirements,
             libraries=libraries.name,
-            system_packages=libraries.system,
-            origin=entry.origin,
-            tools_base=tools,
+            system_packages=tuple(text.value for text in libraries.system),
+            origin=entry.origin.value if entry.origin else "official",
+            tools_base=tools_base,
             uv=matrix.tools.uv.value,
             sources=matrix.sources,
-            said=self._said(version, libraries, build, device, python, base_name, date, accelerator)
-            | {"base": base.at},
+            said=said,
         )
         if len(target.tag) > _TAG_LENGTH:
-            self.report.add(entry.version.at, f"the tag {target.tag} is too long", "shorten a name")
+            self.report.add(
+                entry.version.at,
+                f"the tag {target.tag} has {len(target.tag)} characters, not {_TAG_LENGTH} at most",
+                "shorten the name of its base",
+            )
             return None
         return target
+
+    def _check_own_accelerator(self, devices: Sequence[str]) -> None:
+        """Report an entry's accelerator that is unknown, or for none of the entry's devices."""
+        text = self.entry.accelerator
+        if text is None or not known(self.matrix, "accelerators", text, self.report):
+            return
+        found = self.matrix.accelerators.get(text.value)
+        if found and found.device not in devices:
+            self.report.add(
+                text.at,
+                f"{text.value} is for {found.device}, not for {' or '.join(devices)}",
+                "name another accelerator or other devices, or remove it",
+            )
 
     def _accelerator(self, version: FrameworkVersion, device: Text) -> Text | None:
         """The accelerator, or the text "cpu"; None, and a report, if the device has none."""
         if device.value == "cpu":
             return Text(value="cpu", at=device.at)
-        text = self.entry.accelerator or version.accelerators.get(device.value)
-        if text is None:
+        own, text = self.entry.accelerator, version.accelerators.get(device.value)
+        for candidate in (own, text):
+            found = self.matrix.accelerators.get(candidate.value) if candidate else None
+            if found and found.device == device.value:
+                return candidate
+        if own is None and text is None:
             self.report.add(
                 device.at,
                 f"{version.framework} {version.version} names no accelerator for {device.value}",
-                f"add `{device.value}:` on line {version.at.line}, or name other devices",
+                f"add `{device.value}:` below line {version.at.line}, or name other devices",
             )
-        elif _known(self.matrix, "accelerators", text, self.report):
-            found = self.matrix.accelerators.get(text.value)
-            if found is None or found.device == device.value:
-                return text
-            if text is self.entry.accelerator:
-                self.report.add(
-                    text.at,
-                    f"{text.value} is for {found.device}, not for {device.value}",
-                    f"name an accelerator for {device.value}",
-                )
         return None
 
+    def _fill(self, texts: Sequence[Text]) -> tuple[str, ...] | None:
+        release = self.release
+        values = {"transformers": release.transformers.value, "datasets": release.datasets.value}
+        try:
+            return tuple(fill(text.value, values) for text in texts)
+        except KeyError:  # reported by check_sections
+            return None
+
     def _possible(
-        self, version: FrameworkVersion, build: Build, python: Text, base_name: Text, date: Text
+        self, version: FrameworkVersion, build: Build, python: Text, base: Base, date: Text
     ) -> bool:
-        base = self.matrix.bases[base_name.value]
         what = f"{version.framework} {version.version}"
         possible = True
         if python.value not in base.pythons:
             self.report.add(
                 python.at,
                 f"{base.name} has no Python {python.value}",
-                f"it has {', '.join(base.pythons)}",
+                f"it has {', '.join(base.pythons) or 'none'}",
             )
             possible = False
         for wheel in build.wheels:
@@ -262,53 +234,16 @@ class _Expansion:
                     f"change the python, or the wheel on line {wheel.at.line}",
                 )
                 possible = False
-        if (
-            _valid(date.value)
-            and _valid(version.locked.value)
-            and date.value < (version.locked.value)
-        ):
+        if date.value < version.locked.value:
             self.report.add(
                 date.at,
                 f"{date.value} is before {what} was locked ({version.locked.value})",
                 f"change the date, or `locked` on line {version.locked.at.line}",
             )
             possible = False
-        return possible and _valid(date.value) and _valid(version.locked.value)
-
-    def _said(
-        self,
-        version: FrameworkVersion,
-        libraries: Libraries,
-        build: Build,
-        device: Text,
-        python: Text,
-        base_name: Text,
-        date: Text,
-        accelerator: Text,
-    ) -> dict[str, Position]:
-        release, entry = self.release, self.entry
-        return {
-            "mode": entry.version.at,
-            "framework": version.at,
-            "framework_version": entry.version.at,
-            "transformers": release.transformers.at,
-            "datasets": release.datasets.at,
-            "device": device.at,
-            "device_tag": accelerator.at,
-            "python": python.at,
-            "os": base_name.at,
-            "date": date.at,
-            "locked": version.locked.at,
-            "build": build.at,
-            "libraries": libraries.at,
-            "origin": entry.version.at,
-            "uv": self.matrix.tools.uv.at,
-        }
+        return possible
 
 
-def _valid(date: str) -> bool:
-    try:
-        datetime.date.fromisoformat(date)
-    except ValueError:
-        return False
-    return True
+def _first(name: str, said: Sequence[Text | Wheel]) -> dict[str, Position]:
+    """Where a value was said that may not have been, or the first of several."""
+    return {name: said[0].at} if said else {}

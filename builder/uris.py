@@ -29,9 +29,9 @@ _SUFFIXES = {
     "eu-isoe-": "cloud.adc-e.uk",
     "eusc-": "amazonaws.eu",
 }
-_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}")
+_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}")
 _URI = re.compile(
-    r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.(?P<suffix>[a-z0-9.-]+)"
+    r"(?P<account>[0-9]{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.(?P<suffix>[a-z0-9.-]+)"
     r"/(?P<repository>[^:/]+):(?P<tag>[^:/@]+)"
 )
 
@@ -63,7 +63,7 @@ def registry_host(region: str, account: str | None = None) -> str:
     A region without official images needs an account of one's own. RegionError otherwise.
     """
     known = regions().get(region)
-    if account is not None and not re.fullmatch(r"\d{12}", account):
+    if account is not None and not re.fullmatch(r"[0-9]{12}", account):
         raise RegionError(f"{account!r} is not an AWS account", remedy="it has twelve digits")
     if known is None and (account is None or not _REGION.fullmatch(region)):
         raise RegionError(

@@ -1,0 +1,91 @@
+"""Checks that no single entry of a release is to blame for, each made once for the whole matrix."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from builder.document import Report, Text
+from builder.matrix import FrameworkVersion, Matrix
+from builder.shape import did_you_mean
+
+__all__ = ["check_sections", "fill", "known"]
+
+
+def check_sections(matrix: Matrix, report: Report) -> None:
+    """Report mistakes in all sections but the releases, however many targets they spoil."""
+    if matrix.tools:
+        known(matrix, "bases", matrix.tools.base, report)
+    for version in matrix.frameworks.values():
+        known(matrix, "bases", version.base, report)
+        _check_accelerators(matrix, version, report)
+        _check_builds(matrix, version, report)
+        _check_requirements(version.constraints, {}, report)
+    for libraries in matrix.libraries.values():
+        texts = [*libraries.requires, *(t for ts in libraries.by_framework.values() for t in ts)]
+        _check_requirements(texts, {"transformers": "1.0.0", "datasets": "1.0.0"}, report)
+
+
+def known(matrix: Matrix, section: str, text: Text, report: Report) -> bool:
+    """Whether a section has an entry of that name, sound or not; reported if it has none."""
+    if text.value in matrix.named[section]:
+        return True
+    report.add(
+        text.at,
+        f"{text.value!r} is not among the {section}",
+        did_you_mean(text.value, matrix.named[section]),
+    )
+    return False
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """Put values in for placeholders; KeyError if a placeholder is none of theirs.
+
+    >>> fill("datasets=={datasets}", {"datasets": "1.15.1"})
+    'datasets==1.15.1'
+    """
+    return re.sub(r"\{(\w*)\}", lambda match: values[match[1]], text)
+
+
+def _check_accelerators(matrix: Matrix, version: FrameworkVersion, report: Report) -> None:
+    for device, text in version.accelerators.items():
+        if not known(matrix, "accelerators", text, report):
+            continue
+        accelerator = matrix.accelerators.get(text.value)
+        if accelerator and accelerator.device != device:
+            report.add(
+                text.at,
+                f"{text.value} is for {accelerator.device}, not for {device}",
+                f"name an accelerator for {device}",
+            )
+
+
+def _check_builds(matrix: Matrix, version: FrameworkVersion, report: Report) -> None:
+    for build in version.builds.values():
+        if build.base:
+            known(matrix, "bases", build.base, report)
+        if build.index:
+            known(matrix, "sources", build.index, report)
+        for wheel in build.wheels:
+            known(matrix, "sources", Text(value=wheel.source, at=wheel.at), report)
+        _check_requirements(build.requires, {}, report)
+
+
+def _check_requirements(texts: Iterable[Text], values: Mapping[str, str], report: Report) -> None:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    for text in texts:
+        try:
+            Requirement(fill(text.value, values))
+        except KeyError as error:
+            report.add(
+                text.at,
+                f"{text.value!r} has an unknown placeholder {{{error.args[0]}}}",
+                f"known: {', '.join(f'{{{name}}}' for name in values) or 'none here'}",
+            )
+        except InvalidRequirement:
+            report.add(
+                text.at,
+                f"{text.value!r} is not a requirement",
+                "write it as pip would read it: name[extra]==1.2.3",
+            )
