@@ -47,14 +47,14 @@ class Change:
             (text or b"").decode("utf-8", "replace").splitlines(keepends=True)
             for text in (self.before, self.after)
         )
-        return "".join(
-            difflib.unified_diff(
-                before,
-                after,
-                fromfile="/dev/null" if self.before is None else f"{self.path} (committed)",
-                tofile="/dev/null" if self.after is None else f"{self.path} (rendered)",
-            )
+        lines = difflib.unified_diff(
+            before,
+            after,
+            fromfile="/dev/null" if self.before is None else f"{self.path} (committed)",
+            tofile="/dev/null" if self.after is None else f"{self.path} (rendered)",
         )
+        end = "\n\\ No newline at end of file\n"
+        return "".join(line if line.endswith("\n") else line + end for line in lines)
 
 
 def default_templates() -> Path:
@@ -107,10 +107,14 @@ class Renderer:
                 f"{error.filename or error.name}:{error.lineno}: {error.message}",
                 remedy="mend the template",
             ) from error
-        except jinja2.TemplateError as error:
-            where = _template_line(error)
+        except jinja2.TemplateNotFound as error:
             raise RenderError(
-                f"{where}{error.message or type(error).__name__} (rendering {target.name})",
+                f"{_template_line(error)}no template is named {error.name}",
+                remedy="mend the template, or add that one",
+            ) from error
+        except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise RenderError(
+                f"{_template_line(error)}{error} (rendering {target.name})",
                 remedy="mend the template",
             ) from error
 
@@ -160,11 +164,15 @@ def changes(
                 yield Change(path=path, before=before, after=content)
     if prune:
         for dockerfile in sorted(images.glob("*/*/Dockerfile")):
-            if dockerfile.parent not in folders and HEADER in dockerfile.read_text("utf-8"):
+            if dockerfile.parent not in folders and _is_ours(dockerfile):
                 for name in ("Dockerfile", *_COPIED, *LOCK_NAMES):
                     path = dockerfile.parent / name
                     if path.is_file():
                         yield Change(path=path, before=path.read_bytes(), after=None)
+
+
+def _is_ours(dockerfile: Path) -> bool:
+    return dockerfile.is_file() and HEADER.encode() in dockerfile.read_bytes()
 
 
 def apply(found: Iterable[Change]) -> None:

@@ -1,7 +1,7 @@
 """BuildKit's own account of a solve, `--progress=rawjson`, as steps and their output.
 
 buildx 0.13 writes a stream of indented JSON objects, with errors as plain text between or after
-them, so it is read with a streaming decoder that passes over what is not JSON.
+them, so it is read with a streaming decoder that lets through what is not JSON.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ __all__ = ["Solve", "Step", "decode"]
 _NUMBERED = re.compile(
     r"\[(?:(?P<stage>\S+) )?(?P<number>\d+)/(?P<of>\d+)\] (?P<text>.*)", re.DOTALL
 )
+_TIME = re.compile(r"(\S+T\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*)?(Z|[+-]\d\d:\d\d)")
 _KEPT_LINES = 200
 
 
@@ -33,6 +34,7 @@ class Step:
     cached: bool = False
     error: str = ""
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))
+    _unfinished: bytes = b""
 
     @property
     def title(self) -> str:
@@ -51,13 +53,24 @@ class Step:
             return 0.0
         return (self.completed - self.started).total_seconds()
 
+    def add(self, output: bytes) -> None:
+        """Take output in; a line, even a letter, may come in several pieces."""
+        if self._unfinished:
+            self.lines.pop()
+        *lines, self._unfinished = (self._unfinished + output).split(b"\n")
+        if self._unfinished:
+            lines.append(self._unfinished)
+        for line in lines:
+            # A carriage return repaints the line: only what stands last is ever seen.
+            text = line.decode("utf-8", "replace").rstrip("\r")
+            self.lines.append(text.rsplit("\r", 1)[-1])
+
 
 @dataclass(kw_only=True, slots=True)
 class Solve:
     """All steps of one solve so far, by digest."""
 
     steps: dict[str, Step] = field(default_factory=dict)
-    _rest: dict[str, str] = field(default_factory=dict)
 
     def feed(self, message: dict[str, Any]) -> Iterator[Step]:
         """Take one message in; yields the steps that it says have started or ended."""
@@ -73,16 +86,7 @@ class Solve:
         for log in message.get("logs") or ():
             found = self.steps.get(log.get("vertex", ""))
             if found is not None:
-                text = base64.b64decode(log.get("data", "")).decode("utf-8", "replace")
-                self._add(log["vertex"], found, text)
-
-    def _add(self, digest: str, step: Step, text: str) -> None:
-        """Keep whole lines; a line may come in several messages."""
-        *lines, rest = (self._rest.pop(digest, "") + text).split("\n")
-        # A carriage return repaints the line: only what stands last is ever seen.
-        step.lines.extend(line.rstrip("\r").rsplit("\r", 1)[-1] for line in lines)
-        if rest:
-            self._rest[digest] = rest
+                found.add(base64.b64decode(log.get("data", "")))
 
     @property
     def failed(self) -> Step | None:
@@ -99,44 +103,43 @@ class Solve:
 
 
 def decode(chunks: Iterable[str]) -> Iterator[dict[str, Any] | str]:
-    """JSON objects of a stream, and the lines between them that are none, in order."""
-    decoder = json.JSONDecoder()
-    buffer = ""
-    for chunk in chunks:
-        buffer += chunk
-        # An object ends on a line of its own; trying earlier would be quadratic in its lines.
-        if buffer.startswith("{") and not chunk.startswith("}"):
+    """JSON objects of a stream, and the lines between them that are none, in order.
+
+    An object begins at the start of a line and ends at the end of one. Blank lines are left out.
+    """
+    pending: list[str] = []  # the lines of an object that has not ended yet
+    for line in _lines(chunks):
+        if not pending and not line.startswith("{"):
+            yield from _text([line])
             continue
-        found, buffer = _parse(decoder, buffer)
-        yield from found
-    yield from (line for line in buffer.splitlines() if line.strip())
+        pending.append(line)
+        # `{` alone opens an indented object, which ends in a `}` that is not indented.
+        if pending[0].rstrip() == "{" and not line.startswith("}"):
+            continue
+        try:
+            yield json.loads("".join(pending))
+        except json.JSONDecodeError:
+            yield from _text(pending)
+        pending = []
+    yield from _text(pending)
 
 
-def _parse(decoder: json.JSONDecoder, buffer: str) -> tuple[list[dict[str, Any] | str], str]:
-    found: list[dict[str, Any] | str] = []
-    while buffer := buffer.lstrip():
-        if buffer.startswith("{"):
-            try:
-                value, end = decoder.raw_decode(buffer)
-            except json.JSONDecodeError:
-                break
-            found.append(value)
-            buffer = buffer[end:]
-        else:
-            line, newline, rest = buffer.partition("\n")
-            if not newline:
-                break
-            found.append(line)
-            buffer = rest
-    return found, buffer
+def _lines(chunks: Iterable[str]) -> Iterator[str]:
+    rest = ""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split("\n")
+        yield from lines
+    yield rest
+
+
+def _text(lines: Iterable[str]) -> Iterator[str]:
+    return (text for line in lines if (text := line.rstrip()))
 
 
 def _time(text: str | None) -> datetime | None:
-    if not text:
-        return None
     # Python 3.10 reads neither Z nor nanoseconds.
-    match = re.fullmatch(r"(.*?)(\.\d{1,6})?\d*(Z|[+-]\d\d:\d\d)", text)
+    match = _TIME.fullmatch(text or "")
     if not match:
         return None
     zone = "+00:00" if match[3] == "Z" else match[3]
-    return datetime.fromisoformat(f"{match[1]}{(match[2] or '.0').ljust(7, '0')}{zone}")
+    return datetime.fromisoformat(f"{match[1]}.{(match[2] or '').ljust(6, '0')}{zone}")

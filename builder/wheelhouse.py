@@ -6,6 +6,7 @@ if its SHA-256 is the one the matrix gives.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import shutil
@@ -72,15 +73,16 @@ def stage(wheels: Sequence[Wheel], folders: Sequence[Path], context: Path) -> bo
         try:
             os.link(path, copy)
         except OSError:  # another file system
-            shutil.copyfile(path, copy)
+            temporary = copy.with_name(f".{copy.name}.new")
+            shutil.copyfile(path, temporary)
+            temporary.replace(copy)
     return True
 
 
 def _pip_find_links() -> str:
+    # `pip config get` would look into the user's own file only.
     result = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "get", "global.find-links"],
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
     )
-    return result.stdout if result.returncode == 0 else ""
+    values = dict(line.split("=", 1) for line in result.stdout.splitlines() if "=" in line)
+    return str(ast.literal_eval(values.get("global.find-links", "''")))
