@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -240,6 +241,9 @@ def _compile(
             uv.find_uv_bin(),
             *("pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"),
             *("--no-progress", "--color", "never", "--no-config"),
+            # Else uv looks for the target's own Python, and downloads it, to build what is only
+            # there as source.
+            *("--python", sys.executable),
             *("--constraints", str(bounds), str(wanted)),
         ]
         if python:

@@ -1,0 +1,81 @@
+"""What the tests share: the real matrix, a small one with golden files, and the command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from builder.target import Target
+from builder.targets import load_targets
+
+ROOT = Path(__file__).parent.parent
+GOLDEN = ROOT / "tests" / "golden"
+
+# How long an example takes says nothing where several things run at once.
+settings.register_profile("dlc", deadline=None)
+settings.load_profile("dlc")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What one run of the command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+Dlc = Callable[..., Run]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="rewrite tests/golden/ from what is rendered"
+    )
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The small matrix and what it renders to."""
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def targets() -> tuple[Target, ...]:
+    """All targets of the real matrix."""
+    return load_targets(ROOT / "matrix.yaml", name="matrix.yaml")
+
+
+@pytest.fixture(scope="session")
+def small() -> dict[str, Target]:
+    """The targets of the small matrix by name."""
+    found = load_targets(GOLDEN / "matrix.yaml", name="matrix.yaml")
+    return {target.name: target for target in found}
+
+
+@pytest.fixture
+def dlc(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Dlc:
+    """Runs the command in this process: its exit code, stdout and stderr."""
+    from builder.cli import main
+
+    def run(*arguments: str | Path) -> Run:
+        monkeypatch.setattr(sys, "argv", ["dlc", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return Run(code=ended.value.code, out=told.out, err=told.err)
+
+    return run

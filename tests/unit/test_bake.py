@@ -1,0 +1,142 @@
+"""The bake file, and the certificates that go into a build."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from builder.bake import Job, ca_bundle, definition, target_id
+from builder.errors import BuildError
+from builder.target import Target
+from tests.conftest import Dlc
+
+CPU = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
+ID = "huggingface-pytorch-inference_1_9_1-transformers4_12_3-cpu-py38-ubuntu20_04"
+BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE")
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller without proxies and certificates of their own."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "FTP_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name in BUNDLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def job(target: Target) -> Job:
+    return Job(
+        target=target,
+        context=Path("/contexts") / target.folder,
+        arguments={"BASE": "base@sha256:00", "TOOLS_BASE": "tools@sha256:11"},
+        labels={"dlc.key": "0", "dlc.base": "pulled"},
+    )
+
+
+def test_definition(small: dict[str, Target]) -> None:
+    assert definition([job(small[CPU])], {"ca-bundle": Path("/etc/ca.pem"), "a": Path("b")}) == {
+        "target": {
+            ID: {
+                "context": f"/contexts/{small[CPU].folder}",
+                "dockerfile": "Dockerfile",
+                "args": {"BASE": "base@sha256:00", "TOOLS_BASE": "tools@sha256:11"},
+                "labels": {"dlc.base": "pulled", "dlc.key": "0"},
+                "secret": ["id=a,src=b", "id=ca-bundle,src=/etc/ca.pem"],
+                "platforms": ["linux/amd64"],
+                "output": ["type=docker"],
+            }
+        }
+    }
+
+
+def test_every_target_has_an_id_of_its_own(targets: tuple[Target, ...]) -> None:
+    found = definition([job(target) for target in targets], {})["target"]
+    assert list(found) == [target_id(target) for target in targets]
+    assert len(found) == len(targets)
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]+", name) for name in found)
+
+
+def test_arguments_are_those_of_the_dockerfile(small: dict[str, Target], golden: Path) -> None:
+    for target in small.values():
+        text = (golden / target.folder / "Dockerfile").read_text("utf-8")
+        assert set(re.findall(r"^ARG (\w+)", text, re.MULTILINE)) == {"BASE", "TOOLS_BASE"}
+
+
+def test_secrets_are_those_of_the_dockerfile(small: dict[str, Target], golden: Path) -> None:
+    for target in small.values():
+        text = (golden / target.folder / "Dockerfile").read_text("utf-8")
+        assert set(re.findall(r"type=secret,id=([\w-]+)", text)) == {"ca-bundle"}
+
+
+def test_proxies(small: dict[str, Target], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", "localhost")
+    monkeypatch.setenv("HTTP_PROXY", "")
+    monkeypatch.setenv("RSYNC_PROXY", "none of ours")
+    [found] = definition([job(small[CPU])], {})["target"].values()
+    assert found["args"] == {
+        "HTTPS_PROXY": "http://proxy.example:3128",
+        "no_proxy": "localhost",
+        "BASE": "base@sha256:00",
+        "TOOLS_BASE": "tools@sha256:11",
+    }
+
+
+def test_no_bundle() -> None:
+    assert ca_bundle() is None
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_a_bundle(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_bytes(b"x" * 500 * 1024)
+    monkeypatch.setenv(name, str(path))
+    assert ca_bundle() == path
+
+
+def test_the_first_bundle_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in reversed(BUNDLES):
+        path = tmp_path / f"{name}.pem"
+        path.touch()
+        monkeypatch.setenv(name, str(path))
+        assert ca_bundle() == path
+    monkeypatch.setenv(BUNDLES[0], "")
+    assert ca_bundle() == tmp_path / f"{BUNDLES[1]}.pem"
+
+
+def test_a_missing_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in (tmp_path, tmp_path / "none.pem"):
+        monkeypatch.setenv("PIP_CERT", str(path))
+        with pytest.raises(BuildError) as caught:
+            ca_bundle()
+        assert str(caught.value) == (
+            f"PIP_CERT names {path}, which is no file; mend or unset PIP_CERT"
+        )
+
+
+def test_a_bundle_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_bytes(b"x" * (500 * 1024 + 1))
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    with pytest.raises(BuildError) as caught:
+        ca_bundle()
+    assert str(caught.value) == (
+        f"{path} is larger than a build secret may be (500 KiB); "
+        "point SSL_CERT_FILE at a bundle with the certificates that you need"
+    )
+
+
+def test_dry_run(dlc: Dlc, golden: Path, small: dict[str, Target]) -> None:
+    run = dlc(
+        *("--matrix", golden / "matrix.yaml", "build", "*cpu*", "--dry-run", "--format", "json")
+    )
+    assert (run.code, run.err) == (0, "")
+    found = json.loads(run.out)["target"]
+    assert list(found) == [target_id(t) for t in small.values() if t.device == "cpu"]
+    assert found[ID]["args"]["BASE"] == small[CPU].base.image
+    assert found[ID]["args"]["TOOLS_BASE"] == small[CPU].tools_base.image
+    assert found[ID]["context"].endswith(f"/{small[CPU].folder}")

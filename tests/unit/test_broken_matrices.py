@@ -1,0 +1,159 @@
+"""Every mistake in a matrix is told where it is and what to do, all of them at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from builder.errors import MatrixError
+from builder.targets import load_targets
+from tests.conftest import Dlc, Run
+from tests.unit.corpus import BROKEN, SMALL, Broken
+
+# Files that are no matrix at all.
+FOREIGN = {
+    "empty": (b"", "1:1: the file is empty; start from the matrix.yaml of this project"),
+    "comment": (
+        b"# nothing yet\n",
+        "1:1: the file is empty; start from the matrix.yaml of this project",
+    ),
+    "binary": (
+        b"\x7fELF\x02\x01\n\x00",
+        "1:1: control character 0x7f; a matrix is a YAML text file; remove it",
+    ),
+    "control character": (
+        SMALL.replace("bookworm\n", "book\x07worm\n").encode(),
+        "13:20: control character 0x07; a matrix is a YAML text file; remove it",
+    ),
+    "image": (
+        b"\x89PNG\r\n\x1a\n",
+        "1:1: byte 0x89 is not UTF-8 text; a matrix is a YAML text file; save it as UTF-8",
+    ),
+    "UTF-16": (
+        SMALL.encode("utf-16"),
+        "1:1: byte 0xff is not UTF-8 text; a matrix is a YAML text file; save it as UTF-8",
+    ),
+    "Latin-1": (
+        "# €\ntools: ".encode() + "é".encode("latin-1"),
+        "2:8: byte 0xe9 is not UTF-8 text; a matrix is a YAML text file; save it as UTF-8",
+    ),
+    "list": (
+        b"# sections\n- tools\n- bases\n",
+        "2:1: the file is not a mapping; it holds `key: value` lines",
+    ),
+    "text": (b"tools\n", "1:1: the file is not a mapping; it holds `key: value` lines"),
+    "null": (b"~\n", "1:1: there is no value; write one, or remove it"),
+    "brackets": (
+        b"[" * 200_000,
+        "1:21: nested more than 20 deep; close the brackets before it",
+    ),
+    "empty mapping": (
+        b"{}",
+        "1:1: the matrix has no 'bases'; add `bases:`\n"
+        "1:1: the matrix has no 'frameworks'; add `frameworks:`\n"
+        "1:1: the matrix has no 'libraries'; add `libraries:`\n"
+        "1:1: the matrix has no 'releases'; add `releases:`\n"
+        "1:1: the matrix has no 'tools'; add `tools:`",
+    ),
+}
+
+
+def complaints(content: bytes, folder: Path) -> list[str]:
+    """What is said about a matrix, without the file's name."""
+    path = folder / "matrix.yaml"
+    path.write_bytes(content)
+    with pytest.raises(MatrixError) as caught:
+        load_targets(path, name="m")
+    lines = str(caught.value).splitlines()
+    assert all(line.startswith("m:") for line in lines)
+    return [line.removeprefix("m:") for line in lines]
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.name)
+def test_messages(broken: Broken, tmp_path: Path) -> None:
+    assert complaints(broken.text.encode(), tmp_path) == list(broken.messages)
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_foreign_files(name: str, tmp_path: Path) -> None:
+    content, message = FOREIGN[name]
+    assert complaints(content, tmp_path) == message.splitlines()
+
+
+def test_a_tag_that_is_too_long(tmp_path: Path) -> None:
+    base = "ubuntu20.04" + "x" * 80
+    message = (
+        f"the tag 1.9.1-transformers4.12.3-gpu-py38-cu111-{base} has 131 characters, "
+        "not 128 at most; shorten the name of its base"
+    )
+    assert complaints(SMALL.replace("ubuntu20.04", base).encode(), tmp_path) == [
+        f"93:47: {message}",
+        f"96:27: {message}",
+    ]
+
+
+def test_mistakes_are_told_all_at_once(tmp_path: Path) -> None:
+    text = SMALL
+    for old, new in (
+        ("  uv: 0.13.8\n", "  uv: 0.13\n"),
+        ("    java: openjdk-11-jre-headless\n", "    jave: openjdk-11-jre-headless\n"),
+        ("      gpu: cu111\n", "      gpu: cu112\n"),
+        ("[setuptools<81]", "[setuptools=<81]"),
+        ("date: 2021-06-25", "date: 2021-06-31"),
+        ("devices: [cpu, gpu, neuron]", "devices: [gpi, cpu, cpu]"),
+        ("training: {libraries: training, pytorch: [1.9.1]}", "training: {pytorch: [1.9.1]}"),
+    ):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    assert complaints(text.encode(), tmp_path) == [
+        "4:7: '0.13' is not a full version; write one like 4.57.1",
+        "25:5: a base has no 'java'; add `java:`",
+        "27:5: 'jave' is not a key of a base; did you mean 'java'?",
+        "51:12: 'cu112' is not among the accelerators; did you mean 'cu111' or 'cu110'?",
+        "53:21: 'setuptools=<81' is not a requirement; write it as pip would read it: "
+        "name[extra]==1.2.3",
+        "87:11: 2021-06-31 is in no calendar; mend the day",
+        "93:15: a mode of a release has no 'libraries'; add `libraries:`",
+        "96:44: 'gpi' is not a device; did you mean 'gpu'?",
+    ]
+
+
+@pytest.mark.parametrize("command", ["list", "render", "lock", "build"])
+def test_the_command_says_what_is_wrong(command: str, dlc: Dlc, tmp_path: Path) -> None:
+    path = tmp_path / "matrix.yaml"
+    path.write_text(SMALL.replace("debian12\n", "debian13\n", 1).replace("cu111\n", "cu112\n"))
+    run = dlc("--matrix", path, command)
+    assert run == Run(
+        code=3,
+        out="",
+        err=f"{path}:3:9: 'debian13' is not among the bases; did you mean 'debian12'?\n"
+        f"{path}:51:12: 'cu112' is not among the accelerators; did you mean 'cu111' or 'cu110'?\n",
+    )
+    assert [each.name for each in tmp_path.iterdir()] == ["matrix.yaml"]
+
+
+def test_a_missing_file(dlc: Dlc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = "1:1: cannot be read (No such file or directory); check --matrix\n"
+    assert dlc("--matrix", "nowhere.yaml", "list") == Run(
+        code=3, out="", err=f"nowhere.yaml:{said}"
+    )
+    assert dlc("--matrix", tmp_path, "list") == Run(
+        code=3, out="", err=f"{tmp_path}:1:1: cannot be read (Is a directory); check --matrix\n"
+    )
+
+
+def test_no_traceback_in_a_process_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "matrix.yaml"
+    path.write_bytes(b"[" * 200_000)
+    run = subprocess.run(
+        [sys.executable, "-m", "builder", "--matrix", str(path), "list"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stdout) == (3, "")
+    assert run.stderr == f"{path}:1:21: nested more than 20 deep; close the brackets before it\n"

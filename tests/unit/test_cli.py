@@ -1,0 +1,273 @@
+"""The command: what it prints for people and programs, where it looks, what it loads."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from builder import __version__
+from builder.cli import FILTERS
+from builder.selection import Filters
+from builder.target import Target
+from tests.conftest import Dlc, Run
+
+CPU = "1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
+GPU = "1.9.1-transformers4.12.3-gpu-py38-cu111-ubuntu20.04"
+INFERENCE = f"huggingface-pytorch-inference:{CPU}"
+
+
+@pytest.fixture
+def project(golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the small matrix, and a working folder elsewhere."""
+    (tmp_path / "project").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copy(golden / "matrix.yaml", tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return tmp_path / "project"
+
+
+def test_help(dlc: Dlc) -> None:
+    for arguments in (["--help"], ["-h"]):
+        run = dlc(*arguments)
+        assert (run.code, run.err) == (0, "")
+        commands = run.out.split("Commands:\n")[1].splitlines()
+        names = {line.split()[0] for line in commands}
+        assert {"list", "show", "uri", "render", "lock", "schema", "build", "push"} <= names
+    assert dlc("--version") == Run(code=0, out=f"dlc, version {__version__}\n", err="")
+
+
+@pytest.mark.parametrize("arguments", [["lst"], ["list", "--frmework", "x"], ["show"], ["uri"]])
+def test_wrong_command_lines(arguments: list[str], dlc: Dlc) -> None:
+    run = dlc(*arguments)
+    assert (run.code, run.out) == (2, "")
+    assert run.err.startswith("Usage: dlc")
+    assert "Traceback" not in run.err
+
+
+# list
+
+
+def test_list_for_programs(dlc: Dlc, golden: Path, small: dict[str, Target]) -> None:
+    run = dlc("--matrix", golden / "matrix.yaml", "list", "--format", "json")
+    assert (run.code, run.err) == (0, "")
+    rows = json.loads(run.out)
+    assert [f"{row['repository']}:{row['tag']}" for row in rows] == list(small)
+    assert next(row for row in rows if row["tag"] == CPU) == {
+        "repository": "huggingface-pytorch-inference",
+        "tag": CPU,
+        "mode": "inference",
+        "framework": "pytorch",
+        "framework_version": "1.9.1",
+        "transformers": "4.12.3",
+        "datasets": None,
+        "device": "cpu",
+        "python": "py38",
+        "os": "ubuntu20.04",
+        "device_tag": "ubuntu20.04",
+        "base": f"ubuntu:20.04@sha256:{'c' * 64}",
+        "date": "2022-02-18",
+        "origin": "official",
+        "image_uri": f"763104351884.dkr.ecr.us-east-1.amazonaws.com/{INFERENCE}",
+    }
+    assert {row["datasets"] for row in rows if row["mode"] == "training"} == {"1.6.2", "1.15.1"}
+    assert {row["device_tag"] for row in rows if row["device"] == "neuron"} == {
+        "sdk1.17.1-ubuntu18.04"
+    }
+
+
+def test_list_for_people(dlc: Dlc, golden: Path) -> None:
+    run = dlc("--matrix", golden / "matrix.yaml", "list", "--device", "cpu")
+    assert (run.code, run.err) == (0, "")
+    assert run.out.splitlines() == [
+        "repository                        tag                                            "
+        "datasets  date        origin",
+        "huggingface-tensorflow-inference  2.4.1-transformers4.6.1-cpu-py37-ubuntu18.04   "
+        "-         2021-06-25  official",
+        "huggingface-pytorch-inference     1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04  "
+        "-         2022-02-18  official",
+    ]
+
+
+def test_filters_are_options(dlc: Dlc, golden: Path) -> None:
+    assert tuple(Filters.__slots__) == FILTERS
+    for options, count in (
+        (["--mode", "training"], 3),
+        (["--framework", "pytorch", "--device", "gpu"], 3),
+        (["--python", "3.7"], 4),
+        (["--python", "py37", "--transformers", "4.6.1", "*cpu*"], 1),
+        ([CPU, GPU], 3),
+    ):
+        run = dlc("--matrix", golden / "matrix.yaml", "list", *options, "--format", "json")
+        assert len(json.loads(run.out)) == count, options
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (
+            ["uri", CPU.replace("20.04", "2004")],
+            4,
+            f"no target matches '{CPU.replace('20.04', '2004')}'; did you mean '{CPU}' or ",
+        ),
+        (
+            ["show", "huggingface-pytorch-training"],
+            4,
+            "no target matches 'huggingface-pytorch-training'; "
+            "did you mean 'huggingface-pytorch-training:*'?",
+        ),
+        (
+            ["list", "--framework", "tensorfow"],
+            4,
+            "no target has framework tensorfow; did you mean 'tensorflow'?",
+        ),
+        (["show", GPU], 4, f"'{GPU}' matches 2 targets, where one is wanted; name one of\n"),
+        (["list", "--python", "x"], 5, "'x' is not a Python version; write py311 or 3.11"),
+        (["list", "--region", "mars-1", "--format", "json"], 6, "'mars-1' is not a region"),
+    ],
+)
+def test_near_misses(arguments: list[str], code: int, message: str, dlc: Dlc, golden: Path) -> None:
+    run = dlc("--matrix", golden / "matrix.yaml", *arguments)
+    assert (run.code, run.out) == (code, "")
+    assert run.err.startswith(f"dlc: {message}")
+
+
+# show
+
+
+def test_show_for_programs(dlc: Dlc, project: Path) -> None:
+    matrix = project / "matrix.yaml"
+    run = dlc("--matrix", matrix, "show", INFERENCE, "--format", "json", "--region", "cn-north-1")
+    assert (run.code, run.err) == (0, "")
+    shown = json.loads(run.out)
+    assert shown.keys() == {"name", "values", "said"}
+    assert shown["name"] == INFERENCE
+    values = shown["values"]
+    assert values["image_uri"] == (f"727897471807.dkr.ecr.cn-north-1.amazonaws.com.cn/{INFERENCE}")
+    assert values["aliases"][:2] == [CPU, f"{CPU}-v1.0"]
+    assert values["folder"] == f"{project}/images/{INFERENCE.replace(':', '/')}"
+    assert values["framework_requirements"] == ["torch-1.9.1+cpu-cp38-cp38-linux_x86_64.whl"]
+    assert values["library_requirements"] == ["transformers==4.12.3"]
+    assert values["constraints"] == ["setuptools<81"]
+    assert values["lock"] == "missing or stale"
+    assert values["labels"]["dlc.date"] == "2022-02-18"
+    assert shown["said"] == {
+        name: f"{matrix}:{line}"
+        for name, line in {
+            "mode": 94,
+            "framework": 96,
+            "framework_version": 96,
+            "transformers": 90,
+            "device": 96,
+            "python": 49,
+            "os": 50,
+            "device_tag": 50,
+            "base": 25,
+            "date": 96,
+            "end_of_life": 26,
+            "build": 55,
+            "locked": 48,
+            "framework_requirements": 57,
+            "constraints": 53,
+            "libraries": 95,
+            "library_requirements": 82,
+            "uv": 4,
+        }.items()
+    }
+
+
+def test_show_for_people(dlc: Dlc, golden: Path) -> None:
+    run = dlc("--matrix", golden / "matrix.yaml", "show", INFERENCE)
+    assert (run.code, run.err) == (0, "")
+    lines = run.out.splitlines()
+    assert lines[0].split() == ["what", "said", "value"]
+    assert ["python", f"{golden}/matrix.yaml:49", "py38"] in [line.split() for line in lines]
+    assert ["datasets", "-"] in [line.split() for line in lines]
+    assert lines[-1].split() == [f"org.opencontainers.image.version={CPU}"]
+
+
+# Where it looks
+
+
+def test_images_are_beside_the_matrix(dlc: Dlc, project: Path) -> None:
+    run = dlc("--matrix", "../project/matrix.yaml", "render", CPU)
+    assert run.code == 0
+    folder = project / "images" / INFERENCE.replace(":", "/")
+    assert (folder / "Dockerfile").is_file()
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_images_and_templates_are_where_one_says(dlc: Dlc, project: Path) -> None:
+    templates = project.parent / "mine"
+    (templates / "stages").mkdir(parents=True)
+    (templates / "stages" / "labels.j2").write_text("LABEL mine=yes\n")
+    options = ["--matrix", "../project/matrix.yaml", "--images", "out", "--templates", "../mine"]
+    assert dlc(*options, "render", CPU).code == 0
+    dockerfile = Path("out", INFERENCE.replace(":", "/"), "Dockerfile").read_text("utf-8")
+    assert dockerfile.endswith("\nLABEL mine=yes\n")
+    assert not (project / "images").exists()
+    shown = json.loads(dlc(*options, "show", CPU, "--format", "json").out)
+    assert shown["values"]["folder"] == f"out/{INFERENCE.replace(':', '/')}"
+
+
+def test_the_matrix_here_comes_first(dlc: Dlc, project: Path) -> None:
+    os.chdir(project)
+    assert len(json.loads(dlc("list", "--format", "json").out)) == 8
+    assert dlc("render", CPU).code == 0
+    assert (project / "images").is_dir()
+
+
+def test_else_the_one_that_came_along(dlc: Dlc, project: Path, targets: tuple[Target, ...]) -> None:
+    assert project.is_dir()
+    assert not Path("matrix.yaml").exists()
+    assert len(json.loads(dlc("list", "--format", "json").out)) == len(targets)
+
+
+def test_what_the_system_refuses(dlc: Dlc, project: Path) -> None:
+    (project / "images").write_text("a file, where a folder belongs")
+    run = dlc("--matrix", project / "matrix.yaml", "render")
+    assert (run.code, run.out) == (1, "")
+    assert run.err.startswith(f"dlc: {project}/images/huggingface-pytorch-training")
+    assert run.err.endswith(": Not a directory\n")
+
+
+# Processes of their own
+
+
+def run_alone(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-X", "importtime", "-m", "builder", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "also"),
+    [
+        (["--help"], {"yaml", "packaging"}),
+        (["list"], set()),
+        (["list", "--format", "json"], set()),
+        (["uri", INFERENCE], set()),
+    ],
+    ids=["help", "list", "json", "uri"],
+)
+def test_it_loads_only_what_it_needs(arguments: list[str], also: set[str], golden: Path) -> None:
+    matrix = [] if arguments == ["--help"] else ["--matrix", str(golden / "matrix.yaml")]
+    run = run_alone(*matrix, *arguments)
+    lines = [line for line in run.stderr.splitlines() if line.startswith("import time:")]
+    loaded = {line.split("|")[-1].strip().split(".")[0] for line in lines}
+    assert "click" in loaded
+    assert not loaded & {"docker", "boto3", "rich", "jinja2", "requests", "uv", *also}
+
+
+def test_a_reader_that_leaves(golden: Path) -> None:
+    """`dlc list | head` ends without a word."""
+    command = [sys.executable, "-m", "builder", "--matrix", str(golden / "matrix.yaml"), "list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""

@@ -1,0 +1,330 @@
+"""Locks: reading them, what makes them stale, the committed ones, and uv without a network."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import re
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.requirements import Requirement
+
+from builder.locks import Lock, Resolver, inputs_digest, is_fresh, parse, write
+from builder.render import LOCK_NAMES
+from builder.target import Target
+from tests.conftest import Dlc
+from tests.unit.corpus import SMALL
+
+OWN = (
+    "huggingface-pytorch-training:2.13.0-transformers4.57.1-cpu-py311-debian12",
+    "huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12",
+)
+CPU = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
+
+NAMES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True).filter(
+    lambda name: "--" not in name
+)
+HASHES = st.lists(st.integers(0, 16**64 - 1).map("{:064x}".format), min_size=1, max_size=3)
+WHAT = st.sampled_from(
+    [
+        "==1.2.3",
+        "==1.9.1+cpu ; python_version >= '3.8'",
+        "[extra,other]==0.1rc1",
+        " @ ${PYTORCH_WHEELS}/cpu/x-1%2Bcpu-py3-none-any.whl",
+    ]
+)
+
+
+def entry(name: str, what: str, hashes: list[str]) -> str:
+    """A requirement as uv writes it."""
+    return " \\\n".join([name + what, *(f"    --hash=sha256:{each}" for each in hashes)]) + "\n"
+
+
+@given(st.dictionaries(NAMES, st.tuples(WHAT, HASHES)), st.sampled_from(["", "# a comment\n\n"]))
+def test_parse_gives_back_what_was_written(
+    wanted: dict[str, tuple[str, list[str]]], between: str
+) -> None:
+    entries = {name: entry(name, what, hashes) for name, (what, hashes) in wanted.items()}
+    assert parse(between + between.join(entries.values()) + between) == entries
+    lock = Lock(layer="framework", python="3.8", date="2021-11-03", inputs="0", entries=entries)
+    assert parse(lock.text()) == entries
+    assert lock.pins() == [
+        name + what for name, (what, _) in wanted.items() if not what.startswith(" @")
+    ]
+
+
+def test_names_are_normalised() -> None:
+    text = "Foo_Bar.baz==1 --hash=sha256:00\nQ @ https://host/q.whl --hash=sha256:11\n"
+    assert list(parse(text)) == ["foo-bar-baz", "q"]
+
+
+# The committed locks
+
+
+@pytest.fixture(scope="module")
+def own(targets: tuple[Target, ...]) -> list[Target]:
+    """The targets whose locks are committed."""
+    return [target for target in targets if target.name in OWN]
+
+
+def test_committed_locks_are_fresh(own: list[Target], root: Path) -> None:
+    assert [target.name for target in own] == list(OWN)
+    for target in own:
+        assert is_fresh(root / "images" / target.folder, target), f"run dlc lock {target.name}"
+
+
+def test_every_committed_requirement_has_a_hash(root: Path) -> None:
+    locks = sorted(root.glob("images/*/*/*.lock"))
+    assert len(locks) >= len(LOCK_NAMES) * len(OWN)
+    for path in locks:
+        text = path.read_text("utf-8")
+        entries = parse(text)
+        assert entries
+        for name, lines in entries.items():
+            first, *hashes = lines.splitlines()
+            assert re.fullmatch(r"[a-z0-9.-]+(==\S+| @ \$\{[A-Z_]+\}/\S+\.whl) \\", first), name
+            assert hashes, f"{path}: {name}"
+            assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", h) for h in hashes)
+        # Where it was resolved is nobody's business: an index is the user's own choice.
+        assert "://" not in text
+        assert [line for line in text.splitlines() if line.startswith("-")] == []
+
+
+def test_both_share_their_framework_layer(own: list[Target], root: Path) -> None:
+    framework = {(root / "images" / t.folder / "framework.lock").read_bytes() for t in own}
+    assert len(framework) == 1
+
+
+def test_direct_wheels_have_the_hash_of_the_matrix(own: list[Target], root: Path) -> None:
+    for target in own:
+        [wheel] = target.build.wheels
+        lock = parse((root / "images" / target.folder / "framework.lock").read_text("utf-8"))
+        assert lock["torch"] == f"torch @ {wheel.url} \\\n    --hash=sha256:{wheel.sha256}\n"
+
+
+def test_committed_locks_meet_the_requirements(own: list[Target], root: Path) -> None:
+    for target in own:
+        folder = root / "images" / target.folder
+        framework = parse((folder / "framework.lock").read_text("utf-8"))
+        libraries = parse((folder / "libraries.lock").read_text("utf-8"))
+        assert not framework.keys() & libraries.keys()
+        assert list(parse((folder / "tools.lock").read_text("utf-8"))) == ["uv"]
+        for text in (*target.library_requirements, *target.constraints):
+            wanted = Requirement(text)
+            pin = Requirement({**libraries, **framework}[wanted.name].splitlines()[0].strip(" \\"))
+            [specifier] = pin.specifier
+            assert wanted.specifier.contains(specifier.version), f"{target.name}: {text}"
+
+
+# Fresh and stale
+
+
+@pytest.fixture
+def locked(own: list[Target], root: Path, tmp_path: Path) -> tuple[Path, Target]:
+    """A copy of one target's locks."""
+    target = own[0]
+    shutil.copytree(root / "images" / target.folder, tmp_path / "locks")
+    return tmp_path / "locks", target
+
+
+Edit = Callable[[Target], Target]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda t: dataclasses.replace(t, date=t.date + datetime.timedelta(days=1)),
+        lambda t: dataclasses.replace(t, locked=t.locked - datetime.timedelta(days=1)),
+        lambda t: dataclasses.replace(t, python="3.12"),
+        lambda t: dataclasses.replace(t, library_requirements=t.library_requirements[:-1]),
+        lambda t: dataclasses.replace(t, framework_requirements=("numpy<3",)),
+        lambda t: dataclasses.replace(t, constraints=t.constraints[:1]),
+        lambda t: dataclasses.replace(t, uv="0.13.9"),
+        lambda t: dataclasses.replace(t, build=dataclasses.replace(t.build, wheels=())),
+        lambda t: dataclasses.replace(
+            t,
+            build=dataclasses.replace(
+                t.build, wheels=(dataclasses.replace(t.build.wheels[0], sha256="0" * 64),)
+            ),
+        ),
+    ],
+    ids=["date", "locked", "python", "libraries", "framework", "constraint", "uv", "wheel", "hash"],
+)
+def test_what_makes_locks_stale(edit: Edit, locked: tuple[Path, Target]) -> None:
+    folder, target = locked
+    assert is_fresh(folder, target)
+    assert not is_fresh(folder, edit(target))
+
+
+def test_what_does_not(locked: tuple[Path, Target]) -> None:
+    folder, target = locked
+    other = dataclasses.replace(target, origin="official", system_packages=(), said={})
+    assert is_fresh(folder, other)
+
+
+def test_an_edited_framework_lock_makes_the_libraries_stale(locked: tuple[Path, Target]) -> None:
+    folder, target = locked
+    path = folder / "framework.lock"
+    path.write_text(path.read_text("utf-8") + entry("numpy", "==1.0", ["0" * 64]), "utf-8")
+    assert not is_fresh(folder, target)
+
+
+@pytest.mark.parametrize("name", LOCK_NAMES)
+def test_a_missing_lock_is_not_fresh(name: str, locked: tuple[Path, Target]) -> None:
+    folder, target = locked
+    (folder / name).unlink()
+    assert not is_fresh(folder, target)
+
+
+def test_targets_on_one_framework_have_one_framework_layer(small: dict[str, Target]) -> None:
+    cpu = small[CPU]
+    gpu = small[CPU.replace("cpu-py38", "gpu-py38-cu111")]
+    training = dataclasses.replace(cpu, mode="training", library_requirements=("datasets",))
+    assert inputs_digest("framework", cpu) == inputs_digest("framework", training)
+    assert inputs_digest("framework", cpu) != inputs_digest("framework", gpu)
+    assert inputs_digest("libraries", cpu, "x") != inputs_digest("libraries", training, "x")
+    assert inputs_digest("tools", cpu) == inputs_digest("tools", gpu)
+
+
+def test_written_locks_are_fresh(tmp_path: Path, small: dict[str, Target]) -> None:
+    target = small[CPU]
+    framework = Lock(
+        layer="framework",
+        python="3.8",
+        date="2021-11-03",
+        inputs=inputs_digest("framework", target),
+        entries={"torch": entry("torch", "==1.9.1", ["0" * 64])},
+    )
+    libraries = dataclasses.replace(
+        framework,
+        layer="libraries",
+        inputs=inputs_digest("libraries", target, framework.text()),
+    )
+    tools = dataclasses.replace(framework, layer="tools", inputs=inputs_digest("tools", target))
+    write(tmp_path / "new", [framework, libraries, tools])
+    assert is_fresh(tmp_path / "new", target)
+    assert {path.name for path in (tmp_path / "new").iterdir()} == set(LOCK_NAMES)
+
+
+# uv itself, with an index that is a folder of empty wheels
+
+
+def empty_wheel(
+    folder: Path, name: str, version: str, *requires: str, tag: str = "py3-none-any"
+) -> Path:
+    """A wheel with nothing in it but its metadata."""
+    information = f"{name.replace('-', '_')}-{version}.dist-info"
+    metadata = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}"]
+    metadata += [f"Requires-Dist: {text}" for text in requires]
+    path = folder / f"{information.removesuffix('.dist-info')}-{tag}.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{information}/METADATA", "\n".join(metadata) + "\n")
+        archive.writestr(f"{information}/WHEEL", f"Wheel-Version: 1.0\nTag: {tag}\n")
+        archive.writestr(f"{information}/RECORD", "")
+    return path
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of our own, in which nothing of any index is."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project whose wheels are all in one folder, which is index and wheelhouse at once."""
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+    torch = empty_wheel(
+        folder,
+        "torch",
+        "1.9.1+cpu",
+        "Typing_Extensions",
+        "setuptools",
+        tag="cp38-cp38-linux_x86_64",
+    )
+    empty_wheel(folder, "typing-extensions", "4.0.0")
+    empty_wheel(folder, "setuptools", "80.9.0")
+    empty_wheel(folder, "setuptools", "81.0.0")
+    empty_wheel(folder, "transformers", "4.12.3", "tokenizers>=0.10", "typing-extensions")
+    empty_wheel(folder, "tokenizers", "0.10.3")
+    empty_wheel(folder, "uv", "0.13.8")
+    digest = hashlib.sha256(torch.read_bytes()).hexdigest()
+    (tmp_path / "matrix.yaml").write_text(SMALL.replace("d" * 64, digest), "utf-8")
+    for name, value in {
+        "UV_OFFLINE": "1",
+        "UV_CACHE_DIR": cache,
+        "UV_FIND_LINKS": folder,
+        "DLC_WHEELHOUSE": folder,
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    return folder
+
+
+def test_locking(shelf: Path, tmp_path: Path, dlc: Dlc, small: dict[str, Target]) -> None:
+    matrix = tmp_path / "matrix.yaml"
+    run = dlc("--matrix", matrix, "lock", CPU)
+    assert (run.code, run.out, run.err) == (0, "", f"{CPU}: 6 requirements locked\n")
+    folder = tmp_path / "images" / small[CPU].folder
+    read = {name: parse((folder / name).read_text("utf-8")) for name in LOCK_NAMES}
+    assert {name: list(entries) for name, entries in read.items()} == {
+        "framework.lock": ["setuptools", "torch", "typing-extensions"],
+        "libraries.lock": ["tokenizers", "transformers"],
+        "tools.lock": ["uv"],
+    }
+    # The constraint holds, and the wheel keeps the address that its source stands for.
+    assert read["framework.lock"]["setuptools"].startswith("setuptools==80.9.0 \\\n")
+    torch = "torch-1.9.1%2Bcpu-cp38-cp38-linux_x86_64.whl"
+    assert read["framework.lock"]["torch"].startswith(
+        f"torch @ ${{PYTORCH_WHEELS}}/cpu/{torch} \\\n"
+    )
+    assert str(shelf) not in "".join(path.read_text("utf-8") for path in folder.iterdir())
+    shown = json.loads(dlc("--matrix", matrix, "show", CPU, "--format", "json").out)
+    assert shown["values"]["lock"] == "fresh"
+
+    matrix.write_text(matrix.read_text("utf-8").replace("date: 2022-02-18", "date: 2022-02-19"))
+    shown = json.loads(dlc("--matrix", matrix, "show", CPU, "--format", "json").out)
+    assert shown["values"]["lock"] == "missing or stale"
+
+
+def test_what_cannot_be_resolved(shelf: Path, tmp_path: Path, dlc: Dlc) -> None:
+    (shelf / "typing_extensions-4.0.0-py3-none-any.whl").unlink()
+    run = dlc("--matrix", tmp_path / "matrix.yaml", "lock", CPU)
+    assert (run.code, run.out) == (9, "")
+    assert run.err.startswith(f"{CPU}: failed\ndlc: {CPU} cannot be locked:\n")
+    assert "torch==1.9.1+cpu depends on typing-extensions" in run.err
+    assert "; change the requirements or the date in the matrix, or see that" in run.err
+    assert not (tmp_path / "images").exists()
+
+
+def test_a_wheel_that_changed(shelf: Path, tmp_path: Path, dlc: Dlc) -> None:
+    torch = shelf / "torch-1.9.1+cpu-cp38-cp38-linux_x86_64.whl"
+    torch.write_bytes(b"another")
+    digest = hashlib.sha256(b"another").hexdigest()
+    run = dlc("--matrix", tmp_path / "matrix.yaml", "lock", CPU)
+    assert run.code == 9
+    assert f"{torch} has SHA-256 {digest}, but {tmp_path / 'matrix.yaml'}:57 says " in run.err
+
+
+def test_equal_layers_are_resolved_once(shelf: Path, small: dict[str, Target]) -> None:
+    """The second target comes from what the first left, though the shelf is empty by then."""
+    target = dataclasses.replace(
+        small[CPU],
+        build=dataclasses.replace(small[CPU].build, wheels=()),
+        framework_requirements=("typing-extensions",),
+        constraints=(),
+        library_requirements=("tokenizers",),
+    )
+    resolver = Resolver()
+    first = resolver.lock(target)
+    for path in shelf.iterdir():
+        path.unlink()
+    assert resolver.lock(dataclasses.replace(target, mode="training")) == first

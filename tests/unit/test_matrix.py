@@ -1,0 +1,251 @@
+"""The matrix: which targets it has, what it says of them and where."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import pytest
+
+from builder.document import Position
+from builder.target import Target
+from builder.targets import load_targets
+from tests.conftest import GOLDEN
+from tests.unit.corpus import SMALL
+
+OWN = {
+    "huggingface-pytorch-training:2.13.0-transformers4.57.1-cpu-py311-debian12",
+    "huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12",
+}
+
+
+@pytest.fixture(scope="module")
+def tables(root: Path) -> dict[str, tuple[str, str | None]]:
+    """The rows of the reference tables: name to origin and datasets version."""
+    found: dict[str, tuple[str, str | None]] = {}
+    origin = ""
+    path = root / "tests" / "data" / "official_targets.txt"
+    for line in path.read_text("utf-8").splitlines():
+        if line.startswith("["):
+            origin = line.strip("[]")
+        elif line and not line.startswith("#"):
+            name, datasets = line.split()
+            found[name] = origin, None if datasets == "-" else datasets
+    return found
+
+
+@pytest.fixture(scope="module")
+def lines(root: Path) -> list[str]:
+    """The real matrix, line by line."""
+    return (root / "matrix.yaml").read_text("utf-8").splitlines()
+
+
+def test_it_has_the_rows_of_the_tables_and_our_own(
+    targets: tuple[Target, ...], tables: dict[str, tuple[str, str | None]]
+) -> None:
+    assert [origin for origin, _ in tables.values()].count("official") == 42
+    assert [origin for origin, _ in tables.values()].count("unreleased") == 3
+    names = [target.name for target in targets]
+    assert sorted(names) == sorted({*tables, *OWN})
+
+
+def test_origin_and_datasets(
+    targets: tuple[Target, ...], tables: dict[str, tuple[str, str | None]]
+) -> None:
+    expected = tables | {
+        name: ("own", "4.3.0" if "training" in name else None) for name in sorted(OWN)
+    }
+    assert {t.name: (t.origin, t.datasets) for t in targets} == expected
+
+
+def test_targets_are_in_the_order_of_the_file(targets: tuple[Target, ...]) -> None:
+    said = [target.said["transformers"].line for target in targets]
+    assert said == sorted(said)
+
+
+def test_python_of_the_wheel_and_the_base(targets: tuple[Target, ...]) -> None:
+    pythons = {
+        (target.framework, target.framework_version, target.device): target.python
+        for target in targets
+    }
+    assert pythons["pytorch", "1.9.1", "cpu"] == "3.8"
+    assert pythons["pytorch", "1.9.1", "neuron"] == "3.7"
+    assert pythons["tensorflow", "2.6.3", "gpu"] == "3.8"
+    assert pythons["pytorch", "1.7.1", "gpu"] == "3.6"
+
+
+def test_cuda_packages_are_for_frameworks_that_lack_them(targets: tuple[Target, ...]) -> None:
+    for target in targets:
+        wanted = target.device == "neuron" or (
+            target.device == "gpu" and target.framework == "tensorflow"
+        )
+        assert bool(target.accelerator_packages) == wanted, target.name
+
+
+def test_locks_are_not_newer_than_releases(targets: tuple[Target, ...]) -> None:
+    assert all(target.locked <= target.date for target in targets)
+
+
+# Labels
+
+
+def test_labels(small: dict[str, Target]) -> None:
+    name = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-gpu-py38-cu111-ubuntu20.04"
+    engines = "com.amazonaws.ml.engines.sagemaker.dlc"
+    assert small[name].labels() == {
+        f"{engines}.arch.x86_64": "true",
+        f"{engines}.contributor.huggingface": "true",
+        f"{engines}.device.gpu.cu111": "true",
+        f"{engines}.framework.pytorch.1-9-1": "true",
+        f"{engines}.job.inference": "true",
+        f"{engines}.lib.transformers.4-12-3": "true",
+        f"{engines}.os.ubuntu20-04": "true",
+        f"{engines}.python.py38": "true",
+        "com.amazonaws.sagemaker.capabilities.accept-bind-to-port": "true",
+        "dlc.build": "cu111",
+        "dlc.date": "2022-02-18",
+        "dlc.origin": "official",
+        "dlc_major_version": "1",
+        "org.opencontainers.image.base.name": "ubuntu:20.04",
+        "org.opencontainers.image.title": "huggingface-pytorch-inference",
+        "org.opencontainers.image.version": "1.9.1-transformers4.12.3-gpu-py38-cu111-ubuntu20.04",
+    }
+
+
+def test_sagemaker_bears_no_more_labels(targets: tuple[Target, ...]) -> None:
+    counts = {
+        (target.mode, target.device): sum(name.startswith("com.amazonaws") for name in labels)
+        for target in targets
+        for labels in [target.labels()]
+    }
+    assert counts == {
+        ("training", "gpu"): 8,
+        ("training", "cpu"): 8,
+        ("inference", "cpu"): 10,
+        ("inference", "gpu"): 9,
+        ("inference", "neuron"): 9,
+    }
+
+
+def test_a_fallback_says_what_it_carries(small: dict[str, Target]) -> None:
+    target = small[
+        "huggingface-pytorch-training:1.6.0-transformers4.6.1-gpu-py36-cu110-ubuntu18.04"
+    ]
+    assert target.labels()["dlc.build"] == "cu102"
+    assert target.framework_requirements == ("torch==1.6.0",)
+    assert target.build.wheels == ()
+
+
+def test_a_known_hash_ends_the_fallback(tmp_path: Path) -> None:
+    wheel = "-cp36-cp36m-manylinux1_x86_64.whl\n"
+    digest = "f" * 64
+    path = tmp_path / "matrix.yaml"
+    path.write_text(SMALL.replace(wheel, f"{wheel}              sha256: {digest}\n"), "utf-8")
+    target = load_targets(path)[0]
+    assert target.labels()["dlc.build"] == "cu110"
+    assert target.framework_requirements == ()
+    assert [wheel.sha256 for wheel in target.build.wheels] == [digest]
+
+
+# Where it is said
+
+
+def said_values(target: Target) -> dict[str, object]:
+    """What a target's values are called in the matrix, for each that it may say."""
+    wheels = [wheel.url for wheel in target.build.wheels]
+    return {
+        "mode": target.mode,
+        "framework": target.framework,
+        "framework_version": target.framework_version,
+        "transformers": target.transformers,
+        "datasets": target.datasets,
+        "device": target.device,
+        "device_tag": target.accelerator.name if target.accelerator else target.base.name,
+        "python": target.python,
+        "os": target.base.name,
+        "base": target.base.image,
+        "end_of_life": target.base.end_of_life,
+        "date": target.date,
+        "locked": target.locked,
+        "build": target.build.carries,
+        "libraries": target.libraries,
+        "origin": target.origin,
+        "uv": target.uv,
+        "framework_requirements": [*target.framework_requirements, *wheels],
+        "constraints": list(target.constraints),
+        "library_requirements": [target.library_requirements[0].split("==")[0]],
+        "system_packages": list(target.system_packages),
+        "accelerator_packages": list(target.accelerator_packages),
+    }
+
+
+def test_said_points_to_the_value(targets: tuple[Target, ...], lines: list[str]) -> None:
+    for target in targets:
+        values = said_values(target)
+        assert target.said.keys() <= values.keys()
+        for name, at in target.said.items():
+            value = values[name]
+            if name == "datasets" and value is None:
+                continue
+            text = str(value[0] if isinstance(value, list) else value)
+            found = lines[at.line - 1][at.column - 1 :].lstrip("[\"'")
+            assert found.startswith(text), f"{target.name}: {name} at {at}"
+
+
+def test_said_leaves_out_what_nobody_said(targets: tuple[Target, ...]) -> None:
+    for target in targets:
+        values = said_values(target)
+        unsaid = {name for name, value in values.items() if value == []}
+        if target.origin == "official":
+            unsaid.add("origin")
+        if target.device != "neuron" and target.origin != "own":
+            unsaid.add("device")
+        assert values.keys() - target.said.keys() == unsaid, target.name
+
+
+def test_where_a_fallback_is_said(small: dict[str, Target]) -> None:
+    target = small[
+        "huggingface-pytorch-training:1.6.0-transformers4.6.1-gpu-py36-cu110-ubuntu18.04"
+    ]
+    at = target.said["build"]
+    assert SMALL.splitlines()[at.line - 1][at.column - 1 :] == "cu102}"
+
+
+# The file
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SMALL.replace("\n", "\r\n"),
+        "\ufeff" + SMALL,
+        "%YAML 1.2\n---\n" + SMALL,
+        "---\n" + SMALL + "...\n",
+        SMALL.replace("base: debian12", "base: 'debian12'").replace(": 3.8", ': "3.8"'),
+    ],
+    ids=["Windows", "byte order mark", "directive", "markers", "quotes"],
+)
+def test_the_same_matrix_otherwise_written(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "matrix.yaml"
+    path.write_bytes(text.encode())
+    found, expected = load_targets(path), load_targets(GOLDEN / "matrix.yaml")
+    assert [said_values(target) for target in found] == [said_values(t) for t in expected]
+
+
+def test_values_stay_text(tmp_path: Path) -> None:
+    """`3.10` is not 3.1, `no` is not false and a date is not a timestamp."""
+    path = tmp_path / "matrix.yaml"
+    text = SMALL.replace("{3.8: [python3.8,", "{3.10: [no,").replace("python: 3.8", "python: 3.10")
+    text = text.replace("-cp38-cp38-", "-cp310-cp310-")
+    path.write_text(text, "utf-8")
+    target = load_targets(path)[4]
+    assert target.python == "3.10"
+    assert target.tag == "1.9.1-transformers4.12.3-gpu-py310-cu111-ubuntu20.04"
+    assert target.base.pythons == {"3.10": ("no", "python3-distutils")}
+    assert target.date == datetime.date(2021, 11, 3)
+
+
+def test_positions_are_of_the_file_as_it_is_called() -> None:
+    target = load_targets(GOLDEN / "matrix.yaml", name="here/matrix.yaml")[0]
+    assert target.said["uv"] == Position(file="here/matrix.yaml", line=4, column=7)
+    assert str(target.said["uv"]) == "here/matrix.yaml:4"
