@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from builder.target import Target
 from builder.targets import load_targets
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden"
 
 # How long an example takes says nothing where several things run at once.
-settings.register_profile("dlc", deadline=None)
+settings.register_profile("dlc", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("dlc")
 
 

@@ -28,6 +28,10 @@ FOREIGN = {
         SMALL.replace("bookworm\n", "book\x07worm\n").encode(),
         "13:20: control character 0x07; a matrix is a YAML text file; remove it",
     ),
+    "control character after a byte order mark": (
+        b"\xef\xbb\xbf\x07",
+        "1:1: control character 0x07; a matrix is a YAML text file; remove it",
+    ),
     "image": (
         b"\x89PNG\r\n\x1a\n",
         "1:1: byte 0x89 is not UTF-8 text; a matrix is a YAML text file; save it as UTF-8",

@@ -173,7 +173,9 @@ def test_signal_that_the_command_does_not_handle_ends_it(start: Callable[..., St
 
 def test_command_gets_no_blocked_or_ignored_signals(start: Callable[..., Started]) -> None:
     started = start("grep", "-E", "SigBlk|SigIgn", "/proc/self/status")
-    assert [int(started.line().split()[1], 16) for _ in range(2)] == [0, 0]
+    # Signals from 32 on are the C library's own, and inherited from whoever started the tests.
+    standard = (1 << 31) - 1
+    assert [int(started.line().split()[1], 16) & standard for _ in range(2)] == [0, 0]
     assert started.end()[0] == 0
 
 

@@ -74,6 +74,19 @@ def test_python_of_the_wheel_and_the_base(targets: tuple[Target, ...]) -> None:
     assert pythons["pytorch", "1.7.1", "gpu"] == "3.6"
 
 
+def test_a_release_goes_before_a_build_and_a_build_before_a_version(tmp_path: Path) -> None:
+    def neuron(entry: str) -> tuple[str, str, str]:
+        path = tmp_path / "matrix.yaml"
+        path.write_text(SMALL.replace("devices: [cpu, gpu, neuron], date: 2022-02-18", entry))
+        target = load_targets(path)[-1]
+        return target.python, target.base.name, target.date.isoformat()
+
+    assert neuron("devices: [neuron]") == ("3.7", "ubuntu18.04", "2021-11-03")
+    assert neuron("devices: [neuron], python: 3.6") == ("3.6", "ubuntu18.04", "2021-11-03")
+    own = "devices: [neuron], python: 3.8, base: ubuntu20.04, date: 2022-01-01"
+    assert neuron(own) == ("3.8", "ubuntu20.04", "2022-01-01")
+
+
 def test_cuda_packages_are_for_frameworks_that_lack_them(targets: tuple[Target, ...]) -> None:
     for target in targets:
         wanted = target.device == "neuron" or (

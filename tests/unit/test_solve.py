@@ -122,7 +122,7 @@ def test_a_step_is_told_when_it_starts_and_ends() -> None:
         {"vertexes": [vertex("a", RUN), vertex("b", "[internal] load build definition")]},
         {"vertexes": [vertex("a", RUN, started=START)]},
         {"vertexes": [vertex("a", RUN, started=START)], "statuses": [{"vertex": "a"}]},
-        {"vertexes": [vertex("a", RUN, started=START, completed=END, cached=False)]},
+        {"vertexes": [vertex("a", RUN, completed=END)]},
     )
     step = solve.steps["a"]
     assert told == [step, step]

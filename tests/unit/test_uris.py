@@ -130,6 +130,10 @@ def test_wrong_regions(options: list[str], code: int, message: str, dlc: Dlc, go
             f"763104351884.dkr.ecr.us-east-1.evilamazonaws.com/{IMAGE}",
             "has the wrong DNS suffix; the host is 763104351884.dkr.ecr.us-east-1.amazonaws.com",
         ),
+        (
+            f"763104351884.dkr.ecr.us-east-1.com/{IMAGE}",
+            "has the wrong DNS suffix; the host is 763104351884.dkr.ecr.us-east-1.amazonaws.com",
+        ),
         (f"localhost:5000/{IMAGE}", "is not an image URI; it looks like"),
         (f"76310435188.dkr.ecr.us-east-1.amazonaws.com/{IMAGE}", "is not an image URI"),
         (f"https://763104351884.dkr.ecr.us-east-1.amazonaws.com/{IMAGE}", "is not an image URI"),

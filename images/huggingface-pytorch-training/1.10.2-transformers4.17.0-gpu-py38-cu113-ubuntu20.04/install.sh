@@ -6,6 +6,9 @@ set -eu
 
 tools=$(dirname "$0")
 export UV_CACHE_DIR=/srv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_SYSTEM_CERTS=1
+# Builds of source distributions leave lock files behind; in the cache mount they stay out of layers.
+export TMPDIR=/srv/tmp
+mkdir -p "$TMPDIR"
 
 # A wheelhouse holds a directory for each source of wheels and stands in for its address.
 for source in "$tools"/wheelhouse/*/; do
