@@ -138,7 +138,9 @@ class Baker:
         secrets = {"ca-bundle": bundle} if bundle else {}
         with tempfile.TemporaryDirectory(prefix="dlc-bake-") as folder:
             file = Path(folder, "bake.json")
-            file.write_text(json.dumps(definition(jobs, secrets), indent=2), "utf-8")
+            text = json.dumps(definition(jobs, secrets), indent=2)
+            # Bake reads JSON as HCL, which would fill these in.
+            file.write_text(text.replace("${", "$${").replace("%{", "%%{"), "utf-8")
             pool = ThreadPoolExecutor(max_workers=at_once)
             try:
                 return list(pool.map(lambda job: self._one(job, file), jobs))

@@ -30,7 +30,11 @@ _PLATFORM = "x86_64-manylinux_2_28"
 # The last patch release of each Python, so that `Requires-Python: >=3.6.2` is met.
 _LAST_PATCH = {"3.6": "3.6.15", "3.7": "3.7.17", "3.8": "3.8.20", "3.9": "3.9.25"}
 _REQUIREMENT = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[.*?\])?\s*(?:==|@)")
-_INPUTS = re.compile(r"^# inputs: sha256:([0-9a-f]{64})$", re.MULTILINE)
+_HEADER = re.compile(
+    r"#.*\n# inputs: sha256:(?P<inputs>[0-9a-f]{64})\n"
+    r"# requirements: sha256:(?P<requirements>[0-9a-f]{64})\n(?P<body>.*)",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,9 +49,11 @@ class Lock:
 
     def text(self) -> str:
         """The lock as a requirements file that pip and uv read."""
+        body = "".join(self.entries.values())
         return (
             f"# The {self.layer} layer for Python {self.python} as of {self.date}, by `dlc lock`.\n"
-            f"# inputs: sha256:{self.inputs}\n" + "".join(self.entries.values())
+            f"# inputs: sha256:{self.inputs}\n"
+            f"# requirements: sha256:{_sha256(body)}\n" + body
         )
 
     def pins(self) -> list[str]:
@@ -58,9 +64,10 @@ class Lock:
 
 def inputs_digest(layer: str, target: Target, below: str = "") -> str:
     """The SHA-256 of all that a layer is resolved from; `below` is the lock under it."""
+    python = f"{_LAST_PATCH.get(target.python, target.python)} {_PLATFORM}"
     if layer == "framework":
         parts = [
-            target.python,
+            python,
             target.locked.isoformat(),
             *target.framework_requirements,
             *(f"constraint {text}" for text in target.constraints),
@@ -68,20 +75,25 @@ def inputs_digest(layer: str, target: Target, below: str = "") -> str:
             target.build.index.value if target.build.index else "",
         ]
     elif layer == "libraries":
-        parts = [target.python, target.date.isoformat(), *target.library_requirements, below]
+        parts = [python, target.date.isoformat(), *target.library_requirements, below]
     else:
         parts = [target.uv]
-    return hashlib.sha256("\n".join([layer, *parts]).encode()).hexdigest()
+    return _sha256("\n".join([layer, *parts]))
 
 
 def is_fresh(folder: Path, target: Target) -> bool:
-    """Whether a folder holds all locks of a target, resolved from what the matrix says now."""
+    """Whether a folder holds all locks of a target as they were resolved from what it says now."""
     framework = _read(folder / "framework.lock")
     return all(
-        (found := _INPUTS.search(_read(folder / f"{layer}.lock"))) is not None
-        and found[1] == inputs_digest(layer, target, framework)
+        (found := _HEADER.fullmatch(_read(folder / f"{layer}.lock"))) is not None
+        and found["inputs"] == inputs_digest(layer, target, framework)
+        and found["requirements"] == _sha256(found["body"])
         for layer in ("framework", "libraries", "tools")
     )
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _read(path: Path) -> str:

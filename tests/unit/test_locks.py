@@ -170,9 +170,10 @@ def test_what_does_not(locked: tuple[Path, Target]) -> None:
     assert is_fresh(folder, other)
 
 
-def test_an_edited_framework_lock_makes_the_libraries_stale(locked: tuple[Path, Target]) -> None:
+@pytest.mark.parametrize("name", LOCK_NAMES)
+def test_a_lock_edited_by_hand_is_not_fresh(name: str, locked: tuple[Path, Target]) -> None:
     folder, target = locked
-    path = folder / "framework.lock"
+    path = folder / name
     path.write_text(path.read_text("utf-8") + entry("numpy", "==1.0", ["0" * 64]), "utf-8")
     assert not is_fresh(folder, target)
 
