@@ -38,18 +38,21 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> No
     """Rows as a table: aligned columns, or rich's on a terminal."""
     cells = [[_cell(row[column]) for column in columns] for row in rows]
     titles = [column.replace("_", " ") for column in columns]
+    widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.table import Table
 
         table = Table(box=None, pad_edge=False, header_style="bold")
         for title in titles:
-            table.add_column(title, overflow="fold")
+            table.add_column(title, no_wrap=True)
         for line in cells:
             table.add_row(*line)
-        Console().print(table)
+        console = Console()
+        # Names are there to be copied: too wide a line is the terminal's to wrap.
+        console.width = max(console.width, sum(widths) + 2 * len(widths))
+        console.print(table)
         return
-    widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
     for line in [titles, *cells]:
         padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         click.echo("  ".join(padded).rstrip())
@@ -75,6 +78,11 @@ def human_size(size: int) -> str:
     return f"{size} B"
 
 
+def _label(target: Target) -> str:
+    """A target's name, shortened by what all names have."""
+    return target.name.removeprefix("huggingface-")
+
+
 def print_failures(outcomes: Sequence[Outcome]) -> None:
     """What went wrong, with the failing step's own last words."""
     for outcome in outcomes:
@@ -98,7 +106,7 @@ def watching() -> Iterator[Watcher]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     with Progress(
-        TextColumn("{task.fields[tag]}"),
+        TextColumn("{task.fields[label]}"),
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -120,7 +128,7 @@ class _Lines:
     def stepped(self, target: Target, step: Step, done: int, known: int) -> None:
         if step.completed is not None and not step.name.startswith("[internal]"):
             how = "cached" if step.cached else f"{step.seconds:.1f} s"
-            self._say(f"{target.tag}: [{done}/{known}] {step.title[:100]} ({how})")
+            self._say(f"{_label(target)}: [{done}/{known}] {step.title[:100]} ({how})")
 
     def ended(self, outcome: Outcome) -> None:
         how = "failed" if outcome.error else "built"
@@ -139,7 +147,7 @@ class _Bars:
         self._tasks: dict[str, TaskID] = {}
 
     def began(self, target: Target) -> None:
-        self._tasks[target.name] = self._progress.add_task("", total=None, tag=target.tag)
+        self._tasks[target.name] = self._progress.add_task("", total=None, label=_label(target))
 
     def stepped(self, target: Target, step: Step, done: int, known: int) -> None:
         self._progress.update(
