@@ -61,6 +61,9 @@ clean: ## Remove the virtual environment and caches; stop our engine (its images
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed: make PYTHON=python3.11")'
+	@# Debian and Ubuntu keep a part of Python's own venv in a package of its own.
+	$(PYTHON) -c 'import ensurepip' 2> /dev/null || \
+		{ apt-get update && apt-get install --yes --no-install-recommends python3-venv; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
