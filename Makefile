@@ -38,6 +38,7 @@ lint: $(VENV)/.ready-test ## Check style, types, workflows and what is rendered
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(VENV)/bin/check-jsonschema --schemafile builder/matrix.schema.json matrix.yaml
 	$(DLC) render --check
+	$(VENV)/bin/hadolint --config .hadolint.yaml images/*/*/Dockerfile
 
 render: $(VENV)/.ready ## Write images/ from the matrix and the templates
 	$(DLC) render $(if $(TARGET),'$(TARGET)')

@@ -151,11 +151,13 @@ class Baker:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def _one(self, job: Job, file: Path) -> Outcome:
+        import docker.errors
+
         self._watcher.began(job.target)
         begin = time.monotonic()
         try:
             outcome = self._bake(job, file, begin)
-        except (DlcError, OSError) as error:
+        except (DlcError, docker.errors.DockerException, OSError, KeyError, ValueError) as error:
             outcome = Outcome(target=job.target, seconds=time.monotonic() - begin, error=str(error))
         self._watcher.ended(outcome)
         return outcome

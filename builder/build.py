@@ -82,11 +82,18 @@ def _base(
 ) -> BaseImage:
     """A base's image, asked for once, however many targets start from it."""
     if base.name not in found:
+        import docker.errors
+        import requests
+
         source = bases.BaseSource(name=base.name, image=base.image, bootstrap=base.bootstrap)
         try:
             found[base.name] = bases.ensure(engine, source, say=say)
         except BaseImageError as error:
             found[base.name] = error
+        except (docker.errors.DockerException, requests.RequestException) as error:
+            found[base.name] = BaseImageError(
+                f"no base {base.name}: the engine says: {error}", remedy="see `dlc engine status`"
+            )
     image = found[base.name]
     if isinstance(image, BaseImageError):
         raise image

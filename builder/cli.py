@@ -22,6 +22,8 @@ __all__ = ["Settings", "cli", "main", "pass_settings"]
 
 # As in builder.selection.Filters, which `dlc --help` need not load.
 FILTERS = ("mode", "framework", "device", "python", "transformers")
+# As in builder.uris, for the same reason.
+DEFAULT_REGION = "us-east-1"
 LISTED = ("repository", "tag", "datasets", "date", "origin")
 
 
@@ -108,7 +110,7 @@ def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def uri_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """--account and --region."""
-    region = click.option("--region", default="us-east-1", show_default=True)
+    region = click.option("--region", default=DEFAULT_REGION, show_default=True)
     account = click.option("--account", help="[default: the official one of the region]")
     return account(region(function))
 
@@ -135,11 +137,12 @@ def list_targets(
 
     SELECTOR is a repository:tag, a tag, or a glob over either; all targets without one.
     """
+    rows = [{**t.row(), "image_uri": image_uri(t, account, region)} for t in targets]
     if output == "json":
-        rows = [{**t.row(), "image_uri": image_uri(t, account, region)} for t in targets]
         print_json(rows)
     else:
-        print_table([target.row() for target in targets], LISTED)
+        asked = account is not None or region != DEFAULT_REGION
+        print_table(rows, ("image_uri",) if asked else LISTED)
 
 
 @cli.command()
@@ -290,6 +293,7 @@ def main() -> None:
         say(f"dlc: {error}")
         code = error.exit_code
     except OSError as error:
-        say(f"dlc: {error.filename or 'the system'}: {error.strerror}")
+        # The engine's and registries' own errors are OSErrors too, without a file or a number.
+        say(f"dlc: {error.filename}: {error.strerror}" if error.filename else f"dlc: {error}")
         code = 1
     sys.exit(code if isinstance(code, int) else 0)

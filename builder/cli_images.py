@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +20,7 @@ from builder.output import human_size, print_failures, print_json, print_table, 
 if TYPE_CHECKING:
     import docker
 
+    from builder.matrix import Base
     from builder.target import Target
 
 __all__: list[str] = []
@@ -41,7 +43,8 @@ def engine(context: click.Context) -> None:
 
 @engine.command()
 @output_option
-def status(output: str = "table") -> None:
+@click.pass_context
+def status(context: click.Context, output: str = "table") -> None:
     """Say which engine answers and where it keeps its data."""
     from builder.engine import status as engine_status
 
@@ -51,6 +54,19 @@ def status(output: str = "table") -> None:
     else:
         rows = [{"what": key, "value": value} for key, value in found.items() if value != ""]
         print_table(rows, ("what", "value"))
+    if not found["running"]:
+        context.exit(EngineError.exit_code)
+
+
+@engine.command()
+def env() -> None:
+    """Print what makes `docker` use the engine: eval "$(dlc engine env)"."""
+    from builder.engine import find
+
+    found = find()
+    if found is None:
+        raise EngineError("no engine runs", remedy="start one: dlc engine up")
+    click.echo(f"export DOCKER_HOST={shlex.quote(found.host)}")
 
 
 @engine.command()
@@ -113,40 +129,47 @@ def build(
 
 def _dry_run(settings: Settings, targets: tuple[Target, ...], output: str) -> None:
     from builder import locks
-    from builder.bake import Job, definition, target_id
-    from builder.engine import state_directory
+    from builder.bake import Job, ca_bundle, definition
+    from builder.bases import BaseSource
 
-    contexts = state_directory() / "contexts"
-    jobs = [
-        Job(
-            target=target,
-            context=contexts / target.folder,
-            arguments={"BASE": target.base.image, "TOOLS_BASE": target.tools_base.image},
-            labels={},
-        )
-        for target in targets
-    ]
+    def reference(base: Base) -> str:
+        return BaseSource(name=base.name, image=base.image, bootstrap=base.bootstrap).reference
+
     if output == "json":
-        print_json(definition(jobs, {}))
+        jobs = [
+            Job(
+                target=target,
+                context=(settings.images / target.folder).absolute(),
+                arguments={
+                    "BASE": reference(target.base),
+                    "TOOLS_BASE": reference(target.tools_base),
+                },
+                labels={},
+            )
+            for target in targets
+        ]
+        bundle = ca_bundle()
+        print_json(definition(jobs, {"ca-bundle": bundle} if bundle else {}))
         return
     rows = [
         {
-            "image": job.target.name,
-            "base": job.target.base.image.split("@", maxsplit=1)[0],
+            "image": target.name,
+            "base": target.base.image.split("@", maxsplit=1)[0],
             "locks": "fresh"
-            if locks.is_fresh(settings.images / job.target.folder, job.target)
+            if locks.is_fresh(settings.images / target.folder, target)
             else "missing or stale",
-            "command": f"docker buildx bake {target_id(job.target)}",
         }
-        for job in jobs
+        for target in targets
     ]
-    print_table(rows, ("image", "base", "locks", "command"))
+    print_table(rows, ("image", "base", "locks"))
 
 
 @cli.command()
 @click.argument("selector", metavar="TARGET")
 @_MODEL
-@click.option("--port", type=click.IntRange(1, 65535), help="On 127.0.0.1 [default: a free one].")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="On this machine [default: a free one]."
+)
 @click.option("--env", "variables", multiple=True, metavar="NAME=VALUE", help="For the container.")
 @pass_settings
 def serve(
@@ -158,9 +181,8 @@ def serve(
 ) -> None:
     """Run an inference image as SageMaker would, until Ctrl-C."""
     from builder import containers
-    from builder.selection import select_one
 
-    target = select_one(settings.targets, selector)
+    target = _server(settings, selector)
     environment = dict(_variable(text) for text in variables)
     with (
         _client() as client,
@@ -184,9 +206,8 @@ def serve(
 def smoke(settings: Settings, selector: str, model: Path | None) -> None:
     """Start an inference image, ask it once, print the answer and the seconds it took."""
     from builder import containers
-    from builder.selection import select_one
 
-    target = select_one(settings.targets, selector)
+    target = _server(settings, selector)
     with _client() as client:
         found = containers.smoke(client, _image(client, target), model=model, say=say)
     click.echo(json.dumps(found.answer))
@@ -210,13 +231,16 @@ def push(settings: Settings, selector: str, registry: str) -> None:
 
 @contextlib.contextmanager
 def _client() -> Iterator[docker.DockerClient]:
-    """A client of the engine; what the engine refuses is an EngineError."""
+    """A client of the engine that runs; what the engine refuses is an EngineError."""
     import docker.errors
     import requests
 
-    from builder.engine import up as engine_up
+    from builder.engine import find
 
-    with contextlib.closing(engine_up(say=say).client()) as client:
+    found = find()
+    if found is None:
+        raise EngineError("no engine runs, so there is no image", remedy="build it: dlc build")
+    with contextlib.closing(found.client()) as client:
         try:
             yield client
         except (docker.errors.DockerException, requests.RequestException) as error:
@@ -235,6 +259,19 @@ def _image(client: docker.DockerClient, target: Target) -> str:
             f"there is no image {target.name}", remedy=f"run `dlc build {target.name}`"
         ) from error
     return target.name
+
+
+def _server(settings: Settings, selector: str) -> Target:
+    """The inference target that a selector names; ContainerError if it is a training image."""
+    from builder.selection import select_one
+
+    target = select_one(settings.targets, selector)
+    if target.mode != "inference":
+        raise ContainerError(
+            f"{target.name} is a training image, which serves nothing",
+            remedy="name the inference image of the same release",
+        )
+    return target
 
 
 def _variable(text: str) -> tuple[str, str]:

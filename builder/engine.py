@@ -174,14 +174,20 @@ def down(*, say: Callable[[str], None]) -> bool:
 
 def status() -> Status:
     """Describe the engine that `find` finds; never starts one, never raises EngineError."""
+    import docker  # takes a sixth of a second
+    import requests
+
     try:
         engine, advice = find(), "dlc engine up"
     except EngineError as error:
         engine, advice = None, str(error)
     if engine is None:
         return Status(running=False, start=advice)
-    with closing(engine.client()) as client:
-        data_root = client.info().get("DockerRootDir", "")
+    try:
+        with closing(engine.client()) as client:
+            data_root = client.info().get("DockerRootDir", "")
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        return Status(running=False, host=engine.host, start=f"the engine fails: {error}")
     return Status(
         running=True,
         host=engine.host,

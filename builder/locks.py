@@ -135,7 +135,7 @@ class Resolver:
 
     def __init__(self) -> None:
         self._folders = wheelhouse.directories()
-        self._done: dict[str, Lock] = {}
+        self._done: dict[str, Lock | LockError] = {}
 
     def lock(self, target: Target) -> tuple[Lock, ...]:
         """The three locks of a target; LockError, with uv's reason, if one cannot be resolved."""
@@ -187,27 +187,34 @@ class Resolver:
         if digest not in self._done:
             python = target.python if layer != "tools" else ""
             index = target.build.index
-            text = _compile(
-                lines,
-                constraints,
-                python=python,
-                date=date,
-                index=target.sources[index.value] if index and python else "",
-                name=target.name,
-            )
-            entries = {
-                name: _direct(name, entry, target)
-                for name, entry in sorted(parse(text).items())
-                if name not in leave_out
-            }
-            self._done[digest] = Lock(
-                layer=layer,
-                python=python or "3",
-                date=date or "any day",
-                inputs=digest,
-                entries=entries,
-            )
-        return self._done[digest]
+            try:
+                text = _compile(
+                    lines,
+                    constraints,
+                    python=python,
+                    date=date,
+                    index=target.sources[index.value] if index and python else "",
+                    name=target.name,
+                )
+                entries = {
+                    name: _direct(name, entry, target)
+                    for name, entry in sorted(parse(text).items())
+                    if name not in leave_out
+                }
+            except LockError as error:
+                self._done[digest] = error
+            else:
+                self._done[digest] = Lock(
+                    layer=layer,
+                    python=python or "3",
+                    date=date or "any day",
+                    inputs=digest,
+                    entries=entries,
+                )
+        found = self._done[digest]
+        if isinstance(found, LockError):
+            raise found
+        return found
 
 
 def _direct(name: str, entry: str, target: Target) -> str:
@@ -270,9 +277,12 @@ def _compile(
         )
     if result.returncode != 0:
         raise LockError(
-            f"{name} cannot be locked:\n{result.stderr.strip()}",
-            remedy="change the requirements or the date in the matrix, or see that the index "
-            "can be reached",
+            f"{name} cannot be locked:\n{result.stderr.strip()}\n ",
+            remedy=(
+                "connect to that host, or put its wheels into a wheelhouse (DLC_WHEELHOUSE)"
+                if "ailed to fetch" in result.stderr or "ailed to download" in result.stderr
+                else "change the requirements or the date in the matrix"
+            ),
         )
     return result.stdout
 

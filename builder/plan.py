@@ -27,8 +27,9 @@ class Context:
 def prepare(target: Target, images: Path, renderer: Renderer, contexts: Path) -> Context:
     """Lay out a target's build context below `contexts`: rendered files, locks and wheelhouse.
 
-    The folder is kept between builds, so that BuildKit sends only what changed. LockError if a
-    lock is missing or was resolved from something else than the matrix says now.
+    The folder is kept between builds, so that BuildKit sends only what changed, and named by what
+    is in it, so that no two builds write into one. LockError if a lock is missing or was resolved
+    from something else than the matrix says now.
     """
     committed = images / target.folder
     if not locks.is_fresh(committed, target):
@@ -39,7 +40,8 @@ def prepare(target: Target, images: Path, renderer: Renderer, contexts: Path) ->
         )
     files = renderer.files(target)
     files |= {name: (committed / name).read_bytes() for name in LOCK_NAMES}
-    folder = contexts / target.folder
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    folder = contexts / target.folder / _digest(digests)[:16]
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         path = folder / name
@@ -47,7 +49,6 @@ def prepare(target: Target, images: Path, renderer: Renderer, contexts: Path) ->
             path.write_bytes(content)
         path.chmod(0o755 if path.suffix == ".sh" else 0o644)
     wheelhouse.stage(target.build.wheels, wheelhouse.directories(), folder)
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     return Context(target=target, folder=folder, files=digests)
 
 
@@ -56,5 +57,9 @@ def build_key(context: Context, bases: Mapping[str, str]) -> str:
 
     A wheelhouse is no part of it: the locks name its wheels by hash.
     """
-    lines = [f"{name} {digest}" for name, digest in sorted({**context.files, **bases}.items())]
+    return _digest({**context.files, **bases})
+
+
+def _digest(parts: Mapping[str, str]) -> str:
+    lines = [f"{name} {digest}" for name, digest in sorted(parts.items())]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

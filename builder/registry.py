@@ -9,13 +9,16 @@ from builder.errors import PushError
 
 if TYPE_CHECKING:
     import docker
+    from docker.models.images import Image
 
     from builder.target import Target
 
 __all__ = ["parse_registry", "push"]
 
+# As Docker reads names: without a dot, a port or "localhost" the first word is no host, and the
+# image would go to Docker Hub (distribution/reference, splitDockerDomain).
 _REGISTRY = re.compile(
-    r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::\d{1,5})?)"
+    r"(?P<host>(?=localhost(?:[:/]|$)|[^/]*[.:])[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::\d{1,5})?)"
     r"(?P<prefix>(?:/[a-z0-9]+(?:[._-][a-z0-9]+)*)*)/?"
 )
 
@@ -26,7 +29,8 @@ def parse_registry(text: str) -> str:
     if not match:
         raise PushError(
             f"{text!r} is not a registry",
-            remedy="write HOST[:PORT]/PREFIX, like localhost:5000/team, without https://",
+            remedy="write HOST[:PORT]/PREFIX without https://, like registry.example.com/team; a "
+            "host without a dot needs its port",
         )
     return match["host"] + match["prefix"]
 
@@ -47,13 +51,17 @@ def push(client: docker.DockerClient, target: Target, registry: str) -> tuple[st
         raise PushError(
             f"there is no image {target.name}", remedy=f"run `dlc build {target.name}`"
         ) from error
+    before = _local(client, reference)
     try:
         image.tag(repository, target.tag)
         try:
             digest = _stream(client, repository, target.tag)
             served = client.images.get_registry_data(reference).id
         finally:
-            client.images.remove(reference, noprune=True)
+            if before is None:
+                client.images.remove(reference, noprune=True)
+            else:  # the user's own tag: as it was
+                before.tag(repository, target.tag)
     except docker.errors.APIError as error:
         raise PushError(f"{reference}: {error.explanation}", remedy="see the registry") from error
     if served != digest:
@@ -62,6 +70,15 @@ def push(client: docker.DockerClient, target: Target, registry: str) -> tuple[st
             remedy="somebody else pushed the same tag: push again, or agree on who does",
         )
     return reference, digest
+
+
+def _local(client: docker.DockerClient, reference: str) -> Image | None:
+    import docker.errors
+
+    try:
+        return client.images.get(reference)
+    except docker.errors.ImageNotFound:
+        return None
 
 
 def _stream(client: docker.DockerClient, repository: str, tag: str) -> str:

@@ -129,6 +129,7 @@ def _context(target: Target) -> Mapping[str, Any]:
         "header": HEADER,
         "accelerator_kind": {"gpu": "cuda", "neuron": "neuron"}.get(target.device, ""),
         "cuda_series": ".".join(accelerator.version.split(".")[:2]) if accelerator else "",
+        "cuda_carried": f"{target.build.carries[2:-1]}.{target.build.carries[-1]}",
         "cuda_repository": _CUDA_REPOSITORY.format(os=target.base.name.replace(".", "")),
         "neuron_repository": _NEURON_REPOSITORY,
         "suite": _SUITES.get(target.base.name, ""),

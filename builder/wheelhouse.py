@@ -22,13 +22,20 @@ __all__ = ["directories", "find", "stage"]
 
 
 def directories() -> tuple[Path, ...]:
-    """The wheelhouse's directories: DLC_WHEELHOUSE (colon-separated), else pip's find-links."""
+    """The wheelhouse's directories: DLC_WHEELHOUSE (colon-separated), else pip's find-links.
+
+    LockError if DLC_WHEELHOUSE names something else; find-links may have addresses, left out here.
+    """
     own = os.environ.get("DLC_WHEELHOUSE")
     if own is not None:
-        candidates = own.split(os.pathsep)
-    else:
-        links = os.environ.get("PIP_FIND_LINKS")
-        candidates = (_pip_find_links() if links is None else links).split()
+        missing = [text for text in own.split(os.pathsep) if text and not Path(text).is_dir()]
+        if missing:
+            raise LockError(
+                f"DLC_WHEELHOUSE names {missing[0]}, which is no folder", remedy="mend or unset it"
+            )
+        return tuple(Path(text) for text in own.split(os.pathsep) if text)
+    links = os.environ.get("PIP_FIND_LINKS")
+    candidates = (_pip_find_links() if links is None else links).split()
     paths = (Path(text.removeprefix("file://")) for text in candidates if text)
     return tuple(path for path in paths if path.is_dir())
 

@@ -137,6 +137,7 @@ def test_dry_run(dlc: Dlc, golden: Path, small: dict[str, Target]) -> None:
     assert (run.code, run.err) == (0, "")
     found = json.loads(run.out)["target"]
     assert list(found) == [target_id(t) for t in small.values() if t.device == "cpu"]
-    assert found[ID]["args"]["BASE"] == small[CPU].base.image
-    assert found[ID]["args"]["TOOLS_BASE"] == small[CPU].tools_base.image
-    assert found[ID]["context"].endswith(f"/{small[CPU].folder}")
+    digest = small[CPU].base.image.partition("@sha256:")[2]
+    assert found[ID]["args"]["BASE"] == f"dlc-base/{small[CPU].base.name}:{digest[:12]}"
+    assert found[ID]["args"]["TOOLS_BASE"].startswith(f"dlc-base/{small[CPU].tools_base.name}:")
+    assert found[ID]["context"] == str(golden / "images" / small[CPU].folder)

@@ -271,3 +271,16 @@ def test_a_reader_that_leaves(golden: Path) -> None:
         assert process.stderr
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+def test_region_is_checked_and_shown_in_tables_too(dlc: Dlc) -> None:
+    run = dlc("list", "*neuron*", "--region", "eu-west-1")
+    assert ".dkr.ecr.eu-west-1.amazonaws.com/huggingface-pytorch-inference-neuron:" in run.out
+    assert dlc("list", "--region", "mars").code == 6
+
+
+def test_training_image_serves_nothing(dlc: Dlc) -> None:
+    for command in ("smoke", "serve"):
+        run = dlc(command, "*training:2.13.0-*")
+        assert (run.code, run.out) == (13, "")
+        assert "is a training image, which serves nothing; name the inference image" in run.err

@@ -93,7 +93,7 @@ def test_stage_copies_where_it_cannot_link(
 
 
 def test_directories(house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DLC_WHEELHOUSE", f"{house}:{tmp_path / 'missing'}:{tmp_path}")
+    monkeypatch.setenv("DLC_WHEELHOUSE", f"{house}:{tmp_path}")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     assert directories() == (house, tmp_path)
     monkeypatch.setenv("DLC_WHEELHOUSE", "")
@@ -101,6 +101,14 @@ def test_directories(house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("DLC_WHEELHOUSE")
     monkeypatch.setenv("PIP_FIND_LINKS", f"https://wheels.example/ file://{house} {tmp_path}")
     assert directories() == (house, tmp_path)
+
+
+def test_a_directory_of_our_own_variable_must_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DLC_WHEELHOUSE", str(tmp_path / "missing"))
+    with pytest.raises(LockError, match=r"missing, which is no folder; mend or unset it$"):
+        directories()
 
 
 def test_directories_of_pip(house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
