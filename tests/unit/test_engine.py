@@ -55,7 +55,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         assert re.fullmatch(r"(/v[\d.]+)?/(version|_ping|info)", self.path), self.path
         body = json.dumps(self.server.answer).encode()
-        self.send_response(200)
+        failing = self.server.answer.get("Failing") and self.path.endswith("/info")
+        self.send_response(500 if failing else 200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -221,6 +222,13 @@ def test_status_of_a_running_engine(serve: Serve, home: Path) -> None:
         buildx_version="0.17.1",
         data_root="/var/lib/docker",
     )
+
+
+def test_status_of_an_engine_that_fails(serve: Serve) -> None:
+    host = serve("default.sock", Failing=True, message="out of order")
+    found = engine.status()
+    assert (found.running, found.host) == (False, host)
+    assert found.start.startswith("the engine fails: 500 Server Error")
 
 
 def test_an_engine_the_user_names_must_answer(
