@@ -70,11 +70,7 @@ class Watcher(Protocol):
 
 
 def target_id(target: Target) -> str:
-    """A name that bake accepts for a target.
-
-    >>> re.sub(r"[^A-Za-z0-9_-]", "_", "1.9.1-cpu")
-    '1_9_1-cpu'
-    """
+    """A name that bake accepts for a target: letters, digits, dashes and underscores."""
     return re.sub(r"[^A-Za-z0-9_-]", "_", target.name)
 
 
@@ -107,7 +103,7 @@ def definition(jobs: Iterable[Job], secrets: Mapping[str, Path]) -> dict[str, An
         for name in (*_PROXY_ARGUMENTS, *(name.lower() for name in _PROXY_ARGUMENTS))
         if (value := os.environ.get(name))
     }
-    return {
+    targets = {
         "target": {
             target_id(job.target): {
                 "context": str(job.context),
@@ -121,6 +117,10 @@ def definition(jobs: Iterable[Job], secrets: Mapping[str, Path]) -> dict[str, An
             for job in jobs
         }
     }
+    # Bake reads JSON as HCL, which would fill these in.
+    text = json.dumps(targets).replace("${", "$${").replace("%{", "%%{")
+    escaped: dict[str, Any] = json.loads(text)
+    return escaped
 
 
 class Baker:
@@ -138,9 +138,7 @@ class Baker:
         secrets = {"ca-bundle": bundle} if bundle else {}
         with tempfile.TemporaryDirectory(prefix="dlc-bake-") as folder:
             file = Path(folder, "bake.json")
-            text = json.dumps(definition(jobs, secrets), indent=2)
-            # Bake reads JSON as HCL, which would fill these in.
-            file.write_text(text.replace("${", "$${").replace("%{", "%%{"), "utf-8")
+            file.write_text(json.dumps(definition(jobs, secrets), indent=2), "utf-8")
             pool = ThreadPoolExecutor(max_workers=at_once)
             try:
                 return list(pool.map(lambda job: self._one(job, file), jobs))

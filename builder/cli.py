@@ -22,7 +22,6 @@ __all__ = ["Settings", "cli", "main", "pass_settings"]
 
 # As in builder.selection.Filters, which `dlc --help` need not load.
 FILTERS = ("mode", "framework", "device", "python", "transformers")
-# As in builder.uris, for the same reason.
 DEFAULT_REGION = "us-east-1"
 LISTED = ("repository", "tag", "datasets", "date", "origin")
 

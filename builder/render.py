@@ -8,6 +8,7 @@ file that this project does not write.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -129,7 +130,8 @@ def _context(target: Target) -> Mapping[str, Any]:
         "header": HEADER,
         "accelerator_kind": {"gpu": "cuda", "neuron": "neuron"}.get(target.device, ""),
         "cuda_series": ".".join(accelerator.version.split(".")[:2]) if accelerator else "",
-        "cuda_carried": f"{target.build.carries[2:-1]}.{target.build.carries[-1]}",
+        # What the image really has: cu102 is CUDA 10.2, whatever its tag says.
+        "cuda_carried": re.sub(r"cu(\d+)(\d)", r"\1.\2", target.build.carries),
         "cuda_repository": _CUDA_REPOSITORY.format(os=target.base.name.replace(".", "")),
         "neuron_repository": _NEURON_REPOSITORY,
         "suite": _SUITES.get(target.base.name, ""),

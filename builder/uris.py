@@ -16,9 +16,7 @@ from builder.errors import RegionError, TagError
 from builder.shape import did_you_mean
 from builder.tag import Repository, Tag, parse_repository, parse_tag
 
-__all__ = ["DEFAULT_REGION", "ImageUri", "parse_uri", "regions", "registry_host"]
-
-DEFAULT_REGION = "us-east-1"
+__all__ = ["ImageUri", "parse_uri", "regions", "registry_host"]
 
 # Partitions name their regions by prefix; commercial regions and us-gov share amazonaws.com.
 _SUFFIXES = {

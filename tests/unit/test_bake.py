@@ -73,13 +73,13 @@ def test_secrets_are_those_of_the_dockerfile(small: dict[str, Target], golden: P
 
 
 def test_proxies(small: dict[str, Target], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:p${x}%{y}@proxy.example:3128")
     monkeypatch.setenv("no_proxy", "localhost")
     monkeypatch.setenv("HTTP_PROXY", "")
     monkeypatch.setenv("RSYNC_PROXY", "none of ours")
     [found] = definition([job(small[CPU])], {})["target"].values()
     assert found["args"] == {
-        "HTTPS_PROXY": "http://proxy.example:3128",
+        "HTTPS_PROXY": "http://user:p$${x}%%{y}@proxy.example:3128",
         "no_proxy": "localhost",
         "BASE": "base@sha256:00",
         "TOOLS_BASE": "tools@sha256:11",
