@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from builder import __version__
-from builder.errors import DlcError, DriftError, Interrupted, LockError, MatrixError
+from builder.errors import DlcError, DriftError, Interrupted, MatrixError
 from builder.output import print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -175,7 +175,8 @@ def show(settings: Settings, selector: str, account: str | None, region: str, ou
         "system_packages": list(target.system_packages),
         "accelerator_packages": list(target.accelerator_packages),
         "uv": target.uv,
-        "lock": "fresh" if locks.is_fresh(folder, target) else "missing or stale",
+        "build_requirements": list(target.build_requirements),
+        "lock": locks.state(folder, target).text,
         "labels": target.labels(),
     }
     said = {
@@ -244,28 +245,6 @@ def render(settings: Settings, targets: tuple[Target, ...], check: bool) -> None
 
 
 @cli.command()
-@selection_options
-def lock(settings: Settings, targets: tuple[Target, ...]) -> None:
-    """Lock requirements by hash, as of a release's date."""
-    from builder import locks
-
-    resolver = locks.Resolver()
-    failures: list[DlcError] = []
-    for target in targets:
-        try:
-            found = resolver.lock(target)
-        except DlcError as error:
-            failures.append(error)
-            say(f"{target.name}: failed")
-            continue
-        locks.write(settings.images / target.folder, found)
-        count = sum(len(each.entries) for each in found)
-        say(f"{target.name}: {count} requirements locked")
-    if failures:
-        raise LockError("\n".join(dict.fromkeys(str(error) for error in failures)))
-
-
-@cli.command()
 def schema() -> None:
     """Print the matrix's JSON schema, for editors."""
     from builder.matrix_shape import schema_text
@@ -275,7 +254,7 @@ def schema() -> None:
 
 def main() -> None:
     """Run `dlc`; every foreseen error is one message and its own exit code."""
-    from builder import cli_images  # noqa: F401 - it adds its commands to `cli`
+    from builder import cli_images, cli_layers, cli_locks  # noqa: F401 - they add their commands
 
     try:
         code = cli.main(prog_name="dlc", standalone_mode=False)

@@ -155,9 +155,7 @@ def _dry_run(settings: Settings, targets: tuple[Target, ...], output: str) -> No
         {
             "image": target.name,
             "base": target.base.image.split("@", maxsplit=1)[0],
-            "locks": "fresh"
-            if locks.is_fresh(settings.images / target.folder, target)
-            else "missing or stale",
+            "locks": locks.state(settings.images / target.folder, target).text,
         }
         for target in targets
     ]

@@ -1,4 +1,4 @@
-"""Locks: every requirement of a layer with its SHA-256, resolved as of a date, by uv.
+"""Locks: every requirement of a layer with its SHA-256, resolved as of a date by builder.resolver.
 
 The framework layer is resolved as of the framework version's own date, so that all releases on it
 share one layer; the libraries layer as of the release's date, on top of the framework's versions.
@@ -9,95 +9,190 @@ without the network.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import subprocess
-import sys
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder import wheelhouse
-from builder.errors import LockError
+from builder.matrix import Upgrade
+from builder.render import LOCK_NAMES
 from builder.target import Target
 
-__all__ = ["Lock", "Resolver", "inputs_digest", "is_fresh", "parse", "write"]
+__all__ = [
+    "LAST_PATCH",
+    "LAYERS",
+    "PLATFORM",
+    "Lock",
+    "State",
+    "concerning",
+    "inputs_digest",
+    "is_fresh",
+    "normalise",
+    "parse",
+    "pinned",
+    "state",
+    "write",
+]
 
 # Wheels that glibc 2.28 and older distributions can load; Ubuntu 18.04 has 2.27, and no wheel of
 # its time asks for more.
-_PLATFORM = "x86_64-manylinux_2_28"
+PLATFORM = "x86_64-manylinux_2_28"
 # The last patch release of each Python, so that `Requires-Python: >=3.6.2` is met.
-_LAST_PATCH = {"3.6": "3.6.15", "3.7": "3.7.17", "3.8": "3.8.20", "3.9": "3.9.25"}
+LAST_PATCH = {"3.6": "3.6.15", "3.7": "3.7.17", "3.8": "3.8.20", "3.9": "3.9.25"}
+# In the order in which they are resolved.
+LAYERS = ("build", "framework", "libraries", "tools")
+
+_TITLES = {
+    "build": "What source distributions are built with",
+    "framework": "The framework layer",
+    "libraries": "The libraries layer",
+    "tools": "The tools of the build",
+}
 _REQUIREMENT = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[.*?\])?\s*(?:==|@)")
+_VERSION = re.compile(r"^[A-Za-z0-9._-]+(?:\[.*?\])?==(?P<version>[^\s;\\]+)")
 _HEADER = re.compile(
     r"#.*\n# inputs: sha256:(?P<inputs>[0-9a-f]{64})\n"
     r"# requirements: sha256:(?P<requirements>[0-9a-f]{64})\n(?P<body>.*)",
     re.DOTALL,
 )
+_UNHASHED = re.compile(r"^# No SHA-256: (?P<reason>.*)\n(?P<requirement>\S+)", re.MULTILINE)
+_NOTE = re.compile(r"^# (?P<how>lifted|kept): (?P<package>\S+) (?P<what>.*)", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lock:
-    """One layer's lock: requirement lines by normalised name, each with its hashes."""
+    """One layer's lock: requirement lines by normalised name, each with its hashes.
+
+    `notes` tell of the matrix's upgrades: which package was lifted, and which was kept.
+    """
 
     layer: str
     python: str
     date: str
     inputs: str
     entries: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
     def text(self) -> str:
         """The lock as a requirements file that pip and uv read."""
-        body = "".join(self.entries.values())
+        body = "".join((*(f"# {note}\n" for note in self.notes), *self.entries.values()))
+        python = f" for Python {self.python}" if self.python else ""
         return (
-            f"# The {self.layer} layer for Python {self.python} as of {self.date}, by `dlc lock`.\n"
+            f"# {_TITLES[self.layer]}{python} as of {self.date}, by `dlc lock`.\n"
             f"# inputs: sha256:{self.inputs}\n"
             f"# requirements: sha256:{_sha256(body)}\n" + body
         )
 
     def pins(self) -> list[str]:
         """`name==version` of every requirement that is not a direct wheel."""
-        lines = (entry.splitlines()[0] for entry in self.entries.values())
-        return [line.split(" \\")[0].strip() for line in lines if " @ " not in line]
+        found = (pinned(entry) for entry in self.entries.values())
+        return [f"{name}=={version}" for name, version in found if version]
 
 
-def inputs_digest(layer: str, target: Target, below: str = "") -> str:
-    """The SHA-256 of all that a layer is resolved from; `below` is the lock under it."""
-    python = f"{_LAST_PATCH.get(target.python, target.python)} {_PLATFORM}"
-    if layer == "framework":
+@dataclass(frozen=True, kw_only=True, slots=True)
+class State:
+    """What the committed locks of a target are: read without the network.
+
+    `stale` tells why, for each lock that is not fresh; `unhashed` why, for each requirement without
+    a SHA-256; `lifted` and `kept` what became of the matrix's upgrades, by package.
+    """
+
+    stale: Mapping[str, str]
+    requirements: int
+    unhashed: Mapping[str, str]
+    lifted: Mapping[str, str]
+    kept: Mapping[str, str]
+
+    @property
+    def text(self) -> str:
+        """In a word how they are, or which of them are not fresh and why."""
+        if not self.stale:
+            return "fresh"
+        if len(self.stale) == len(LAYERS) and len(set(self.stale.values())) == 1:
+            return next(iter(self.stale.values()))
+        return ", ".join(f"{layer}.lock {why}" for layer, why in self.stale.items())
+
+
+def inputs_digest(
+    layer: str, target: Target, below: str = "", upgrades: Iterable[Upgrade] = ()
+) -> str:
+    """The SHA-256 of all that a layer is resolved from.
+
+    `below` is the lock under it; `upgrades` are those of the matrix that concern it.
+    """
+    python = f"{LAST_PATCH.get(target.python, target.python)} {PLATFORM}"
+    parts: list[str] = []
+    if layer == "build":
+        parts = [python, target.locked.isoformat(), *target.build_requirements]
+        parts += [f"constraint {text}" for text in target.constraints]
+    elif layer == "framework":
         parts = [
             python,
             target.locked.isoformat(),
             *target.framework_requirements,
             *(f"constraint {text}" for text in target.constraints),
             *(f"{wheel.url} {wheel.sha256}" for wheel in target.build.wheels),
-            target.build.index.value if target.build.index else "",
+            *(
+                f"{source.value} {text.value}"
+                for source, texts in target.build.indexes.items()
+                for text in texts
+            ),
         ]
     elif layer == "libraries":
         parts = [python, target.date.isoformat(), *target.library_requirements, below]
     else:
         parts = [target.uv]
+    parts += [upgrade.rule for upgrade in upgrades]
     return _sha256("\n".join([layer, *parts]))
+
+
+def concerning(
+    layer: str, target: Target, entries: Mapping[str, str], notes: Iterable[str]
+) -> list[Upgrade]:
+    """The upgrades that a lock has notes of, and those that would lift what it has."""
+    if layer not in ("framework", "libraries"):
+        return []
+    noted = {note.split()[1] for note in notes}
+    found = []
+    for upgrade in target.upgrades:
+        _, version = pinned(entries[upgrade.package]) if upgrade.package in entries else ("", "")
+        if upgrade.package in noted or (version and upgrade.lifts(version)):
+            found.append(upgrade)
+    return found
+
+
+def state(folder: Path, target: Target) -> State:
+    """Compare the locks in a folder with what the target says now."""
+    texts = {name.removesuffix(".lock"): _read(folder / name) for name in LOCK_NAMES}
+    stale: dict[str, str] = {}
+    for layer in LAYERS:
+        found = _HEADER.fullmatch(texts[layer])
+        if not texts[layer]:
+            stale[layer] = "missing"
+        elif found is None:
+            stale[layer] = "not a lock"
+        elif found["requirements"] != _sha256(found["body"]):
+            stale[layer] = "edited"
+        else:
+            body = found["body"]
+            noted = (note[0].removeprefix("# ") for note in _NOTE.finditer(body))
+            upgrades = concerning(layer, target, parse(body), noted)
+            if found["inputs"] != inputs_digest(layer, target, texts["framework"], upgrades):
+                stale[layer] = "stale"
+    bodies = "".join(texts[layer] for layer in LAYERS)
+    notes = list(_NOTE.finditer(bodies))
+    return State(
+        stale=stale,
+        requirements=sum(len(parse(text)) for text in texts.values()),
+        unhashed={found["requirement"]: found["reason"] for found in _UNHASHED.finditer(bodies)},
+        lifted={note["package"]: note["what"] for note in notes if note["how"] == "lifted"},
+        kept={note["package"]: note["what"] for note in notes if note["how"] == "kept"},
+    )
 
 
 def is_fresh(folder: Path, target: Target) -> bool:
     """Whether a folder holds all locks of a target as they were resolved from what it says now."""
-    framework = _read(folder / "framework.lock")
-    return all(
-        (found := _HEADER.fullmatch(_read(folder / f"{layer}.lock"))) is not None
-        and found["inputs"] == inputs_digest(layer, target, framework)
-        and found["requirements"] == _sha256(found["body"])
-        for layer in ("framework", "libraries", "tools")
-    )
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _read(path: Path) -> str:
-    return path.read_text("utf-8") if path.is_file() else ""
+    return not state(folder, target).stale
 
 
 def write(folder: Path, locks: Sequence[Lock]) -> None:
@@ -123,182 +218,32 @@ def parse(text: str) -> dict[str, str]:
             continue
         match = _REQUIREMENT.match(line)
         if match:
-            name = _normalise(match["name"])
+            name = normalise(match["name"])
             entries[name] = line
         elif name:
             entries[name] += line
     return entries
 
 
-class Resolver:
-    """Resolves layers with uv; equal layers of one call are resolved once."""
+def pinned(entry: str) -> tuple[str, str]:
+    """The normalised name and the version of a requirement; no version for a direct wheel.
 
-    def __init__(self) -> None:
-        self._folders = wheelhouse.directories()
-        self._done: dict[str, Lock | LockError] = {}
-
-    def lock(self, target: Target) -> tuple[Lock, ...]:
-        """The three locks of a target; LockError, with uv's reason, if one cannot be resolved."""
-        framework = self._framework(target)
-        return framework, self._libraries(target, framework), self._tools(target)
-
-    def _framework(self, target: Target) -> Lock:
-        date = target.locked.isoformat()
-        return self._once(
-            "framework", target, date, self._framework_lines(target), target.constraints, {}
-        )
-
-    def _libraries(self, target: Target, framework: Lock) -> Lock:
-        # The framework's wheels take part, so that nothing pulls another build of them in.
-        lines = [*self._framework_lines(target), *target.library_requirements]
-        return self._once(
-            "libraries",
-            target,
-            target.date.isoformat(),
-            lines,
-            framework.pins(),
-            framework.entries,
-            below=framework.text(),
-        )
-
-    def _tools(self, target: Target) -> Lock:
-        return self._once("tools", target, "", [f"uv=={target.uv}"], (), {})
-
-    def _framework_lines(self, target: Target) -> list[str]:
-        lines = list(target.framework_requirements)
-        for wheel in target.build.wheels:
-            path = wheelhouse.find(wheel, self._folders)
-            name = wheel.filename.split("-")[0].replace("_", "-")
-            address = path.resolve().as_uri() if path else _address(wheel.url, target.sources)
-            lines.append(f"{name} @ {address}")
-        return lines
-
-    def _once(
-        self,
-        layer: str,
-        target: Target,
-        date: str,
-        lines: Sequence[str],
-        constraints: Sequence[str],
-        leave_out: Mapping[str, str],
-        below: str = "",
-    ) -> Lock:
-        digest = inputs_digest(layer, target, below)
-        if digest not in self._done:
-            python = target.python if layer != "tools" else ""
-            index = target.build.index
-            try:
-                text = _compile(
-                    lines,
-                    constraints,
-                    python=python,
-                    date=date,
-                    index=target.sources[index.value] if index and python else "",
-                    name=target.name,
-                )
-                entries = {
-                    name: _direct(name, entry, target)
-                    for name, entry in sorted(parse(text).items())
-                    if name not in leave_out
-                }
-            except LockError as error:
-                self._done[digest] = error
-            else:
-                self._done[digest] = Lock(
-                    layer=layer,
-                    python=python or "3",
-                    date=date or "any day",
-                    inputs=digest,
-                    entries=entries,
-                )
-        found = self._done[digest]
-        if isinstance(found, LockError):
-            raise found
-        return found
+    >>> pinned("Foo_bar[x]==1.2 ; python_version < '3.7' \\\\\\n    --hash=sha256:00\\n")
+    ('foo-bar', '1.2')
+    """
+    [line] = [line for line in entry.splitlines() if _REQUIREMENT.match(line)]
+    match, version = _REQUIREMENT.match(line), _VERSION.match(line)
+    return normalise(match["name"]) if match else "", version["version"] if version else ""
 
 
-def _direct(name: str, entry: str, target: Target) -> str:
-    """A lock's entry; for a direct wheel, the matrix's address and hash instead of uv's."""
-    for wheel in target.build.wheels:
-        if _normalise(wheel.filename.split("-")[0]) != name:
-            continue
-        if wheel.sha256 is None:
-            raise LockError(
-                f"no SHA-256 is known of {wheel.filename}", remedy=f"add `sha256:` at {wheel.at}"
-            )
-        found = re.findall(r"--hash=sha256:([0-9a-f]{64})", entry)
-        if found and found != [wheel.sha256]:
-            raise LockError(
-                f"{wheel.filename} has SHA-256 {found[0]}, but {wheel.at} says {wheel.sha256}",
-                remedy="the file changed at its source: find out why before you correct the matrix",
-            )
-        return f"{name} @ {wheel.url} \\\n    --hash=sha256:{wheel.sha256}\n"
-    if "--hash=" not in entry:
-        raise LockError(
-            f"no SHA-256 is known of {entry.split(maxsplit=1)[0]} ({target.name})",
-            remedy="its index gives none: name the wheel in the matrix, with its hash",
-        )
-    return entry
-
-
-def _compile(
-    lines: Sequence[str],
-    constraints: Sequence[str],
-    *,
-    python: str,
-    date: str,
-    index: str,
-    name: str,
-) -> str:
-    import uv  # finds uv's binary, which only locking needs
-
-    with tempfile.TemporaryDirectory(prefix="dlc-lock-") as folder:
-        wanted, bounds = Path(folder, "wanted.in"), Path(folder, "bounds.txt")
-        wanted.write_text("".join(f"{line}\n" for line in lines), "utf-8")
-        bounds.write_text("".join(f"{line}\n" for line in constraints), "utf-8")
-        command = [
-            uv.find_uv_bin(),
-            *("pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"),
-            *("--no-progress", "--color", "never", "--no-config"),
-            # Else uv looks for the target's own Python, and downloads it, to build what is only
-            # there as source.
-            *("--python", sys.executable),
-            *("--constraints", str(bounds), str(wanted)),
-        ]
-        if python:
-            version = _LAST_PATCH.get(python, python)
-            command += ["--python-version", version, "--python-platform", _PLATFORM]
-        if index:
-            command += ["--index", index]
-        if date:
-            command += ["--exclude-newer", f"{date}T23:59:59Z"]
-        result = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=_environment()
-        )
-    if result.returncode != 0:
-        raise LockError(
-            f"{name} cannot be locked:\n{result.stderr.strip()}\n ",
-            remedy=(
-                "connect to that host, or put its wheels into a wheelhouse (DLC_WHEELHOUSE)"
-                if "ailed to fetch" in result.stderr or "ailed to download" in result.stderr
-                else "change the requirements or the date in the matrix"
-            ),
-        )
-    return result.stdout
-
-
-def _environment() -> dict[str, str]:
-    """The caller's environment; the certificates that pip was told of are uv's too."""
-    environment = dict(os.environ)
-    for name in ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        if name in environment:
-            environment.setdefault("SSL_CERT_FILE", environment[name])
-    return environment
-
-
-def _address(url: str, sources: Mapping[str, str]) -> str:
-    return re.sub(r"\$\{(\w+)\}", lambda match: sources[match[1]], url)
-
-
-def _normalise(name: str) -> str:
+def normalise(name: str) -> str:
+    """A package's name as indexes compare them (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read(path: Path) -> str:
+    return path.read_text("utf-8") if path.is_file() else ""

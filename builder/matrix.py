@@ -22,16 +22,18 @@ __all__ = [
     "Matrix",
     "Release",
     "Tools",
+    "Upgrade",
     "Wheel",
 ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tools:
-    """What the build uses and no image keeps."""
+    """What the build uses and no image keeps; source distributions are built with `build`."""
 
     base: Text
     uv: Text
+    build: tuple[Text, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,12 +82,15 @@ class Wheel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Build:
-    """One build of a framework version, for cpu or an accelerator; what it `carries` may differ."""
+    """One build of a framework version, for cpu or an accelerator; what it `carries` may differ.
+
+    `indexes` are requirements that only another index has, by its source.
+    """
 
     name: str
     requires: tuple[Text, ...]
     wheels: tuple[Wheel, ...]
-    index: Text | None
+    indexes: Mapping[Text, tuple[Text, ...]]
     carries: str
     python: Text | None
     base: Text | None
@@ -96,7 +101,8 @@ class Build:
 class FrameworkVersion:
     """A framework version and what its targets use unless a release says otherwise.
 
-    `named` are the builds that the file names, broken ones too.
+    `requires` is what all its builds need; `named` are the builds that the file names, broken ones
+    too.
     """
 
     framework: str
@@ -105,6 +111,7 @@ class FrameworkVersion:
     python: Text
     base: Text
     accelerators: Mapping[str, Text]
+    requires: tuple[Text, ...]
     constraints: tuple[Text, ...]
     builds: Mapping[str, Build]
     named: frozenset[str]
@@ -148,6 +155,38 @@ class Release:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Upgrade:
+    """A package that is lifted above what a lock's date gives: to `version`, else to the newest.
+
+    `date` is that of the upgrade, until which its versions count; after `until` it wants a new
+    look.
+    """
+
+    package: str
+    version: str | None
+    date: datetime.date
+    reason: str
+    until: datetime.date
+    at: Position
+
+    @property
+    def requirement(self) -> str:
+        """The constraint that it is."""
+        return f"{self.package}=={self.version}" if self.version else self.package
+
+    @property
+    def rule(self) -> str:
+        """What of it determines a lock."""
+        return f"upgrade {self.requirement} as of {self.date}"
+
+    def lifts(self, version: str) -> bool:
+        """Whether it is for a lock that has this version."""
+        from packaging.version import Version
+
+        return self.version is None or Version(version) < Version(self.version)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Matrix:
     """All of matrix.yaml that is sound. `named` are the keys of each section, broken ones too."""
 
@@ -158,4 +197,5 @@ class Matrix:
     frameworks: Mapping[tuple[str, str], FrameworkVersion]
     libraries: Mapping[str, Libraries]
     releases: tuple[Release, ...]
+    upgrades: tuple[Upgrade, ...]
     named: Mapping[str, tuple[str, ...]]

@@ -16,11 +16,13 @@ def check_sections(matrix: Matrix, report: Report) -> None:
     """Report mistakes in all sections but the releases, however many targets they spoil."""
     if matrix.tools:
         known(matrix, "bases", matrix.tools.base, report)
+        _check_requirements(matrix.tools.build, {}, report)
     for version in matrix.frameworks.values():
         known(matrix, "bases", version.base, report)
         _check_accelerators(matrix, version, report)
         _check_builds(matrix, version, report)
-        _check_requirements(version.constraints, {}, report)
+        _check_requirements((*version.requires, *version.constraints), {}, report)
+    _check_upgrades(matrix, report)
     for libraries in matrix.libraries.values():
         texts = [*libraries.requires, *(t for ts in libraries.by_framework.values() for t in ts)]
         _check_requirements(texts, {"transformers": "1.0.0", "datasets": "1.0.0"}, report)
@@ -47,6 +49,24 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     return re.sub(r"\{(\w*)\}", lambda match: values[match[1]], text)
 
 
+def _check_upgrades(matrix: Matrix, report: Report) -> None:
+    first: dict[str, int] = {}
+    for upgrade in matrix.upgrades:
+        if upgrade.package in first:
+            report.add(
+                upgrade.at,
+                f"a second upgrade of {upgrade.package}",
+                f"the first is on line {first[upgrade.package]}; keep one",
+            )
+        first.setdefault(upgrade.package, upgrade.at.line)
+        if upgrade.until <= upgrade.date:
+            report.add(
+                upgrade.at,
+                f"the upgrade of {upgrade.package} ends on {upgrade.until}, before it begins",
+                f"name a day after its date, {upgrade.date}",
+            )
+
+
 def _check_accelerators(matrix: Matrix, version: FrameworkVersion, report: Report) -> None:
     for device, text in version.accelerators.items():
         if not known(matrix, "accelerators", text, report):
@@ -64,8 +84,9 @@ def _check_builds(matrix: Matrix, version: FrameworkVersion, report: Report) -> 
     for build in version.builds.values():
         if build.base:
             known(matrix, "bases", build.base, report)
-        if build.index:
-            known(matrix, "sources", build.index, report)
+        for source, texts in build.indexes.items():
+            known(matrix, "sources", source, report)
+            _check_requirements(texts, {}, report)
         for wheel in build.wheels:
             known(matrix, "sources", Text(value=wheel.source, at=wheel.at), report)
         _check_requirements(build.requires, {}, report)

@@ -16,6 +16,7 @@ from builder.matrix import (
     Matrix,
     Release,
     Tools,
+    Upgrade,
     Wheel,
 )
 from builder.matrix_shape import FRAMEWORKS, MATRIX, MODES
@@ -99,7 +100,7 @@ def _matrix(root: _Reader, document: Table) -> Matrix:
         for version in versions.entries
     }
     return Matrix(
-        tools=Tools(base=tools.text("base"), uv=tools.text("uv")) if tools.entries else None,
+        tools=_tools(tools) if tools.entries else None,
         sources={name: sources.text(name).value for name in sources.entries},
         bases={name: _base(name, fields) for name, fields in root.tables("bases").items()},
         accelerators={
@@ -122,8 +123,13 @@ def _matrix(root: _Reader, document: Table) -> Matrix:
             for name, fields in root.tables("libraries").items()
         },
         releases=tuple(_release(_Reader(item)) for item in root.items("releases")),
+        upgrades=tuple(_upgrade(_Reader(item)) for item in root.items("upgrades")),
         named=_named(document),
     )
+
+
+def _tools(fields: _Reader) -> Tools:
+    return Tools(base=fields.text("base"), uv=fields.text("uv"), build=fields.texts("build"))
 
 
 def _base(name: str, fields: _Reader) -> Base:
@@ -151,6 +157,7 @@ def _framework_version(framework: str, version: str, versions: _Reader) -> Frame
         accelerators={
             device: fields.text(device) for device in ("gpu", "neuron") if device in fields.entries
         },
+        requires=fields.texts("requires"),
         constraints=fields.texts("constraints"),
         builds={
             name: _build(name, builds.table(name), builds.named(name)) for name in builds.entries
@@ -165,12 +172,13 @@ def _build(name: str, fields: _Reader, at: Position) -> Build:
     wheels = tuple(_wheel(_Reader(item)) for item in fields.items("wheels"))
     if "fallback" in fields.entries and any(wheel.sha256 is None for wheel in wheels):
         return _build(name, fields.table("fallback"), fields.named("fallback"))
+    indexes = fields.table("indexes")
     carries = fields.maybe("carries") or Text(value=name, at=at)
     return Build(
         name=name,
         requires=fields.texts("requires"),
         wheels=wheels,
-        index=fields.maybe("index"),
+        indexes={indexes.keys[name]: indexes.texts(name) for name in indexes.entries},
         carries=carries.value,
         python=fields.maybe("python"),
         base=fields.maybe("base"),
@@ -181,6 +189,17 @@ def _build(name: str, fields: _Reader, at: Position) -> Build:
 def _wheel(fields: _Reader) -> Wheel:
     url = fields.text("url")
     return Wheel(url=url.value, sha256=fields.value("sha256"), at=url.at)
+
+
+def _upgrade(fields: _Reader) -> Upgrade:
+    return Upgrade(
+        package=fields.text("package").value,
+        version=fields.value("version"),
+        date=datetime.date.fromisoformat(fields.text("date").value),
+        reason=fields.text("reason").value,
+        until=datetime.date.fromisoformat(fields.text("until").value),
+        at=fields.text("package").at,
+    )
 
 
 def _release(fields: _Reader) -> Release:

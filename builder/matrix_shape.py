@@ -70,12 +70,12 @@ _WHEEL = Record(
 _BUILD_FIELDS: dict[str, Shape] = {
     "requires": _REQUIREMENTS,
     "wheels": ListOf(item=_WHEEL, what="wheels"),
-    "index": _SOURCE,
+    "indexes": MapOf(key=_SOURCE, value=_REQUIREMENTS, what="indexes"),
     "carries": _ACCELERATOR,
     "python": _PYTHON,
     "base": _BASE,
 }
-_NAMES = ("requires", "wheels")
+_NAMES = ("requires", "wheels", "indexes")
 _FALLBACK = Record(what="a fallback build", optional=_BUILD_FIELDS, any_of=_NAMES)
 _BUILD_RECORD = Record(
     what="a build", optional={**_BUILD_FIELDS, "fallback": _FALLBACK}, any_of=_NAMES
@@ -88,7 +88,12 @@ _FRAMEWORK_VERSION = Record(
         "base": _BASE,
         "builds": MapOf(key=_BUILD, value=_BUILD_RECORD, what="builds"),
     },
-    optional={"gpu": _ACCELERATOR, "neuron": _ACCELERATOR, "constraints": _REQUIREMENTS},
+    optional={
+        "gpu": _ACCELERATOR,
+        "neuron": _ACCELERATOR,
+        "requires": _REQUIREMENTS,
+        "constraints": _REQUIREMENTS,
+    },
 )
 _ENTRY = Either(
     text=_VERSION,
@@ -106,6 +111,24 @@ _ENTRY = Either(
         },
     ),
 )
+_UPGRADE = Record(
+    what="an upgrade",
+    required={
+        "package": TextOf(
+            what="a package's name as indexes write it",
+            like="pillow",
+            pattern=r"[a-z0-9]+(?:-[a-z0-9]+)*",
+        ),
+        "date": _DATE,
+        "reason": TextOf(what="a reason", like="CVE-2022-45198"),
+        "until": _DATE,
+    },
+    optional={
+        "version": TextOf(
+            what="a version", like="9.3.0", pattern=r"\d+(?:\.\d+)*(?:\.?[a-z]+\d*)*", number=True
+        )
+    },
+)
 _MODE = Record(
     what="a mode of a release",
     required={"libraries": _LIBRARIES},
@@ -117,7 +140,10 @@ MATRIX = Record(
     what="the matrix",
     partial=True,
     required={
-        "tools": Record(what="tools", required={"base": _BASE, "uv": _VERSION}),
+        "tools": Record(
+            what="tools",
+            required={"base": _BASE, "uv": _VERSION, "build": _REQUIREMENTS},
+        ),
         "bases": MapOf(
             key=_BASE,
             what="bases",
@@ -171,6 +197,7 @@ MATRIX = Record(
             ),
             what="sources",
         ),
+        "upgrades": ListOf(item=_UPGRADE, what="upgrades"),
         "accelerators": MapOf(
             key=_ACCELERATOR,
             what="accelerators",

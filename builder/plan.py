@@ -32,11 +32,17 @@ def prepare(target: Target, images: Path, renderer: Renderer, contexts: Path) ->
     from something else than the matrix says now.
     """
     committed = images / target.folder
-    if not locks.is_fresh(committed, target):
-        present = (committed / "framework.lock").is_file()
+    found = locks.state(committed, target)
+    if found.stale:
         raise LockError(
-            f"{target.name} has {'a stale lock' if present else 'no lock'}",
+            f"the locks of {target.name} are not fresh: {found.text}",
             remedy=f"run `dlc lock {target.name}`",
+        )
+    if found.unhashed:
+        named = "; ".join(f"{name} ({why})" for name, why in found.unhashed.items())
+        raise LockError(
+            f"{target.name} cannot be built from hashes alone: {named}",
+            remedy=f"run `dlc lock {target.name}` where that source can be reached",
         )
     files = renderer.files(target)
     files |= {name: (committed / name).read_bytes() for name in LOCK_NAMES}

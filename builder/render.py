@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["HEADER", "LOCK_NAMES", "Change", "Renderer", "apply", "changes", "default_templates"]
 
 HEADER = "Rendered from matrix.yaml by `dlc render`: change that or the templates, not this file."
-LOCK_NAMES = ("framework.lock", "libraries.lock", "tools.lock")
+LOCK_NAMES = ("build.lock", "framework.lock", "libraries.lock", "tools.lock")
 
 _COPIED = ("dockerd-entrypoint.py", "install.sh")
 _FRAMEWORK_TITLES = {"pytorch": "PyTorch", "tensorflow": "TensorFlow"}
@@ -123,8 +123,9 @@ class Renderer:
 def _context(target: Target) -> Mapping[str, Any]:
     accelerator = target.accelerator
     sources = {wheel.source: target.sources[wheel.source] for wheel in target.build.wheels}
-    if target.build.index:
-        sources["UV_INDEX"] = target.sources[target.build.index.value]
+    if target.build.indexes:
+        indexes = (target.sources[source.value] for source in target.build.indexes)
+        sources["UV_INDEX"] = " ".join(indexes)
     return {
         "target": target,
         "header": HEADER,

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from builder.document import Position
-from builder.matrix import Accelerator, Base, Build
+from builder.matrix import Accelerator, Base, Build, Upgrade
 from builder.tag import Repository, Tag, python_tag
 
-__all__ = ["Target"]
+__all__ = ["STAND_IN", "STAND_IN_LABEL", "Target"]
+
+# The repository prefix of images that are only for tests, and the label that says so.
+STAND_IN = "stand-in"
+STAND_IN_LABEL = "dlc.stand-in"
 
 _SAGEMAKER = "com.amazonaws.sagemaker.capabilities"
 _ENGINES = "com.amazonaws.ml.engines.sagemaker.dlc"
@@ -22,6 +26,7 @@ class Target:
     """One image to build.
 
     `python` is a version like 3.8; `datasets` is None where the image has none (inference);
+    `stand_in` is what an image that is only for tests has instead of the real parts, else empty;
     `said` tells for each value where the matrix says it, for a list where its first item; what
     nobody said is not in it.
     """
@@ -47,15 +52,17 @@ class Target:
     origin: str
     tools_base: Base
     uv: str
+    build_requirements: tuple[str, ...]
     sources: Mapping[str, str]
+    upgrades: tuple[Upgrade, ...]
     said: Mapping[str, Position]
+    stand_in: str = ""
 
     @property
     def repository(self) -> str:
         """The repository name, like huggingface-pytorch-inference."""
-        return str(
-            Repository(framework=self.framework, mode=self.mode, neuron=self.device == "neuron")
-        )
+        name = Repository(framework=self.framework, mode=self.mode, neuron=self.device == "neuron")
+        return f"{STAND_IN}/{name}" if self.stand_in else str(name)
 
     @property
     def parts(self) -> Tag:
@@ -136,6 +143,8 @@ class Target:
             "org.opencontainers.image.title": self.repository,
             "org.opencontainers.image.version": self.tag,
         }
+        if self.stand_in:
+            labels[STAND_IN_LABEL] = self.stand_in
         return dict(sorted(labels.items()))
 
 

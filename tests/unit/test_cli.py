@@ -154,7 +154,7 @@ def test_show_for_programs(dlc: Dlc, project: Path) -> None:
     assert values["framework_requirements"] == ["torch-1.9.1+cpu-cp38-cp38-linux_x86_64.whl"]
     assert values["library_requirements"] == ["transformers==4.12.3"]
     assert values["constraints"] == ["setuptools<81"]
-    assert values["lock"] == "missing or stale"
+    assert values["lock"] == "missing"
     assert values["labels"]["dlc.date"] == "2022-02-18"
     assert shown["said"] == {
         name: f"{matrix}:{line}"
@@ -177,6 +177,7 @@ def test_show_for_programs(dlc: Dlc, project: Path) -> None:
             "libraries": 95,
             "library_requirements": 82,
             "uv": 4,
+            "build_requirements": 5,
         }.items()
     }
 

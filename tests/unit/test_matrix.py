@@ -184,6 +184,7 @@ def said_values(target: Target) -> dict[str, object]:
         "libraries": target.libraries,
         "origin": target.origin,
         "uv": target.uv,
+        "build_requirements": list(target.build_requirements),
         "framework_requirements": [*target.framework_requirements, *wheels],
         "constraints": list(target.constraints),
         "library_requirements": [target.library_requirements[0].split("==")[0]],

@@ -52,14 +52,15 @@ def test_a_context_is_kept(context: Context, target: Target, root: Path, tmp_pat
 
 def test_no_context_without_fresh_locks(target: Target, root: Path, tmp_path: Path) -> None:
     images = tmp_path / "images"
+    said = f"the locks of {target.name} are not fresh"
     with pytest.raises(LockError) as caught:
         prepare(target, images, Renderer(), tmp_path)
-    assert str(caught.value) == f"{target.name} has no lock; run `dlc lock {target.name}`"
+    assert str(caught.value) == f"{said}: missing; run `dlc lock {target.name}`"
     shutil.copytree(root / "images" / target.folder, images / target.folder)
     newer = dataclasses.replace(target, uv="0.99.0")
     with pytest.raises(LockError) as caught:
         prepare(newer, images, Renderer(), tmp_path)
-    assert str(caught.value) == f"{target.name} has a stale lock; run `dlc lock {target.name}`"
+    assert str(caught.value) == f"{said}: tools.lock stale; run `dlc lock {target.name}`"
     assert prepare(target, images, Renderer(), tmp_path).target == target
 
 

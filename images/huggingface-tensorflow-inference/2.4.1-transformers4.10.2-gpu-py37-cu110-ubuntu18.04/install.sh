@@ -16,8 +16,10 @@ for source in "$tools"/wheelhouse/*/; do
     export "$(basename "$source")=file://${source%/}"
 done
 
-# The lock is complete, so nothing is left to resolve.
-"$tools/bin/uv" pip install --no-deps --require-hashes --requirement "$1"
+# The lock is complete, so nothing is left to resolve; what is only there as source is built with
+# what build.lock pins, not with what is newest today.
+"$tools/bin/uv" pip install --no-deps --require-hashes --requirement "$1" \
+    --require-build-hashes --build-constraints "$tools/build.lock"
 
 # The image's own interpreter compiles, which spares the start its seconds. Files that it cannot
 # compile (templates, Python 2) are no modules of ours to mend.

@@ -1,0 +1,318 @@
+"""Resolves layers with uv, as of a date, into locks.
+
+Direct wheels are not read: the matrix says what they need, so that locking gives the same bytes
+whether or not their source can be reached.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from builder import wheelhouse
+from builder.errors import LockError
+from builder.locks import (
+    LAST_PATCH,
+    PLATFORM,
+    Lock,
+    concerning,
+    inputs_digest,
+    normalise,
+    parse,
+    pinned,
+)
+from builder.matrix import Upgrade, Wheel
+from builder.target import Target
+
+__all__ = ["Question", "Resolver", "UnreachableError", "compile_requirements"]
+
+
+class UnreachableError(LockError):
+    """An index or a wheel's source does not answer."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What uv is asked: requirements within constraints, for a Python, as of a date.
+
+    `excluded` packages are left out of the answer whoever needs them; `lifted` are upgrades that
+    are allowed to be newer than the date. An empty date is today, an empty Python any.
+    """
+
+    requirements: tuple[str, ...]
+    constraints: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    python: str = ""
+    date: str = ""
+    index: str = ""
+    alone: bool = False
+    lifted: tuple[Upgrade, ...] = ()
+
+
+class Resolver:
+    """Resolves the layers of targets; equal layers of one call are resolved once."""
+
+    def __init__(self, say: Callable[[str], None] = lambda _: None) -> None:
+        self._say = say
+        self._folders = wheelhouse.directories()
+        self._done: dict[str, Lock | LockError] = {}
+
+    def lock(self, target: Target) -> tuple[Lock, ...]:
+        """The locks of a target; LockError, with uv's reason, if one cannot be resolved."""
+        framework = self._once("framework", target, self._framework)
+        return (
+            self._once("build", target, self._build),
+            framework,
+            self._once("libraries", target, lambda t: self._libraries(t, framework), framework),
+            self._once("tools", target, self._tools),
+        )
+
+    def _once(
+        self,
+        layer: str,
+        target: Target,
+        resolve: Callable[[Target], Lock],
+        below: Lock | None = None,
+    ) -> Lock:
+        under = below.text() if below else ""
+        key = inputs_digest(layer, target, under)
+        if key not in self._done:
+            try:
+                lock = resolve(target)
+            except LockError as error:
+                self._done[key] = error
+            else:
+                upgrades = concerning(layer, target, lock.entries, lock.notes)
+                inputs = inputs_digest(layer, target, under, upgrades)
+                self._done[key] = replace(lock, inputs=inputs)
+        found = self._done[key]
+        if isinstance(found, LockError):
+            raise found
+        return found
+
+    def _build(self, target: Target) -> Lock:
+        question = Question(
+            requirements=target.build_requirements,
+            constraints=target.constraints,
+            python=target.python,
+            date=target.locked.isoformat(),
+        )
+        entries = compile_requirements(question, target.name)
+        return _lock("build", target, question, entries)
+
+    def _framework(self, target: Target) -> Lock:
+        question = Question(
+            requirements=target.framework_requirements,
+            constraints=target.constraints,
+            excluded=_outside(target),
+            python=target.python,
+            date=target.locked.isoformat(),
+        )
+        entries, notes = self._lifted(question, target)
+        for wheel in target.build.wheels:
+            entries[_name(wheel)] = self._wheel_entry(wheel, target)
+        for source, texts in target.build.indexes.items():
+            for text in texts:
+                entries |= self._indexed(text.value, source.value, question, target)
+        return _lock("framework", target, question, entries, notes)
+
+    def _libraries(self, target: Target, framework: Lock) -> Lock:
+        question = Question(
+            # The framework's requirements take part, so that its versions hold.
+            requirements=(*target.framework_requirements, *target.library_requirements),
+            constraints=tuple(framework.pins()),
+            excluded=_outside(target),
+            python=target.python,
+            date=target.date.isoformat(),
+        )
+        entries, notes = self._lifted(question, target, below=framework.entries)
+        return _lock("libraries", target, question, entries, notes)
+
+    def _tools(self, target: Target) -> Lock:
+        question = Question(requirements=(f"uv=={target.uv}",))
+        return _lock("tools", target, question, compile_requirements(question, target.name))
+
+    def _lifted(
+        self, question: Question, target: Target, below: Mapping[str, str] = {}
+    ) -> tuple[dict[str, str], tuple[str, ...]]:
+        """The answer with every upgrade that its layer bears, and what became of each of them.
+
+        What the lock `below` has is left out.
+        """
+
+        def answer(asked: Question) -> dict[str, str]:
+            found = compile_requirements(asked, target.name)
+            return {name: entry for name, entry in found.items() if name not in below}
+
+        entries, notes = answer(question), []
+        for upgrade in target.upgrades:
+            entry = entries.get(upgrade.package)
+            before = pinned(entry)[1] if entry else ""
+            if not before or not upgrade.lifts(before):
+                continue
+            lifted = replace(question, lifted=(*question.lifted, upgrade))
+            try:
+                higher = answer(lifted)
+            except UnreachableError:
+                raise
+            except LockError as error:
+                self._say(f"{target.name}: {upgrade.package} stays at {before}: {error.message}")
+                notes.append(f"kept: {upgrade.package} {before}, the rest bears no newer one")
+                continue
+            after = pinned(higher[upgrade.package])[1]
+            if after == before:
+                notes.append(f"kept: {upgrade.package} {before}, the rest bears no newer one")
+                continue
+            question, entries = lifted, higher
+            notes.append(f"lifted: {upgrade.package} {before} to {after}")
+        return entries, tuple(notes)
+
+    def _wheel_entry(self, wheel: Wheel, target: Target) -> str:
+        """A direct wheel's requirement; its hash from the matrix, else from the file itself."""
+        local = wheelhouse.find(wheel, self._folders)  # LockError if it has another hash
+        if wheel.sha256:
+            return _direct(wheel, wheel.sha256)
+        address = local.resolve().as_uri() if local else _address(wheel.url, target.sources)
+        question = Question(requirements=(f"{_name(wheel)} @ {address}",), alone=True)
+        try:
+            [entry] = compile_requirements(question, target.name).values()
+        except UnreachableError:
+            requirement = f"{_name(wheel)} @ {wheel.url}"
+            return _unhashed(f"{wheel.source} could not be reached", requirement)
+        [sha256] = re.findall("--hash=sha256:([0-9a-f]{64})", entry)
+        return _direct(wheel, sha256)
+
+    def _indexed(
+        self, requirement: str, source: str, question: Question, target: Target
+    ) -> dict[str, str]:
+        """What only another index has, without what it needs: that is in the matrix."""
+        asked = replace(
+            question, requirements=(requirement,), constraints=(), excluded=(), lifted=()
+        )
+        # That index says no upload dates, so none can be asked of it.
+        asked = replace(asked, index=target.sources[source], alone=True, date="")
+        try:
+            entries = compile_requirements(asked, target.name)
+        except UnreachableError:
+            name = _requirement_name(requirement)
+            return {name: _unhashed(f"{source} could not be reached", requirement)}
+        bare = [entry for entry in entries.values() if "--hash=" not in entry]
+        if bare:
+            raise LockError(f"{source} gives no SHA-256 of {bare[0].strip()}")
+        return entries
+
+
+def compile_requirements(question: Question, name: str) -> dict[str, str]:
+    """Ask uv; requirement lines by name, sorted.
+
+    LockError with uv's reason, UnreachableError if that is the network; `name` is who asks.
+    """
+    import uv  # finds uv's binary, which only locking needs
+
+    with tempfile.TemporaryDirectory(prefix="dlc-lock-") as folder:
+        files = {
+            "wanted": question.requirements,
+            "constraints": (*question.constraints, *(u.requirement for u in question.lifted)),
+            "excludes": question.excluded,
+        }
+        for title, lines in files.items():
+            Path(folder, title).write_text("".join(f"{line}\n" for line in lines), "utf-8")
+        command = [
+            uv.find_uv_bin(),
+            *("pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"),
+            *("--no-progress", "--color", "never", "--no-config"),
+            # Else uv looks for the target's own Python, and downloads it, to build what is only
+            # there as source.
+            *("--python", sys.executable),
+            *("--constraints", f"{folder}/constraints", "--excludes", f"{folder}/excludes"),
+            f"{folder}/wanted",
+        ]
+        if question.python:
+            version = LAST_PATCH.get(question.python, question.python)
+            command += ["--python-version", version, "--python-platform", PLATFORM]
+        if question.index:
+            command += ["--default-index", question.index]
+        if question.alone:
+            command += ["--no-deps"]
+        if question.date:
+            command += ["--exclude-newer", f"{question.date}T23:59:59Z"]
+        for upgrade in question.lifted:
+            until = f"{upgrade.package}={upgrade.date}T23:59:59Z"
+            command += ["--exclude-newer-package", until]
+        result = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=_environment()
+        )
+    if result.returncode == 0:
+        return dict(sorted(parse(result.stdout).items()))
+    message = f"{name} cannot be locked:\n{result.stderr.strip()}\n "
+    if "ailed to fetch" in result.stderr or "ailed to download" in result.stderr:
+        raise UnreachableError(
+            message, remedy="connect to that host, or put its wheels into a wheelhouse"
+        )
+    raise LockError(message, remedy="change the requirements or the date in the matrix")
+
+
+def _lock(
+    layer: str,
+    target: Target,
+    question: Question,
+    entries: Mapping[str, str],
+    notes: tuple[str, ...] = (),
+) -> Lock:
+    for entry in entries.values():
+        if "--hash=" not in entry and not entry.startswith("#"):
+            raise LockError(
+                f"no SHA-256 is known of {entry.split(maxsplit=1)[0]} ({target.name})",
+                remedy="its index gives none: name the wheel in the matrix, with its hash",
+            )
+    return Lock(
+        layer=layer,
+        python=question.python,
+        date=question.date or "any day",
+        inputs="",
+        entries=dict(sorted(entries.items())),
+        notes=notes,
+    )
+
+
+def _outside(target: Target) -> tuple[str, ...]:
+    """What the package index is not to be asked for, because it comes from elsewhere."""
+    indexed = (text.value for texts in target.build.indexes.values() for text in texts)
+    return (*map(_name, target.build.wheels), *map(_requirement_name, indexed))
+
+
+def _name(wheel: Wheel) -> str:
+    return normalise(wheel.filename.split("-")[0])
+
+
+def _requirement_name(text: str) -> str:
+    from packaging.requirements import Requirement
+
+    return normalise(Requirement(text).name)
+
+
+def _direct(wheel: Wheel, sha256: str) -> str:
+    return f"{_name(wheel)} @ {wheel.url} \\\n    --hash=sha256:{sha256}\n"
+
+
+def _unhashed(why: str, requirement: str) -> str:
+    return f"# No SHA-256: {why} when this was locked; `dlc lock` adds it.\n{requirement}\n"
+
+
+def _environment() -> dict[str, str]:
+    """The caller's environment; the certificates that pip was told of are uv's too."""
+    environment = dict(os.environ)
+    for name in ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if name in environment:
+            environment.setdefault("SSL_CERT_FILE", environment[name])
+    return environment
+
+
+def _address(url: str, sources: Mapping[str, str]) -> str:
+    return re.sub(r"\$\{(\w+)\}", lambda match: sources[match[1]], url)

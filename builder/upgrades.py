@@ -1,0 +1,127 @@
+"""Upgrades: one package lifted above what a lock's date gives, with the reason in the matrix."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from builder.document import Position
+from builder.errors import LockError
+from builder.locks import State, normalise
+from builder.matrix import Upgrade
+
+__all__ = ["Finding", "findings", "parse_upgrade", "with_upgrade"]
+
+_SECTION = re.compile(
+    r"^upgrades:[ \t]*(?:#.*)?\n(?P<items>(?:[ \t]+.*\n|[ \t]*#.*\n|\n)*)", re.MULTILINE
+)
+_INTRODUCTION = """
+# Packages that are newer than a lock's date allows, each with its reason and the day on which to
+# look again; `dlc lock --upgrade` writes them.
+upgrades:
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """Something to look at in the matrix's upgrades."""
+
+    at: Position
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.at}: {self.message}"
+
+
+def parse_upgrade(text: str, *, reason: str, until: datetime.date, today: datetime.date) -> Upgrade:
+    """Read PACKAGE[==VERSION]; LockError if it is anything else, or ends before it begins."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        raise LockError(
+            f"{text!r} is not PACKAGE[==VERSION]", remedy="write one like pillow==9.3.0"
+        ) from error
+    versions = [(each.operator, each.version) for each in requirement.specifier]
+    exact = len(versions) == 1 and versions[0][0] == "==" and "*" not in versions[0][1]
+    if requirement.extras or requirement.marker or requirement.url or (versions and not exact):
+        raise LockError(
+            f"{text!r} is not PACKAGE[==VERSION]", remedy="write one like pillow==9.3.0"
+        )
+    if until <= today:
+        raise LockError(f"--until {until} is not in the future", remedy="name a day to look again")
+    if not reason.strip() or "\n" in reason:
+        raise LockError(
+            "--reason is not one line of text", remedy="name the advisory, like CVE-..."
+        )
+    return Upgrade(
+        package=normalise(requirement.name),
+        version=versions[0][1] if versions else None,
+        date=today,
+        reason=reason.strip(),
+        until=until,
+        at=Position(file="--upgrade", line=1, column=1),
+    )
+
+
+def with_upgrade(matrix: str, upgrade: Upgrade, replaced: Upgrade | None) -> str:
+    """The text of a matrix with an upgrade more, in the place of one of the same package.
+
+    Everything else stays as it is, comments too.
+    """
+    lines = matrix.splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines[-1] += "\n"
+    if replaced is not None:
+        first = replaced.at.line - 1
+        last = first + 1
+        while last < len(lines) and re.match(r"[ \t]{3,}\S", lines[last]):
+            last += 1
+        lines[first:last] = [_item(upgrade)]
+        return "".join(lines)
+    text = "".join(lines)
+    section = _SECTION.search(text)
+    if section is None:
+        return text + _INTRODUCTION + _item(upgrade)
+    end = section.start("items") + len(section["items"].rstrip("\n")) + 1
+    return text[:end] + _item(upgrade) + text[end:]
+
+
+def _item(upgrade: Upgrade) -> str:
+    version = f"    version: {upgrade.version}\n" if upgrade.version else ""
+    return (
+        f"  - package: {upgrade.package}\n{version}"
+        f"    date: {upgrade.date}\n"
+        # A text in double quotes is YAML's as it is JSON's.
+        f"    reason: {json.dumps(upgrade.reason, ensure_ascii=False)}\n"
+        f"    until: {upgrade.until}\n"
+    )
+
+
+def findings(
+    upgrades: Iterable[Upgrade], states: Iterable[State], today: datetime.date
+) -> list[Finding]:
+    """Upgrades that have expired, and those that lift nothing in any of the locks."""
+    lifted = {package for state in states for package in state.lifted}
+    found = []
+    for upgrade in upgrades:
+        if upgrade.until < today:
+            found.append(
+                Finding(
+                    at=upgrade.at,
+                    message=f"the upgrade of {upgrade.package} ({upgrade.reason}) expired on "
+                    f"{upgrade.until}; extend it or remove it",
+                )
+            )
+        if upgrade.package not in lifted:
+            found.append(
+                Finding(
+                    at=upgrade.at,
+                    message=f"the upgrade of {upgrade.package} lifts nothing any more; remove it",
+                )
+            )
+    return found
