@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["BaseImage", "BaseSource", "ensure"]
 
 Say = Callable[[str], None]
+# A stand-in is made by tests, where neither of the others can be had.
+How = Literal["pulled", "bootstrapped", "stand-in"]
 
 # A pull that sends no word for this long hangs; the engine reports progress far more often.
 SILENCE_SECONDS = 60.0
@@ -82,7 +84,7 @@ class BaseImage:
     name: str
     reference: str
     id: str
-    how: Literal["pulled", "bootstrapped"]
+    how: How
 
 
 def ensure(engine: engines.Engine, source: BaseSource, *, say: Say) -> BaseImage:
@@ -112,9 +114,9 @@ def _existing(client: docker.DockerClient, source: BaseSource) -> BaseImage | No
         image = client.images.get(source.reference)
     except docker.errors.ImageNotFound:
         return None
-    how: Literal["pulled", "bootstrapped"]
-    if image.labels.get(LABEL_HOW) == "bootstrapped":
-        how = "bootstrapped"
+    how: How
+    if (said := image.labels.get(LABEL_HOW)) in ("bootstrapped", "stand-in"):
+        how = said
     elif any(d.endswith(f"@{source.digest}") for d in image.attrs.get("RepoDigests") or ()):
         how = "pulled"
     else:

@@ -81,20 +81,20 @@ def _base(
     engine: Engine, base: Base, found: dict[str, BaseImage | BaseImageError], say: Say
 ) -> BaseImage:
     """A base's image, asked for once, however many targets start from it."""
-    if base.name not in found:
+    if base.image not in found:
         import docker.errors
         import requests
 
         source = bases.BaseSource(name=base.name, image=base.image, bootstrap=base.bootstrap)
         try:
-            found[base.name] = bases.ensure(engine, source, say=say)
+            found[base.image] = bases.ensure(engine, source, say=say)
         except BaseImageError as error:
-            found[base.name] = error
+            found[base.image] = error
         except (docker.errors.DockerException, requests.RequestException) as error:
-            found[base.name] = BaseImageError(
+            found[base.image] = BaseImageError(
                 f"no base {base.name}: the engine says: {error}", remedy="see `dlc engine status`"
             )
-    image = found[base.name]
+    image = found[base.image]
     if isinstance(image, BaseImageError):
         raise image
     return image

@@ -100,7 +100,7 @@ def print_failures(outcomes: Sequence[Outcome]) -> None:
 def watching() -> Iterator[Watcher]:
     """A watcher of builds: a bar for each target on a terminal, lines elsewhere."""
     if not sys.stderr.isatty():
-        yield _Lines()
+        yield Lines()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -116,7 +116,7 @@ def watching() -> Iterator[Watcher]:
         yield _Bars(progress)
 
 
-class _Lines:
+class Lines:
     """Says each step once it has ended, with its seconds."""
 
     def __init__(self) -> None:

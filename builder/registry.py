@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from builder.errors import PushError
+from builder.target import STAND_IN_LABEL
 
 if TYPE_CHECKING:
     import docker
@@ -51,6 +52,11 @@ def push(client: docker.DockerClient, target: Target, registry: str) -> tuple[st
         raise PushError(
             f"there is no image {target.name}", remedy=f"run `dlc build {target.name}`"
         ) from error
+    if what := image.labels.get(STAND_IN_LABEL):
+        raise PushError(
+            f"{target.name} is an image for tests, with a stand-in for {what}",
+            remedy="build the real one where its base and its wheels can be reached",
+        )
     before = _local(client, reference)
     try:
         image.tag(repository, target.tag)

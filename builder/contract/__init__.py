@@ -1,0 +1,1 @@
+"""What an image must do once it runs, checked from outside."""

@@ -1,0 +1,174 @@
+"""The contract of every image: it is what its tag says, it is whole, and it does its work once.
+
+An inference image answers a text-classification with a tiny model of its own framework; a training
+image fine-tunes one for a few steps on the CPU.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from builder.errors import ContainerError
+from builder.lifecycle import created, log, put, start, text
+from builder.locks import normalise, pinned
+from builder.models import TAR_END, TINY_MODEL, tar_header
+
+if TYPE_CHECKING:
+    import docker
+
+    from builder.target import Target
+
+__all__ = ["Check", "basics", "compare", "labels", "predicts", "trains"]
+
+FILES = TINY_MODEL.parent
+REPORT_SECONDS = 300
+TRAINING_SECONDS = 900
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """One thing that was checked; `detail` says what was found."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+def basics(
+    client: docker.DockerClient, image: str, target: Target, requirements: Iterable[str]
+) -> list[Check]:
+    """Python, packages and labels of an image against its target and its locks' requirements.
+
+    ContainerError if the image's Python does not even tell.
+    """
+    output = _run(client, image, ["image_report.py"], "python /tmp/image_report.py", REPORT_SECONDS)
+    found = list(compare(json.loads(output.splitlines()[-1]), target, requirements))
+    return [*found, labels(client.images.get(image).labels, target)]
+
+
+def compare(
+    report: Mapping[str, Any], target: Target, requirements: Iterable[str]
+) -> Iterator[Check]:
+    """What image_report.py told, against the tag and the locks."""
+    yield Check(
+        name="python",
+        passed=report["python"] == target.python,
+        detail=f"{report['python']}, and the tag says {target.python}",
+    )
+    module = {"pytorch": "torch"}.get(target.framework, target.framework)
+    wanted = {module: target.framework_version, "transformers": target.transformers}
+    if target.datasets:
+        wanted["datasets"] = target.datasets
+    imported = {name: str(report["imported"][name]).partition("+")[0] for name in wanted}
+    yield Check(
+        name="versions",
+        passed=imported == wanted,
+        detail=", ".join(f"{name} {version}" for name, version in imported.items()),
+    )
+    installed = {normalise(name): version for name, version in report["packages"].items()}
+    locked = dict(pinned(entry) for entry in requirements)
+    wrong = {
+        name: installed.get(name, "missing")
+        for name, version in locked.items()
+        # Of a direct wheel the lock names the file, whose version is checked by its import.
+        if name not in installed or (version and _differ(installed[name], version))
+    }
+    extra = sorted(installed.keys() - locked.keys())
+    yield Check(
+        name="locked packages",
+        passed=not wrong and not extra,
+        detail=f"{len(locked) - len(wrong)} of {len(locked)} as locked"
+        + "".join(f"; {name} is {version}" for name, version in sorted(wrong.items()))
+        + "".join(f"; {name} is in no lock" for name in extra),
+    )
+    yield Check(name="pip check", passed=not report["check"], detail=report["check"] or "clean")
+
+
+def labels(found: Mapping[str, str], target: Target) -> Check:
+    """The image's labels against the target's."""
+    wanted = target.labels()
+    wrong = sorted(name for name, value in wanted.items() if found.get(name) != value)
+    return Check(
+        name="labels",
+        passed=not wrong,
+        detail=f"{len(wanted) - len(wrong)} of {len(wanted)} as they should be"
+        + "".join(f"; {name} is {found.get(name)!r}" for name in wrong),
+    )
+
+
+def predicts(client: docker.DockerClient, image: str, say: Callable[[str], None]) -> Check:
+    """An inference image's answer to one text-classification; ContainerError if there is none."""
+    from builder.containers import smoke
+
+    prediction = smoke(client, image, say=say)
+    answer = prediction.answer
+    right = (
+        isinstance(answer, list)
+        and len(answer) == 1
+        and answer[0].get("label") in ("NEGATIVE", "POSITIVE")
+        and 0.5 <= answer[0].get("score", 0) <= 1
+    )
+    shown = f"{answer[0]['label']} {answer[0]['score']:.2f}" if right else json.dumps(answer)
+    return Check(
+        name="answer",
+        passed=right,
+        detail=f"{shown} after {prediction.answer_seconds:.1f} s",
+    )
+
+
+def trains(client: docker.DockerClient, image: str) -> Check:
+    """A training image's few steps of fine-tuning; ContainerError if they fail."""
+    command = (
+        "python /tmp/tiny_model.py /tmp/model && python /tmp/tiny_training.py /tmp/model /tmp/out"
+    )
+    output = _run(client, image, ["tiny_model.py", "tiny_training.py"], command, TRAINING_SECONDS)
+    report = json.loads(output.splitlines()[-1])
+    saved = {"config.json"} < set(report["files"]) and any(
+        name.endswith((".bin", ".safetensors", ".h5")) for name in report["files"]
+    )
+    losses = report["losses"]
+    return Check(
+        name="fine-tuning",
+        passed=bool(report["changed"] and report["finite"] and losses and saved),
+        detail=f"{report['steps']} steps, loss {losses[0]:.3f} to {losses[-1]:.3f}"
+        + ("" if report["changed"] else "; the weights did not change")
+        + ("" if saved else f"; saved only {', '.join(report['files']) or 'nothing'}"),
+    )
+
+
+def _run(
+    client: docker.DockerClient, image: str, names: Iterable[str], command: str, seconds: int
+) -> str:
+    """What a command with some of our files in /tmp prints, in a container without a network."""
+    with created(
+        client,
+        image,
+        entrypoint=["sh", "-c", command],
+        network_mode="none",
+        environment={"HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"},
+    ) as container:
+        tar = b"".join(_file(FILES / name) for name in names) + TAR_END
+        put(container, "/tmp", tar)  # noqa: S108 - a path of the container
+        start(container, image)
+        code = container.wait(timeout=seconds)["StatusCode"]
+        if code != 0:
+            raise ContainerError(
+                f"{image}: {command} ended with code {code}",
+                remedy=f"mend what it says:\n{log(container)}",
+            )
+        return text(container.logs(stdout=True, stderr=False))
+
+
+def _file(path: Path) -> bytes:
+    content = path.read_bytes()
+    return tar_header(path.name, len(content)) + content + bytes(-len(content) % 512)
+
+
+def _differ(installed: str, locked: str) -> bool:
+    from packaging.version import Version
+
+    return Version(installed) != Version(locked)

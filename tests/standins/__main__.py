@@ -1,0 +1,64 @@
+"""`make prove`: prove targets and write docs/proof.json and docs/proof.md."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from builder.errors import DlcError
+from builder.output import say
+from builder.selection import select
+from builder.targets import load_targets
+from tests.standins.prove import Prover, default_interpreters
+from tests.standins.result import Row, load, passed, save, table
+
+ROOT = Path(__file__).parents[2]
+
+
+@click.command()
+@click.argument("selectors", nargs=-1, metavar="[SELECTOR]...")
+@click.option("--resume", is_flag=True, help="Leave out what was proven as it is now.")
+@click.option(
+    "--interpreters",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder of CPython prefixes [default: DLC_INTERPRETERS, else pyenv's].",
+)
+@click.option(
+    "--docs",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=ROOT / "docs",
+    help="Where proof.json and proof.md are written [default: docs/].",
+)
+def prove(selectors: tuple[str, ...], resume: bool, interpreters: Path | None, docs: Path) -> None:
+    """Prove targets: build each, check it, and remove it again."""
+    targets = load_targets(ROOT / "matrix.yaml")
+    chosen = select(targets, selectors)
+    names = {target.name for target in targets}
+    rows = {name: row for name, row in load(docs / "proof.json").items() if name in names}
+
+    def keep(row: Row) -> None:
+        rows[row.image] = row
+        save(docs / "proof.json", rows, targets)
+        ordered = [rows[target.name] for target in targets if target.name in rows]
+        (docs / "proof.md").write_text(table(ordered, len(targets)), "utf-8")
+        say(f"{row.image}: {'proven' if row.passed else 'NOT PROVEN'}")
+
+    known = dict(rows) if resume else {}
+    prover = Prover(ROOT / "images", interpreters or default_interpreters(), say)
+    prover.prove(chosen, known, keep)
+    good = passed(rows[target.name] for target in chosen if target.name in rows)
+    say(f"{good} of {len(chosen)} targets proven")
+    sys.exit(good < len(chosen))
+
+
+if __name__ == "__main__":
+    try:
+        prove()
+    except DlcError as error:
+        say(f"prove: {error}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        say("prove: interrupted; RESUME=1 goes on")
+        sys.exit(130)

@@ -1,0 +1,139 @@
+"""Stand-in bases: a Debian 12 root file system with a CPython that Debian 12 does not have.
+
+The interpreter comes from a folder of prefixes, such as pyenv's `versions`, built on a machine
+whose C library is not newer than Debian 12's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder import bases
+from builder.bases import LABEL_HOW, LABEL_NAME, BaseSource
+from builder.engine import Engine
+from builder.errors import BaseImageError
+from builder.matrix import Base
+
+__all__ = ["Interpreter", "interpreters", "make"]
+
+# What CPython's own modules load, by Debian 12's names.
+_LIBRARIES = (
+    "ca-certificates",
+    "libbz2-1.0",
+    "libexpat1",
+    "libffi8",
+    "libgdbm6",
+    "liblzma5",
+    "libncursesw6",
+    "libreadline8",
+    "libsqlite3-0",
+    "libssl3",
+    "libuuid1",
+    "zlib1g",
+)
+_MODULES = "bz2, ctypes, hashlib, lzma, readline, sqlite3, ssl, uuid, zlib"
+_LEFT_OUT = ("test", "idlelib", "tkinter", "lib2to3", "turtledemo", "__pycache__", "*.a", "share")
+_DOCKERFILE = """\
+FROM {base}
+RUN apt-get update \\
+ && apt-get install --yes --no-install-recommends {libraries} \\
+ && rm --recursive --force /var/lib/apt/lists/* /var/cache/apt/*
+COPY prefix /opt/python/{version}
+RUN echo /opt/python/{version}/lib > /etc/ld.so.conf.d/stand-in.conf \\
+ && ldconfig \\
+ && ln --symbolic /opt/python/{version}/bin/python{python} /usr/bin/python{python} \\
+ && python{python} -c 'import {modules}'
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interpreter:
+    """A CPython at a prefix; `version` is whole, like 3.8.18."""
+
+    version: str
+    prefix: Path
+
+
+def interpreters(folder: Path) -> dict[str, Interpreter]:
+    """The newest interpreter of each Python in a folder of prefixes, by its version like 3.8."""
+    found: dict[str, Interpreter] = {}
+    for prefix in sorted(folder.iterdir(), key=lambda path: _numbers(path.name)):
+        numbers = _numbers(prefix.name)
+        python = ".".join(map(str, numbers[:2]))
+        if len(numbers) == 3 and (prefix / "bin" / f"python{python}").is_file():
+            found[python] = Interpreter(version=prefix.name, prefix=prefix)
+    return found
+
+
+def _numbers(name: str) -> tuple[int, ...]:
+    parts = name.split(".")
+    return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else ()
+
+
+def make(
+    engine: Engine,
+    base: Base,
+    python: str,
+    interpreter: Interpreter,
+    debian: Base,
+    say: Callable[[str], None],
+) -> Base:
+    """Build a stand-in for `base` with one Python; as a base that targets can start from.
+
+    BaseImageError if Debian's own base cannot be had or the image does not build.
+    """
+    source = BaseSource(name=debian.name, image=debian.image, bootstrap=debian.bootstrap)
+    below = bases.ensure(engine, source, say=say)
+    dockerfile = _DOCKERFILE.format(
+        base=below.reference,
+        libraries=" ".join(_LIBRARIES),
+        version=interpreter.version,
+        python=python,
+        modules=_MODULES,
+    )
+    digest = hashlib.sha256(f"{base.name} {below.id} {dockerfile}".encode()).hexdigest()
+    image = f"stand-in/{base.name}@sha256:{digest}"
+    reference = BaseSource(name=base.name, image=image).reference
+    say(f"stand-in for {base.name}: {debian.name} with CPython {interpreter.version}")
+    with tempfile.TemporaryDirectory(prefix="dlc-stand-in-") as folder:
+        shutil.copytree(
+            interpreter.prefix,
+            Path(folder, "prefix"),
+            symlinks=True,
+            ignore=shutil.ignore_patterns(*_LEFT_OUT),
+        )
+        Path(folder, "Dockerfile").write_text(dockerfile, "utf-8")
+        labels = {LABEL_NAME: base.name, LABEL_HOW: "stand-in"}
+        _build(engine, Path(folder), reference, labels)
+    return Base(
+        name=base.name,
+        image=image,
+        end_of_life=base.end_of_life,
+        java=debian.java,
+        pythons={python: ()},
+        bootstrap=None,
+        said=base.said,
+    )
+
+
+def _build(engine: Engine, folder: Path, reference: str, labels: Mapping[str, str]) -> None:
+    command = [*engine.buildx, "build", "--progress", "plain", "--load", "--tag", reference]
+    for name, value in labels.items():
+        command += ["--label", f"{name}={value}"]
+    result = subprocess.run(
+        [*command, str(folder)],
+        env=engine.environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        tail = "\n".join(result.stderr.splitlines()[-20:])
+        raise BaseImageError(f"no stand-in {reference}: {tail}", remedy="mend what it says")

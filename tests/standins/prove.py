@@ -1,0 +1,228 @@
+"""Proves targets: builds each, checks it, writes down what was found, and removes it again."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import docker
+
+from builder import bases, locks, wheelhouse
+from builder.build import build
+from builder.contract.basics import basics, predicts, trains
+from builder.engine import Engine, state_directory, up
+from builder.errors import BaseImageError, DlcError
+from builder.layers import from_engine, to_json
+from builder.matrix import Base
+from builder.output import Lines
+from builder.plan import build_key, prepare
+from builder.render import Renderer
+from builder.target import Target
+from tests.standins import bases as stand_in_bases
+from tests.standins.result import Row
+from tests.standins.targets import StandIn, lock, requirements, stand_in
+
+__all__ = ["Prover", "in_groups"]
+
+Say = Callable[[str], None]
+
+PROBE_SECONDS = 10
+# What the build cache keeps between groups: the layers that the next ones share, and the wheels.
+CACHE_BYTES = 25 * 10**9
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """A target ready to be built, really or on stand-ins."""
+
+    real: Target
+    built: StandIn
+    images: Path
+    key: str
+
+
+def in_groups(targets: Iterable[Target]) -> list[Target]:
+    """Targets that share a framework layer next to each other, Pythons together."""
+    return sorted(
+        targets,
+        key=lambda t: (t.python, t.base.name, t.framework, t.framework_version, t.device),
+    )
+
+
+class Prover:
+    """Proves targets one after the other; the next is built while one is checked."""
+
+    def __init__(self, images: Path, interpreters: Path | None, say: Say) -> None:
+        self._images, self._say = images, say
+        self._interpreters = stand_in_bases.interpreters(interpreters) if interpreters else {}
+        self._engine: Engine = up(say=say)
+        self._stand_ins = state_directory() / "stand-ins"
+        self._bases: dict[tuple[str, str], Base | None] = {}
+        self._reached: dict[str, bool] = {}
+
+    def prove(
+        self, targets: Sequence[Target], known: dict[str, Row], keep: Callable[[Row], None]
+    ) -> None:
+        """Prove every target that `known` has not proven as it is now; `keep` gets each row."""
+        if not known:
+            self._prune(filters={"type": "regular"})  # so that the seconds are those of a build
+        pending: Future[Row] | None = None
+        with ThreadPoolExecutor(max_workers=1) as checks:
+            for target in in_groups(targets):
+                try:
+                    prepared = self._prepare(target)
+                except DlcError as error:
+                    keep(_row(target, error=str(error)))
+                    continue
+                row = known.get(target.name)
+                if row and row.passed and row.key == prepared.key:
+                    self._say(f"{target.name}: proven on {row.proven}")
+                    continue
+                self._prune(keep_storage=CACHE_BYTES)
+                made = self._build(prepared)
+                if pending:
+                    keep(pending.result())
+                    pending = None
+                if made.error:
+                    keep(made)
+                else:
+                    pending = checks.submit(self._check, prepared, made)
+            if pending:
+                keep(pending.result())
+
+    def _prepare(self, target: Target) -> Prepared:
+        base = self._base(target)
+        wheels = not all(self._reaches(target, wheel.url) for wheel in target.build.wheels)
+        built = stand_in(target, base=base, wheels=wheels)
+        images = self._images
+        if built.target.stand_in:
+            images = self._stand_ins
+            lock(target, built.target, self._images, images)
+        context = prepare(built.target, images, Renderer(), state_directory() / "contexts")
+        return Prepared(real=target, built=built, images=images, key=build_key(context, {}))
+
+    def _base(self, target: Target) -> Base | None:
+        """The base to stand in for the target's own; None if that can be had."""
+        key = (target.base.name, target.python)
+        if key not in self._bases:
+            real = target.base
+            source = bases.BaseSource(name=real.name, image=real.image, bootstrap=real.bootstrap)
+            try:
+                bases.ensure(self._engine, source, say=self._say)
+                self._bases[key] = None
+            except BaseImageError as error:
+                interpreter = self._interpreters.get(target.python)
+                if interpreter is None:
+                    raise BaseImageError(
+                        f"{error.message}, and there is no CPython {target.python} for a stand-in",
+                        remedy="name a folder of interpreters: DLC_INTERPRETERS",
+                    ) from error
+                self._bases[key] = stand_in_bases.make(
+                    self._engine, real, target.python, interpreter, target.tools_base, self._say
+                )
+        return self._bases[key]
+
+    def _reaches(self, target: Target, url: str) -> bool:
+        """Whether a direct wheel can be had: from a wheelhouse, or from its address."""
+        [wheel] = [wheel for wheel in target.build.wheels if wheel.url == url]
+        if wheelhouse.find(wheel, wheelhouse.directories()):
+            return True
+        if url not in self._reached:
+            address = target.sources[wheel.source] + url[url.index("}") + 1 :]
+            request = urllib.request.Request(address, method="HEAD")  # noqa: S310 - of the matrix
+            try:
+                with urllib.request.urlopen(request, timeout=PROBE_SECONDS):  # noqa: S310
+                    self._reached[url] = True
+            except (urllib.error.URLError, OSError):
+                self._reached[url] = False
+        return self._reached[url]
+
+    def _build(self, prepared: Prepared) -> Row:
+        target = prepared.built.target
+        [outcome] = build(
+            [target],
+            images=prepared.images,
+            renderer=Renderer(),
+            at_once=1,
+            watcher=Lines(),
+            say=self._say,
+        )
+        row = _row(prepared.real, prepared.built, key=prepared.key, images=self._images)
+        error = outcome.error
+        if error and outcome.output:
+            error += "\n" + "\n".join(outcome.output[-20:])
+        return replace(row, seconds=round(outcome.seconds, 1), size=outcome.size, error=error)
+
+    def _check(self, prepared: Prepared, row: Row) -> Row:
+        """Run the contract, then remove the image."""
+        target = prepared.built.target
+        name = target.name
+        with closing(self._engine.client(timeout=600)) as client:
+            try:
+                wanted = requirements(prepared.images / target.folder)
+                checks = basics(client, name, target, wanted)
+                work = predicts(client, name, self._say) if target.mode == "inference" else None
+                checks.append(work or trains(client, name))
+                layers = to_json(from_engine(client, name))["layers"]
+                return replace(row, checks=tuple(checks), layers=tuple(layers))
+            except DlcError as error:
+                return replace(row, error=str(error))
+            finally:
+                if target.stand_in:
+                    with suppress(docker.errors.APIError):
+                        client.images.remove(name, force=True)
+
+    def _prune(self, **what: Any) -> None:
+        """Let the build cache shrink, on an engine of our own; another's is not ours to prune."""
+        if self._engine.private:
+            with closing(self._engine.client(timeout=600)) as client:
+                client.api.prune_builds(all=True, **what)
+                free = shutil.disk_usage(client.info()["DockerRootDir"]).free
+                self._say(f"{free // 10**9} GB of disk are free")
+
+
+def _row(
+    target: Target,
+    built: StandIn | None = None,
+    *,
+    key: str = "",
+    images: Path | None = None,
+    error: str = "",
+) -> Row:
+    stands_in = built.target.stand_in if built else ""
+    base = target.base.name
+    if built and built.target.base is not target.base:
+        base = f"{target.tools_base.name} for {base}"
+    digest = hashlib.sha256()
+    for layer in locks.LAYERS if images else ():
+        digest.update(((images or Path()) / target.folder / f"{layer}.lock").read_bytes())
+    return Row(
+        image=target.name,
+        base=base,
+        stand_in=stands_in,
+        gaps=built.gaps if built else (),
+        locked=target.locked.isoformat(),
+        date=target.date.isoformat(),
+        locks=digest.hexdigest(),
+        key=key,
+        proven=datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
+        error=error,
+    )
+
+
+def default_interpreters() -> Path | None:
+    """DLC_INTERPRETERS, else pyenv's; None if there is no such folder."""
+    named = os.environ.get("DLC_INTERPRETERS")
+    pyenv = os.environ.get("PYENV_ROOT")
+    folder = Path(named) if named else Path(pyenv, "versions") if pyenv else None
+    return folder if folder and folder.is_dir() else None

@@ -1,0 +1,122 @@
+"""The result of a proof: one row for each target, as JSON for programs and a table for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from builder.contract.basics import Check
+from builder.output import human_size
+from builder.target import Target
+
+__all__ = ["Row", "load", "passed", "save", "table"]
+
+_INTRODUCTION = """\
+# Every row builds
+
+Written by `make prove`: each target was built from its committed locks, checked, and asked or
+trained once. *Contract* counts the checks that passed: Python and versions as the tag says, every
+package as locked, `pip check`, labels, and the answer of the last column.
+
+Where a base or a wheel could not be reached, a stand-in took its place: Debian 12 with a CPython of
+the same minor version for Ubuntu, the package index's wheel of the same version for PyTorch's own
+build. Such an image has other bytes than the real one: its size and seconds are its own, the locks
+and the templates are the real target's. What no stand-in replaced is named under the table.
+
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """What became of one target. Seconds are those of its build, size in bytes unpacked.
+
+    `stand_in` is what is not the real thing, empty for a real image; `key` is the digest of what
+    the image was made of, bases apart; `locks` of the committed locks; `error` why there is none.
+    """
+
+    image: str
+    base: str
+    stand_in: str
+    gaps: Sequence[str]
+    locked: str
+    date: str
+    locks: str
+    key: str
+    proven: str
+    seconds: float = 0.0
+    size: int = 0
+    error: str = ""
+    checks: Sequence[Check] = ()
+    layers: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+
+    @property
+    def passed(self) -> bool:
+        """Whether it was built and every check passed."""
+        return bool(self.checks) and not self.error and all(check.passed for check in self.checks)
+
+
+def passed(rows: Iterable[Row]) -> int:
+    """How many rows passed."""
+    return sum(row.passed for row in rows)
+
+
+def load(path: Path) -> dict[str, Row]:
+    """The rows of a result by the target's name; none if there is no file yet."""
+    if not path.is_file():
+        return {}
+    rows = json.loads(path.read_text("utf-8"))["rows"]
+    return {
+        row["image"]: Row(**{**row, "checks": tuple(Check(**check) for check in row["checks"])})
+        for row in rows
+    }
+
+
+def save(path: Path, rows: Mapping[str, Row], targets: Iterable[Target]) -> None:
+    """Write rows in the order of the matrix; the file is replaced whole or not at all."""
+    ordered = [asdict(rows[target.name]) for target in targets if target.name in rows]
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text(json.dumps({"rows": ordered}, indent=1) + "\n", "utf-8")
+    temporary.replace(path)
+
+
+def table(rows: Sequence[Row], total: int) -> str:
+    """The page: a line for each row, and below what stood in and what went wrong."""
+    lines = [
+        "| image | base | locked as of | built in | size | contract | answer |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        good = sum(check.passed for check in row.checks)
+        cells = (
+            f"`{row.image}`",
+            row.base,
+            row.locked if row.locked == row.date else f"{row.locked}, {row.date}",
+            f"{row.seconds:.0f} s",
+            human_size(row.size),
+            f"{good} of {len(row.checks)}" if row.checks else "-",
+            row.checks[-1].detail if row.checks and not row.error else row.error.split("\n")[0],
+        )
+        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+    summary = f"{passed(rows)} of {total} targets are proven."
+    wrong = [
+        f"- `{row.image}`: {check.name}: {check.detail}"
+        for row in rows
+        for check in row.checks
+        if not check.passed
+    ]
+    missing: dict[str, list[str]] = {}
+    for row in rows:
+        for gap in row.gaps:
+            missing.setdefault(gap, []).append(row.image)
+    gaps = [
+        f"- {gap}: {', '.join(f'`{name}`' for name in names)}" for gap, names in missing.items()
+    ]
+    parts = [_INTRODUCTION, summary, "\n\n", "\n".join(lines), "\n"]
+    if wrong:
+        parts += ["\n## What failed\n\n", "\n".join(wrong), "\n"]
+    if gaps:
+        parts += ["\n## What was left out\n\n", "\n".join(gaps), "\n"]
+    return "".join(parts)

@@ -1,0 +1,122 @@
+"""Targets on stand-ins: the same templates and locks, with other parts where the real are not.
+
+The base is Debian 12 with the right Python, the package index's wheel of the same version stands in
+for PyTorch's own build, and what has no stand-in is left out and named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from builder import locks
+from builder.errors import LockError
+from builder.matrix import Base
+from builder.resolver import Question, compile_requirements
+from builder.target import Target
+
+__all__ = ["StandIn", "lock", "requirements", "stand_in"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StandIn:
+    """A target on stand-ins, and what of the real one it lacks."""
+
+    target: Target
+    gaps: tuple[str, ...]
+
+
+def stand_in(target: Target, *, base: Base | None, wheels: bool) -> StandIn:
+    """The target on a stand-in base, or with the package index's wheels, or both.
+
+    Without either it is the real target.
+    """
+    # Its locks are the real ones, in which the upgrades are already.
+    changed, instead, gaps = replace(target, upgrades=()), [], []
+    if base:
+        instead.append(target.base.name)
+        gaps += [f"without {package}" for package in target.accelerator_packages]
+        changed = replace(changed, base=base, accelerator_packages=())
+    if wheels and (target.build.wheels or target.build.indexes):
+        instead += [wheel.filename for wheel in target.build.wheels]
+        gaps += [f"without {name}" for name in sorted(_outside(target) - _wheel_names(target))]
+        changed = replace(
+            changed,
+            build=replace(target.build, wheels=(), indexes={}),
+            framework_requirements=(*target.framework_requirements, *_same_versions(target)),
+        )
+    if not instead:
+        return StandIn(target=target, gaps=())
+    return StandIn(target=replace(changed, stand_in=" ".join(instead)), gaps=tuple(gaps))
+
+
+def lock(target: Target, stands_in: Target, images: Path, folder: Path) -> None:
+    """Write a stand-in's locks below `folder`: the committed ones but for the direct wheels.
+
+    LockError if those are stale, or if the package index has no wheel of the same version.
+    """
+    committed = images / target.folder
+    found = locks.state(committed, target)
+    if found.stale:
+        raise LockError(
+            f"the locks of {target.name} are not fresh: {found.text}",
+            remedy=f"run `dlc lock {target.name}`",
+        )
+    held = {layer: _entries(committed / f"{layer}.lock") for layer in locks.LAYERS}
+    if len(stands_in.build.wheels) < len(target.build.wheels):
+        outside = _outside(target)
+        framework = {name: e for name, e in held["framework"].items() if name not in outside}
+        held["framework"] = dict(sorted((framework | _index_entries(target, framework)).items()))
+    below, made = "", []
+    for layer in locks.LAYERS:
+        made.append(
+            locks.Lock(
+                layer=layer,
+                python="" if layer == "tools" else target.python,
+                date=(target.date if layer == "libraries" else target.locked).isoformat(),
+                inputs=locks.inputs_digest(layer, stands_in, below),
+                entries=held[layer],
+            )
+        )
+        below = made[-1].text() if layer == "framework" else below
+    locks.write(folder / stands_in.folder, made)
+
+
+def requirements(folder: Path) -> list[str]:
+    """What an image must have installed: the entries of both layers' locks."""
+    names = ("framework.lock", "libraries.lock")
+    return [entry for name in names for entry in _entries(folder / name).values()]
+
+
+def _entries(path: Path) -> dict[str, str]:
+    return locks.parse(path.read_text("utf-8"))
+
+
+def _wheel_names(target: Target) -> set[str]:
+    return {locks.normalise(wheel.filename.split("-")[0]) for wheel in target.build.wheels}
+
+
+def _outside(target: Target) -> set[str]:
+    """The packages that do not come from the package index."""
+    indexed = (text.value for texts in target.build.indexes.values() for text in texts)
+    return _wheel_names(target) | {locks.normalise(text.partition("==")[0]) for text in indexed}
+
+
+def _same_versions(target: Target) -> tuple[str, ...]:
+    """The direct wheels as the package index names them, without the local part of the version."""
+    pairs = (wheel.filename.split("-")[:2] for wheel in target.build.wheels)
+    return tuple(f"{name}=={version.partition('+')[0]}" for name, version in pairs)
+
+
+def _index_entries(target: Target, held: Mapping[str, str]) -> dict[str, str]:
+    """The index's wheels, and what they alone need (CUDA, in packages of its own)."""
+    pins = (locks.pinned(entry) for entry in held.values())
+    question = Question(
+        requirements=_same_versions(target),
+        constraints=tuple(f"{name}=={version}" for name, version in pins if version),
+        python=target.python,
+        date=target.locked.isoformat(),
+    )
+    found = compile_requirements(question, target.name)
+    return {name: entry for name, entry in found.items() if name not in held}
