@@ -8,7 +8,7 @@ DLC := $(VENV)/bin/dlc
 DEFAULT := huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12
 
 .DEFAULT_GOAL := help
-.PHONY: help build test unit lint render lock serve push bench clean
+.PHONY: help build test unit lint render lock serve push prove bench clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,16 +38,21 @@ lint: $(VENV)/.ready-test ## Check style, types, workflows and what is rendered
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(VENV)/bin/check-jsonschema --schemafile builder/matrix.schema.json matrix.yaml
 	$(DLC) render --check
-	$(VENV)/bin/hadolint --config .hadolint.yaml images/*/*/Dockerfile
+	$(DLC) lock --check
+	$(VENV)/bin/hadolint --config .hadolint.yaml images/*/*/Dockerfile \
+		benchmarks/dockerfiles/*.Dockerfile
 
 render: $(VENV)/.ready ## Write images/ from the matrix and the templates
 	$(DLC) render $(if $(TARGET),'$(TARGET)')
 
-lock: $(VENV)/.ready ## Resolve and lock the requirements of TARGET
-	$(DLC) lock '$(or $(TARGET),2.13.0-*)'
+lock: $(VENV)/.ready ## Resolve and lock the requirements of TARGET, or of all
+	$(DLC) lock $(if $(TARGET),'$(TARGET)')
 
 serve: $(VENV)/.ready ## Run TARGET as SageMaker would, until Ctrl-C (MODEL=folder)
 	$(DLC) serve '$(or $(TARGET),$(DEFAULT))' $(if $(MODEL),--model '$(MODEL)')
+
+prove: $(VENV)/.ready-test ## Build and check every row, on stand-ins where needed (ROWS=selector RESUME=1)
+	$(VENV)/bin/python -m tests.standins $(if $(RESUME),--resume) $(if $(ROWS),'$(ROWS)')
 
 push: $(VENV)/.ready ## Push TARGET to REGISTRY=host/prefix
 	@test -n '$(REGISTRY)' || { echo "name a registry: make push TARGET=... REGISTRY=host/prefix"; exit 2; }

@@ -1,0 +1,115 @@
+"""The Debian 12 inference image cold, beside a Dockerfile with pip and beside the floor.
+
+Cold means without any layer; the caches of packages are warm for all three. They are built in turn,
+and the medians compared.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder import bases
+from builder.bake import ca_bundle
+from builder.engine import Engine, state_directory, up
+from builder.errors import BuildError
+from builder.output import say
+from builder.plan import prepare
+from builder.render import Renderer
+from builder.selection import select_one
+from builder.targets import load_targets
+
+__all__ = ["measure"]
+
+ROOT = Path(__file__).parents[1]
+DOCKERFILES = Path(__file__).parent / "dockerfiles"
+TARGET = "huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12"
+ROUNDS = 3
+NAMES = {"ours": "dlc build", "pip": "pip and the same locks", "floor": "the floor"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bench:
+    """An engine, and a context with our Dockerfile and the others."""
+
+    engine: Engine
+    context: Path
+    arguments: Mapping[str, str]
+
+    def build(self, name: str, *, cold: bool) -> float:
+        """Build one of the Dockerfiles; the seconds. BuildError if it does not build."""
+        file = self.context / ("Dockerfile" if name == "ours" else f"{name}.Dockerfile")
+        command = [*self.engine.buildx, "build", "--progress", "plain", "--load"]
+        command += ["--tag", f"dlc-bench:{name}", "--file", str(file)]
+        command += ["--no-cache"] if cold else []
+        for key, value in self.arguments.items():
+            command += ["--build-arg", f"{key}={value}"]
+        if bundle := ca_bundle():
+            command += ["--secret", f"id=ca-bundle,src={bundle}"]
+        begin = time.perf_counter()
+        result = subprocess.run(
+            [*command, str(self.context)],
+            env=self.engine.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        seconds = time.perf_counter() - begin
+        if result.returncode:
+            raise BuildError(f"{name} does not build:\n{result.stderr[-2000:]}")
+        return seconds
+
+
+def measure() -> None:
+    """Build all three in turn, and print medians and ratios."""
+    bench = _bench()
+    say("filling the caches of packages")
+    for name in ("wheels", *NAMES):
+        bench.build(name, cold=True)
+    rounds: dict[str, list[float]] = {name: [] for name in NAMES}
+    for number in range(ROUNDS):
+        for name, seconds in rounds.items():
+            seconds.append(bench.build(name, cold=True))
+            say(f"round {number + 1} of {ROUNDS}: {NAMES[name]} {seconds[-1]:.1f} s")
+    medians = {name: statistics.median(seconds) for name, seconds in rounds.items()}
+    with closing(bench.engine.client(timeout=300)) as client:
+        sizes = {name: client.images.get(f"dlc-bench:{name}").attrs["Size"] for name in NAMES}
+        for name in ("wheels", *NAMES):
+            client.images.remove(f"dlc-bench:{name}", force=True)
+    for name, title in NAMES.items():
+        ratio = medians["ours"] / medians[name]
+        print(
+            f"{title:24} {medians[name]:6.1f} s  {sizes[name] / 1e9:.2f} GB  ours / it {ratio:.2f}"
+        )
+
+
+def _bench() -> Bench:
+    engine = up(say=say)
+    target = select_one(load_targets(ROOT / "matrix.yaml"), TARGET)
+    context = prepare(target, ROOT / "images", Renderer(), state_directory() / "contexts").folder
+    for file in DOCKERFILES.glob("*.Dockerfile"):
+        shutil.copyfile(file, context / file.name)
+    base = target.base
+    source = bases.BaseSource(name=base.name, image=base.image, bootstrap=base.bootstrap)
+    reference = bases.ensure(engine, source, say=say).reference
+    here = {
+        name: f"file:///mnt/wheelhouse/{name}"
+        if (context / "wheelhouse" / name).is_dir()
+        else target.sources[name]
+        for name in {wheel.source for wheel in target.build.wheels}
+    }
+    return Bench(
+        engine=engine,
+        context=context,
+        arguments={
+            "BASE": reference,
+            "TOOLS_BASE": reference,
+            "SOURCES": " ".join(f"{name}={address}" for name, address in here.items()),
+        },
+    )
