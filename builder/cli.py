@@ -172,6 +172,7 @@ def show(settings: Settings, selector: str, account: str | None, region: str, ou
         "constraints": list(target.constraints),
         "libraries": target.libraries,
         "library_requirements": list(target.library_requirements),
+        "compilers": list(target.compilers),
         "system_packages": list(target.system_packages),
         "accelerator_packages": list(target.accelerator_packages),
         "uv": target.uv,

@@ -120,11 +120,12 @@ class FrameworkVersion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Libraries:
-    """A set of requirements of the libraries layer."""
+    """A set of requirements of the libraries layer; `compilers` are there while it is installed."""
 
     name: str
     requires: tuple[Text, ...]
     by_framework: Mapping[str, tuple[Text, ...]]
+    compilers: tuple[Text, ...]
     system: tuple[Text, ...]
 
 

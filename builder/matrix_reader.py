@@ -118,6 +118,7 @@ def _matrix(root: _Reader, document: Table) -> Matrix:
                 name=name,
                 requires=fields.texts("requires"),
                 by_framework={framework: fields.texts(framework) for framework in FRAMEWORKS},
+                compilers=fields.texts("compilers"),
                 system=fields.texts("system"),
             )
             for name, fields in root.tables("libraries").items()

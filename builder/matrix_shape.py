@@ -52,6 +52,11 @@ _LIBRARIES = TextOf(
 
 _REQUIREMENTS = ListOf(item=_REQUIREMENT, what="requirements")
 _PACKAGES = ListOf(item=_PACKAGE, what="distribution packages")
+_COMPILER = TextOf(
+    what="a distribution package",
+    like="g++ or python{python}-dev",
+    pattern=r"[a-z0-9](?:[a-z0-9.+-]|\{python\})+",
+)
 
 _SHA256 = TextOf(
     what="a SHA-256", like="e3b0c442... (64 hexadecimal digits)", pattern="[0-9a-f]{64}"
@@ -174,7 +179,11 @@ MATRIX = Record(
             value=Record(
                 what="a set of libraries",
                 required={"requires": _REQUIREMENTS},
-                optional={**dict.fromkeys(FRAMEWORKS, _REQUIREMENTS), "system": _PACKAGES},
+                optional={
+                    **dict.fromkeys(FRAMEWORKS, _REQUIREMENTS),
+                    "compilers": ListOf(item=_COMPILER, what="compilers"),
+                    "system": _PACKAGES,
+                },
             ),
         ),
         "releases": ListOf(

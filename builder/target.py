@@ -48,6 +48,7 @@ class Target:
     constraints: tuple[str, ...]
     library_requirements: tuple[str, ...]
     libraries: str
+    compilers: tuple[str, ...]
     system_packages: tuple[str, ...]
     origin: str
     tools_base: Base

@@ -138,6 +138,7 @@ class _Expansion:
             **_first("framework_requirements", [*version.requires, *build.requires, *build.wheels]),
             **_first("constraints", version.constraints),
             **_first("library_requirements", texts),
+            **_first("compilers", libraries.compilers),
             **_first("system_packages", libraries.system),
             **_first("accelerator_packages", packages),
         }
@@ -159,6 +160,7 @@ class _Expansion:
             constraints=tuple(text.value for text in version.constraints),
             library_requirements=requirements,
             libraries=libraries.name,
+            compilers=tuple(fill(t.value, {"python": python.value}) for t in libraries.compilers),
             system_packages=tuple(text.value for text in libraries.system),
             origin=entry.origin.value if entry.origin else "official",
             tools_base=tools_base,

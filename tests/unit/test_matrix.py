@@ -188,6 +188,7 @@ def said_values(target: Target) -> dict[str, object]:
         "framework_requirements": [*target.framework_requirements, *wheels],
         "constraints": list(target.constraints),
         "library_requirements": [target.library_requirements[0].split("==")[0]],
+        "compilers": [target.compilers[0]] if target.compilers else [],
         "system_packages": list(target.system_packages),
         "accelerator_packages": list(target.accelerator_packages),
     }

@@ -148,7 +148,7 @@ def _has(holder: Any, key: Any) -> bool:
 
 
 @given(document=mutants())
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_loader_and_schema_agree(
     document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
