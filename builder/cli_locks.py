@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from builder.cli import Settings, cli, output_option, selection_options
-from builder.errors import DlcError, LockError
+from builder.errors import DlcError, LockError, MatrixError
 from builder.output import print_json, say
 
 if TYPE_CHECKING:
@@ -43,13 +44,13 @@ def lock(
     output: str,
 ) -> None:
     """Lock requirements by hash, as of a release's date."""
-    if check and upgrade:
+    if check and upgrade is not None:
         raise click.UsageError("--check and --upgrade are two different things: give one.")
-    if bool(upgrade) != bool(reason) or bool(upgrade) != bool(until):
+    if len({option is None for option in (upgrade, reason, until)}) > 1:
         raise click.UsageError("--upgrade, --reason and --until go together.")
     if check:
         _check(settings, targets, output)
-    elif upgrade and reason and until:
+    elif upgrade is not None and reason is not None and until is not None:
         if len(targets) < len(settings.targets):
             raise click.UsageError("--upgrade is for all targets: leave the selection out.")
         _upgrade(settings, upgrade, reason, until.date())
@@ -137,8 +138,15 @@ def _upgrade(settings: Settings, text: str, reason: str, until: datetime.date) -
     upgrade = parse_upgrade(text, reason=reason, until=until, today=_today())
     known = {each.package: each for each in settings.targets[0].upgrades}
     path = settings.matrix_path
-    changed = with_upgrade(path.read_text("utf-8"), upgrade, known.get(upgrade.package))
-    targets = _targets(path, changed, upgrade)
+    # Its own ends of lines, which reading it as text would change.
+    matrix = path.read_bytes().decode("utf-8")
+    replaced = known.get(upgrade.package)
+    changed = with_upgrade(matrix, upgrade, replaced)
+    targets = _targets(path, changed, {**known, upgrade.package: upgrade}.values())
+    if replaced is not None and replaced.rule == upgrade.rule:
+        _replace(path, changed)
+        say(f"the upgrade of {upgrade.package} is until {until} now: {upgrade.reason}")
+        return
     concerned = [t for t in targets if locks.state(settings.images / t.folder, t).stale]
     if not concerned:
         raise LockError(
@@ -161,26 +169,40 @@ def _upgrade(settings: Settings, text: str, reason: str, until: datetime.date) -
         )
     for target, made in found:
         locks.write(settings.images / target.folder, made)
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(changed, "utf-8")
-    temporary.replace(path)
+    _replace(path, changed)
     say(f"{upgrade.package} lifted in {lifted} of {len(targets)} targets")
 
 
-def _targets(path: Path, text: str, upgrade: Upgrade) -> tuple[Target, ...]:
-    """The targets of a matrix that is not written yet."""
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_bytes(text.encode())
+    temporary.replace(path)
+
+
+def _targets(path: Path, text: str, upgrades: Iterable[Upgrade]) -> tuple[Target, ...]:
+    """The targets of a matrix that is not written yet; LockError if it has not these upgrades."""
     from builder.targets import load_targets
 
+    why = ""
+    targets: tuple[Target, ...] = ()
     with tempfile.TemporaryDirectory(prefix="dlc-matrix-") as folder:
         candidate = Path(folder, "matrix.yaml")
-        candidate.write_text(text, "utf-8")
-        targets = load_targets(candidate, name=str(path))
-    if upgrade.rule not in {each.rule for each in targets[0].upgrades}:
+        candidate.write_bytes(text.encode())
+        try:
+            targets = load_targets(candidate, name=str(path))
+        except MatrixError as error:
+            why = f": {error.problems[0].message}"
+    found = targets[0].upgrades if targets else ()
+    if {*map(_said, found)} != {*map(_said, upgrades)}:
         raise LockError(
-            f"{path} is written in a way that the upgrade cannot be added to",
-            remedy="write its `upgrades` as a block, one `- package:` below the other",
+            f"{path} is written in a way that the upgrade cannot be added to{why}",
+            remedy="write its `upgrades` as a block, each beginning with `  - package:`",
         )
     return targets
+
+
+def _said(upgrade: Upgrade) -> tuple[str, str, datetime.date]:
+    return upgrade.rule, upgrade.reason, upgrade.until
 
 
 def _today() -> datetime.date:

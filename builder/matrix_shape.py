@@ -130,7 +130,10 @@ _UPGRADE = Record(
     },
     optional={
         "version": TextOf(
-            what="a version", like="9.3.0", pattern=r"\d+(?:\.\d+)*(?:\.?[a-z]+\d*)*", number=True
+            what="a version",
+            like="9.3.0",
+            pattern=r"\d+(?:\.\d+)*(?:(?:a|b|rc)\d+)?(?:\.post\d+)?(?:\.dev\d+)?",
+            number=True,
         )
     },
 )

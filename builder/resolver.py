@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,6 +31,9 @@ from builder.matrix import Upgrade, Wheel
 from builder.target import Target
 
 __all__ = ["Question", "Resolver", "UnreachableError", "compile_requirements"]
+
+# What uv says of the network; the last if it was told to be offline.
+_UNREACHABLE = ("ailed to fetch", "ailed to download", "the network was disabled")
 
 
 class UnreachableError(LockError):
@@ -130,6 +133,8 @@ class Resolver:
             excluded=_outside(target),
             python=target.python,
             date=target.date.isoformat(),
+            # Those versions may be newer than this date.
+            lifted=tuple(u for u in target.upgrades if _is_lifted(u, framework.notes)),
         )
         entries, notes = self._lifted(question, target, below=framework.entries)
         return _lock("libraries", target, question, entries, notes)
@@ -143,35 +148,47 @@ class Resolver:
     ) -> tuple[dict[str, str], tuple[str, ...]]:
         """The answer with every upgrade that its layer bears, and what became of each of them.
 
-        What the lock `below` has is left out.
+        What the lock `below` has is left out. An upgrade may bring in what another one is for, or
+        be what another one needs: all are tried until none more is borne.
         """
+
+        from packaging.version import Version
 
         def answer(asked: Question) -> dict[str, str]:
             found = compile_requirements(asked, target.name)
             return {name: entry for name, entry in found.items() if name not in below}
 
-        entries, notes = answer(question), []
-        for upgrade in target.upgrades:
-            entry = entries.get(upgrade.package)
-            before = pinned(entry)[1] if entry else ""
-            if not before or not upgrade.lifts(before):
-                continue
-            lifted = replace(question, lifted=(*question.lifted, upgrade))
-            try:
-                higher = answer(lifted)
-            except UnreachableError:
-                raise
-            except LockError as error:
-                self._say(f"{target.name}: {upgrade.package} stays at {before}: {error.message}")
-                notes.append(f"kept: {upgrade.package} {before}, the rest bears no newer one")
-                continue
-            after = pinned(higher[upgrade.package])[1]
-            if after == before:
-                notes.append(f"kept: {upgrade.package} {before}, the rest bears no newer one")
-                continue
-            question, entries = lifted, higher
-            notes.append(f"lifted: {upgrade.package} {before} to {after}")
-        return entries, tuple(notes)
+        entries = answer(question)
+        notes: dict[str, str] = {}
+        refusals: dict[str, str] = {}
+        again = True
+        while again:
+            again = False
+            for upgrade in target.upgrades:
+                package, before = upgrade.package, _version(entries, upgrade.package)
+                if upgrade in question.lifted:
+                    continue
+                notes.pop(package, None)
+                refusals.pop(package, None)
+                if not before or not upgrade.lifts(before):
+                    continue
+                lifted = replace(question, lifted=(*question.lifted, upgrade))
+                notes[package] = f"kept: {package} {before}, the rest bears no newer one"
+                try:
+                    higher = answer(lifted)
+                except UnreachableError:
+                    raise
+                except LockError as error:
+                    refusals[package] = f"{package} stays at {before}: {error.message}"
+                    continue
+                after = _version(higher, package)
+                # It may be gone, or older where the upgrade's date is before the layer's.
+                if after and Version(after) > Version(before):
+                    notes[package] = f"lifted: {package} {before} to {after}"
+                    question, entries, again = lifted, higher, True
+        for refusal in refusals.values():
+            self._say(f"{target.name}: {refusal.strip()}")
+        return entries, tuple(note for package, note in notes.items() if package in entries)
 
     def _wheel_entry(self, wheel: Wheel, target: Target) -> str:
         """A direct wheel's requirement; its hash from the matrix, else from the file itself."""
@@ -179,7 +196,9 @@ class Resolver:
         if wheel.sha256:
             return _direct(wheel, wheel.sha256)
         address = local.resolve().as_uri() if local else _address(wheel.url, target.sources)
-        question = Question(requirements=(f"{_name(wheel)} @ {address}",), alone=True)
+        question = Question(
+            requirements=(f"{_name(wheel)} @ {address}",), python=target.python, alone=True
+        )
         try:
             [entry] = compile_requirements(question, target.name).values()
         except UnreachableError:
@@ -251,7 +270,7 @@ def compile_requirements(question: Question, name: str) -> dict[str, str]:
     if result.returncode == 0:
         return dict(sorted(parse(result.stdout).items()))
     message = f"{name} cannot be locked:\n{result.stderr.strip()}\n "
-    if "ailed to fetch" in result.stderr or "ailed to download" in result.stderr:
+    if any(sign in result.stderr for sign in _UNREACHABLE):
         raise UnreachableError(
             message, remedy="connect to that host, or put its wheels into a wheelhouse"
         )
@@ -285,6 +304,14 @@ def _outside(target: Target) -> tuple[str, ...]:
     """What the package index is not to be asked for, because it comes from elsewhere."""
     indexed = (text.value for texts in target.build.indexes.values() for text in texts)
     return (*map(_name, target.build.wheels), *map(_requirement_name, indexed))
+
+
+def _version(entries: Mapping[str, str], package: str) -> str:
+    return pinned(entries[package])[1] if package in entries else ""
+
+
+def _is_lifted(upgrade: Upgrade, notes: Iterable[str]) -> bool:
+    return any(note.startswith(f"lifted: {upgrade.package} ") for note in notes)
 
 
 def _name(wheel: Wheel) -> str:

@@ -15,9 +15,12 @@ from builder.matrix import Upgrade
 
 __all__ = ["Finding", "findings", "parse_upgrade", "with_upgrade"]
 
+# As far as it is indented: what follows may have a comment of its own before it.
 _SECTION = re.compile(
-    r"^upgrades:[ \t]*(?:#.*)?\n(?P<items>(?:[ \t]+.*\n|[ \t]*#.*\n|\n)*)", re.MULTILINE
+    r"^upgrades:[ \t]*(?:#.*)?\r?\n(?:(?:(?:#.*|[ \t\r]*)\n)*[ \t]+\S.*\n)*", re.MULTILINE
 )
+# Controls and separators of lines are no part of a line, and lone surrogates of no text.
+_NOT_A_LINE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 _INTRODUCTION = """
 # Packages that are newer than a lock's date allows, each with its reason and the day on which to
 # look again; `dlc lock --upgrade` writes them.
@@ -39,6 +42,7 @@ class Finding:
 def parse_upgrade(text: str, *, reason: str, until: datetime.date, today: datetime.date) -> Upgrade:
     """Read PACKAGE[==VERSION]; LockError if it is anything else, or ends before it begins."""
     from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.version import Version
 
     try:
         requirement = Requirement(text)
@@ -46,23 +50,29 @@ def parse_upgrade(text: str, *, reason: str, until: datetime.date, today: dateti
         raise LockError(
             f"{text!r} is not PACKAGE[==VERSION]", remedy="write one like pillow==9.3.0"
         ) from error
-    versions = [(each.operator, each.version) for each in requirement.specifier]
-    exact = len(versions) == 1 and versions[0][0] == "==" and "*" not in versions[0][1]
-    if requirement.extras or requirement.marker or requirement.url or (versions and not exact):
+    specifiers = [*requirement.specifier]
+    exact = [
+        Version(each.version)
+        for each in specifiers
+        if each.operator == "==" and "*" not in each.version
+    ]
+    more = requirement.extras or requirement.marker or requirement.url or len(specifiers) > 1
+    if more or len(exact) < len(specifiers) or any(each.epoch or each.local for each in exact):
         raise LockError(
             f"{text!r} is not PACKAGE[==VERSION]", remedy="write one like pillow==9.3.0"
         )
     if until <= today:
         raise LockError(f"--until {until} is not in the future", remedy="name a day to look again")
-    if not reason.strip() or "\n" in reason:
+    reason = reason.strip()
+    if not reason or _NOT_A_LINE.search(reason):
         raise LockError(
             "--reason is not one line of text", remedy="name the advisory, like CVE-..."
         )
     return Upgrade(
         package=normalise(requirement.name),
-        version=versions[0][1] if versions else None,
+        version=str(exact[0]) if exact else None,
         date=today,
-        reason=reason.strip(),
+        reason=reason,
         until=until,
         at=Position(file="--upgrade", line=1, column=1),
     )
@@ -73,22 +83,27 @@ def with_upgrade(matrix: str, upgrade: Upgrade, replaced: Upgrade | None) -> str
 
     Everything else stays as it is, comments too.
     """
+    newline = "\r\n" if "\r\n" in matrix else "\n"
+    item = _item(upgrade).replace("\n", newline)
     lines = matrix.splitlines(keepends=True)
     if lines and not lines[-1].endswith("\n"):
-        lines[-1] += "\n"
+        lines[-1] += newline
     if replaced is not None:
         first = replaced.at.line - 1
         last = first + 1
-        while last < len(lines) and re.match(r"[ \t]{3,}\S", lines[last]):
+        while last < len(lines) and _indent(lines[last]) > _indent(lines[first]):
             last += 1
-        lines[first:last] = [_item(upgrade)]
+        lines[first:last] = [item]
         return "".join(lines)
     text = "".join(lines)
     section = _SECTION.search(text)
     if section is None:
-        return text + _INTRODUCTION + _item(upgrade)
-    end = section.start("items") + len(section["items"].rstrip("\n")) + 1
-    return text[:end] + _item(upgrade) + text[end:]
+        return text + _INTRODUCTION.replace("\n", newline) + item
+    return text[: section.end()] + item + text[section.end() :]
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" ")) if line.strip() else 0
 
 
 def _item(upgrade: Upgrade) -> str:
@@ -105,7 +120,12 @@ def _item(upgrade: Upgrade) -> str:
 def findings(
     upgrades: Iterable[Upgrade], states: Iterable[State], today: datetime.date
 ) -> list[Finding]:
-    """Upgrades that have expired, and those that lift nothing in any of the locks."""
+    """Upgrades that have expired, and those that lift nothing in any of the locks.
+
+    Of the latter none is known as long as a lock is not fresh.
+    """
+    states = list(states)
+    fresh = not any(state.stale for state in states)
     lifted = {package for state in states for package in state.lifted}
     found = []
     for upgrade in upgrades:
@@ -117,7 +137,7 @@ def findings(
                     f"{upgrade.until}; extend it or remove it",
                 )
             )
-        if upgrade.package not in lifted:
+        if fresh and upgrade.package not in lifted:
             found.append(
                 Finding(
                     at=upgrade.at,

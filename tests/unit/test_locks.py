@@ -1,14 +1,11 @@
-"""Locks: reading them, what makes them stale, the committed ones, and uv without a network."""
+"""Locks: reading them, what makes them stale, the committed ones."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
-import hashlib
-import json
 import re
 import shutil
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,20 +25,13 @@ from builder.locks import (
     write,
 )
 from builder.render import LOCK_NAMES
-from builder.resolver import Resolver
 from builder.target import Target
-from tests.conftest import Dlc
-from tests.unit.corpus import SMALL
 
 NEURON = (
     "huggingface-pytorch-inference-neuron:"
     "1.9.1-transformers4.12.3-neuron-py37-sdk1.17.1-ubuntu18.04"
 )
 CPU = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
-
-# What the direct wheels of the small matrix need, which its targets need not say to be rendered.
-CONSTRAINTS = "      constraints: [setuptools<81]\n"
-REQUIRES = "      requires: [typing-extensions, setuptools]\n"
 
 NAMES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True).filter(
     lambda name: "--" not in name
@@ -259,121 +249,3 @@ def test_written_locks_are_fresh(tmp_path: Path, small: dict[str, Target]) -> No
     write(tmp_path / "new", [build, framework, libraries, tools])
     assert is_fresh(tmp_path / "new", target)
     assert {path.name for path in (tmp_path / "new").iterdir()} == set(LOCK_NAMES)
-
-
-# uv itself, with an index that is a folder of empty wheels
-
-
-def empty_wheel(
-    folder: Path, name: str, version: str, *requires: str, tag: str = "py3-none-any"
-) -> Path:
-    """A wheel with nothing in it but its metadata."""
-    information = f"{name.replace('-', '_')}-{version}.dist-info"
-    metadata = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}"]
-    metadata += [f"Requires-Dist: {text}" for text in requires]
-    path = folder / f"{information.removesuffix('.dist-info')}-{tag}.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(f"{information}/METADATA", "\n".join(metadata) + "\n")
-        archive.writestr(f"{information}/WHEEL", f"Wheel-Version: 1.0\nTag: {tag}\n")
-        archive.writestr(f"{information}/RECORD", "")
-    return path
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of our own, in which nothing of any index is."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture
-def shelf(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project whose wheels are all in one folder, which is index and wheelhouse at once."""
-    folder = tmp_path / "shelf"
-    folder.mkdir()
-    torch = empty_wheel(
-        folder,
-        "torch",
-        "1.9.1+cpu",
-        tag="cp38-cp38-linux_x86_64",
-    )
-    empty_wheel(folder, "typing-extensions", "4.0.0")
-    empty_wheel(folder, "setuptools", "80.9.0")
-    empty_wheel(folder, "setuptools", "81.0.0")
-    empty_wheel(folder, "transformers", "4.12.3", "tokenizers>=0.10", "typing-extensions")
-    empty_wheel(folder, "tokenizers", "0.10.3")
-    empty_wheel(folder, "wheel", "0.37.0")
-    empty_wheel(folder, "uv", "0.13.8")
-    digest = hashlib.sha256(torch.read_bytes()).hexdigest()
-    (tmp_path / "matrix.yaml").write_text(
-        SMALL.replace("d" * 64, digest).replace(CONSTRAINTS, REQUIRES + CONSTRAINTS), "utf-8"
-    )
-    for name, value in {
-        "UV_OFFLINE": "1",
-        "UV_CACHE_DIR": cache,
-        "UV_FIND_LINKS": folder,
-        "DLC_WHEELHOUSE": folder,
-    }.items():
-        monkeypatch.setenv(name, str(value))
-    return folder
-
-
-def test_locking(shelf: Path, tmp_path: Path, dlc: Dlc, small: dict[str, Target]) -> None:
-    matrix = tmp_path / "matrix.yaml"
-    run = dlc("--matrix", matrix, "lock", CPU)
-    assert (run.code, run.out, run.err) == (0, "", f"{CPU}: 8 requirements locked\n")
-    folder = tmp_path / "images" / small[CPU].folder
-    read = {name: parse((folder / name).read_text("utf-8")) for name in LOCK_NAMES}
-    assert {name: list(entries) for name, entries in read.items()} == {
-        "build.lock": ["setuptools", "wheel"],
-        "framework.lock": ["setuptools", "torch", "typing-extensions"],
-        "libraries.lock": ["tokenizers", "transformers"],
-        "tools.lock": ["uv"],
-    }
-    # The constraint holds, and the wheel keeps the address that its source stands for.
-    assert read["framework.lock"]["setuptools"].startswith("setuptools==80.9.0 \\\n")
-    torch = "torch-1.9.1%2Bcpu-cp38-cp38-linux_x86_64.whl"
-    assert read["framework.lock"]["torch"].startswith(
-        f"torch @ ${{PYTORCH_WHEELS}}/cpu/{torch} \\\n"
-    )
-    assert str(shelf) not in "".join(path.read_text("utf-8") for path in folder.iterdir())
-    shown = json.loads(dlc("--matrix", matrix, "show", CPU, "--format", "json").out)
-    assert shown["values"]["lock"] == "fresh"
-
-    matrix.write_text(matrix.read_text("utf-8").replace("date: 2022-02-18", "date: 2022-02-19"))
-    shown = json.loads(dlc("--matrix", matrix, "show", CPU, "--format", "json").out)
-    assert shown["values"]["lock"] == "libraries.lock stale"
-
-
-def test_what_cannot_be_resolved(shelf: Path, tmp_path: Path, dlc: Dlc) -> None:
-    (shelf / "typing_extensions-4.0.0-py3-none-any.whl").unlink()
-    run = dlc("--matrix", tmp_path / "matrix.yaml", "lock", CPU)
-    assert (run.code, run.out) == (9, "")
-    assert run.err.startswith(f"{CPU}: failed\ndlc: {CPU} cannot be locked:\n")
-    assert "you require typing-extensions" in run.err
-    assert run.err.endswith("change the requirements or the date in the matrix\n")
-    assert not (tmp_path / "images").exists()
-
-
-def test_a_wheel_that_changed(shelf: Path, tmp_path: Path, dlc: Dlc) -> None:
-    torch = shelf / "torch-1.9.1+cpu-cp38-cp38-linux_x86_64.whl"
-    torch.write_bytes(b"another")
-    digest = hashlib.sha256(b"another").hexdigest()
-    run = dlc("--matrix", tmp_path / "matrix.yaml", "lock", CPU)
-    assert run.code == 9
-    assert f"{torch} has SHA-256 {digest}, but {tmp_path / 'matrix.yaml'}:58 says " in run.err
-
-
-def test_equal_layers_are_resolved_once(shelf: Path, small: dict[str, Target]) -> None:
-    """The second target comes from what the first left, though the shelf is empty by then."""
-    target = dataclasses.replace(
-        small[CPU],
-        build=dataclasses.replace(small[CPU].build, wheels=()),
-        framework_requirements=("typing-extensions",),
-        constraints=(),
-        library_requirements=("tokenizers",),
-    )
-    resolver = Resolver()
-    first = resolver.lock(target)
-    for path in shelf.iterdir():
-        path.unlink()
-    assert resolver.lock(dataclasses.replace(target, mode="training")) == first

@@ -129,11 +129,11 @@ def mutants(draw: st.DrawFn) -> dict[str, Any]:
             continue
         what = draw(st.sampled_from(["drop", "put", "add", "rename"]))
         if what == "put":
-            holder[last] = draw(VALUES)
+            holder[last] = copy.deepcopy(draw(VALUES))
         elif what == "add" and isinstance(holder[last], dict):
-            holder[last][draw(KEYS)] = draw(VALUES)
+            holder[last][draw(KEYS)] = copy.deepcopy(draw(VALUES))
         elif what == "add" and isinstance(holder[last], list):
-            holder[last].append(draw(VALUES))
+            holder[last].append(copy.deepcopy(draw(VALUES)))
         elif what == "rename" and isinstance(holder, dict):
             holder[draw(KEYS)] = holder.pop(last)
         else:
