@@ -183,7 +183,7 @@ def serve(
     target = _server(settings, selector)
     environment = dict(_variable(text) for text in variables)
     with (
-        _client() as client,
+        engine_client() as client,
         containers.run(
             client, _image(client, target), model=model, environment=environment, port=port
         ) as server,
@@ -206,7 +206,7 @@ def smoke(settings: Settings, selector: str, model: Path | None) -> None:
     from builder import containers
 
     target = _server(settings, selector)
-    with _client() as client:
+    with engine_client() as client:
         found = containers.smoke(client, _image(client, target), model=model, say=say)
     click.echo(json.dumps(found.answer))
 
@@ -222,13 +222,13 @@ def push(settings: Settings, selector: str, registry: str) -> None:
 
     target = select_one(settings.targets, selector)
     registries.parse_registry(registry)
-    with _client() as client:
+    with engine_client() as client:
         reference, digest = registries.push(client, target, registry)
     click.echo(f"{reference}@{digest}")
 
 
 @contextlib.contextmanager
-def _client() -> Iterator[docker.DockerClient]:
+def engine_client() -> Iterator[docker.DockerClient]:
     """A client of the engine that runs; what the engine refuses is an EngineError."""
     import docker.errors
     import requests

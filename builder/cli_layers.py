@@ -76,11 +76,11 @@ def _document(images: Sequence[ImageLayers], found: Sharing) -> dict[str, Any]:
 
 def _built(targets: Sequence[Target]) -> list[ImageLayers]:
     """The layers of the images that the engine has; ContainerError if it has none."""
-    from builder.cli_images import _client
+    from builder.cli_images import engine_client
     from builder.layers import from_engine
 
     found, missing = [], []
-    with _client() as client:
+    with engine_client() as client:
         for target in targets:
             try:
                 found.append(from_engine(client, target.name))

@@ -41,13 +41,14 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> No
     widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
     if sys.stdout.isatty():
         from rich.console import Console
+        from rich.markup import escape
         from rich.table import Table
 
         table = Table(box=None, pad_edge=False, header_style="bold")
         for title in titles:
             table.add_column(title, no_wrap=True)
         for line in cells:
-            table.add_row(*line)
+            table.add_row(*map(escape, line))
         console = Console()
         # Names are there to be copied: too wide a line is the terminal's to wrap.
         console.width = max(console.width, sum(widths) + 2 * len(widths))
@@ -73,7 +74,7 @@ def human_size(size: int) -> str:
     '2.24 GB'
     """
     for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= factor:
+        if size >= 0.9995 * factor:  # what would be rounded to 1000 of the smaller unit
             return f"{size / factor:.3g} {unit}"
     return f"{size} B"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import ContainerError
-from builder.lifecycle import created, log, put, start, text
+from builder.lifecycle import created, log, put, refused, start, text
 from builder.locks import normalise, pinned
 from builder.models import TAR_END, TINY_MODEL, tar_header
 
@@ -63,7 +63,7 @@ def compare(
     wanted = {module: target.framework_version, "transformers": target.transformers}
     if target.datasets:
         wanted["datasets"] = target.datasets
-    imported = {name: str(report["imported"][name]).partition("+")[0] for name in wanted}
+    imported = {name: _public(report["imported"][name]) for name in wanted}
     yield Check(
         name="versions",
         passed=imported == wanted,
@@ -109,6 +109,7 @@ def predicts(client: docker.DockerClient, image: str, say: Callable[[str], None]
     right = (
         isinstance(answer, list)
         and len(answer) == 1
+        and isinstance(answer[0], dict)
         and answer[0].get("label") in ("NEGATIVE", "POSITIVE")
         and 0.5 <= answer[0].get("score", 0) <= 1
     )
@@ -134,7 +135,8 @@ def trains(client: docker.DockerClient, image: str) -> Check:
     return Check(
         name="fine-tuning",
         passed=bool(report["changed"] and report["finite"] and losses and saved),
-        detail=f"{report['steps']} steps, loss {losses[0]:.3f} to {losses[-1]:.3f}"
+        detail=f"{report['steps']} steps, "
+        + (f"loss {losses[0]:.3f} to {losses[-1]:.3f}" if losses else "no loss")
         + ("" if report["changed"] else "; the weights did not change")
         + ("" if saved else f"; saved only {', '.join(report['files']) or 'nothing'}"),
     )
@@ -154,7 +156,8 @@ def _run(
         tar = b"".join(_file(FILES / name) for name in names) + TAR_END
         put(container, "/tmp", tar)  # noqa: S108 - a path of the container
         start(container, image)
-        code = container.wait(timeout=seconds)["StatusCode"]
+        with refused(f"{image}: {command} did not end in {seconds} s", "see what keeps it"):
+            code = container.wait(timeout=seconds)["StatusCode"]
         if code != 0:
             raise ContainerError(
                 f"{image}: {command} ended with code {code}",
@@ -166,6 +169,11 @@ def _run(
 def _file(path: Path) -> bytes:
     content = path.read_bytes()
     return tar_header(path.name, len(content)) + content + bytes(-len(content) % 512)
+
+
+def _public(version: str) -> str:
+    """A version without its local part; why there is none stays whole."""
+    return version.partition("+")[0] if version[:1].isdigit() else version
 
 
 def _differ(installed: str, locked: str) -> bool:

@@ -24,7 +24,7 @@ def imported() -> "dict[str, str]":
     for name in IMPORTED:
         try:
             versions[name] = importlib.import_module(name).__version__
-        except ImportError as error:
+        except Exception as error:  # a library that does not load is an OSError, for one
             versions[name] = "{}: {}".format(type(error).__name__, error)  # noqa: UP032
     return versions
 

@@ -67,7 +67,7 @@ def train_tensorflow(model: Path, output: Path) -> "dict[str, Any]":
         optimizer=tensorflow.keras.optimizers.Adam(1e-3),
         loss=tensorflow.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
-    history = found.fit(batches.batch(4), epochs=1, steps_per_epoch=STEPS, verbose=0)
+    history = found.fit(batches.batch(4), epochs=STEPS, steps_per_epoch=1, verbose=0)
     found.save_pretrained(str(output))
     changed = not all(map(numpy.array_equal, before, found.get_weights()))
     return {"steps": STEPS, "losses": history.history["loss"], "changed": changed}

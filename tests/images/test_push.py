@@ -9,11 +9,14 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
+import docker
 import pytest
 
-from tests.images.conftest import INFERENCE, TRAINING, Image, dlc
+from builder.targets import load_targets
+from tests.images.conftest import INFERENCE, ROOT, TRAINING, Image, dlc
 
 pytestmark = pytest.mark.images
 
@@ -78,6 +81,44 @@ def test_image_that_was_not_built_is_one_clear_message() -> None:
     result = dlc("push", "*neuron*", "--registry", "127.0.0.1:1/team")
     assert result.returncode == 14
     assert "run `dlc build huggingface-pytorch-inference-neuron" in result.stderr
+
+
+def test_stand_in_is_refused_even_under_a_real_name(
+    client: docker.DockerClient, tmp_path: Path
+) -> None:
+    # Of a matrix of its own, so that no tag of a real target is touched.
+    matrix = tmp_path / "matrix.yaml"
+    text = (ROOT / "tests" / "golden" / "matrix.yaml").read_text("utf-8")
+    matrix.write_text(text.replace("transformers: 4.6.1", "transformers: 4.6.0"), "utf-8")
+    target = load_targets(matrix)[0]
+    assert target.name not in {each.name for each in load_targets(ROOT / "matrix.yaml")}
+    assert client.images.list(target.name) == []
+
+    def push(labels: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        """Push an image that is nothing but labels."""
+        words = " ".join(f'{name}="{value}"' for name, value in labels.items())
+        client.api.import_image_from_data(
+            bytes(1024),  # the end of a tar
+            repository=target.repository,
+            tag=target.tag,
+            changes=[f"LABEL {words}"],
+        )
+        try:
+            return dlc(
+                *("--matrix", str(matrix), "push", target.name, "--registry", "127.0.0.1:1/team")
+            )
+        finally:
+            client.images.remove(target.name)
+
+    real = push(target.labels())
+    assert (real.returncode, real.stdout) == (14, "")
+    assert real.stderr.startswith(f"dlc: 127.0.0.1:1/team/{target.name}: ")
+    refused = push({**target.labels(), "dlc.stand-in": "ubuntu18.04 torch.whl"})
+    assert (refused.returncode, refused.stdout) == (14, "")
+    assert refused.stderr == (
+        f"dlc: {target.name} is an image for tests, with a stand-in for ubuntu18.04 torch.whl; "
+        "build the real one where its base and its wheels can be reached\n"
+    )
 
 
 def test_address_is_no_registry() -> None:

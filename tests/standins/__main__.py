@@ -12,7 +12,7 @@ from builder.output import say
 from builder.selection import select
 from builder.targets import load_targets
 from tests.standins.prove import Prover, default_interpreters
-from tests.standins.result import Row, load, passed, save, table
+from tests.standins.result import Row, load, passed, picture, save, table
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,24 +41,28 @@ def prove(selectors: tuple[str, ...], resume: bool, interpreters: Path | None, d
     def keep(row: Row) -> None:
         rows[row.image] = row
         save(docs / "proof.json", rows, targets)
-        ordered = [rows[target.name] for target in targets if target.name in rows]
-        (docs / "proof.md").write_text(table(ordered, len(targets)), "utf-8")
         say(f"{row.image}: {'proven' if row.passed else 'NOT PROVEN'}")
 
-    known = dict(rows) if resume else {}
     prover = Prover(ROOT / "images", interpreters or default_interpreters(), say)
-    prover.prove(chosen, known, keep)
+    known = dict(rows) if resume else {}
+    prover.prove(chosen, known, keep, cold=not selectors and not resume)
+    ordered = [rows[target.name] for target in targets if target.name in rows]
+    (docs / "proof.md").write_text(table(ordered, len(targets)), "utf-8")
+    (docs / "layers.svg").write_text(picture(ordered), "utf-8")
     good = passed(rows[target.name] for target in chosen if target.name in rows)
     say(f"{good} of {len(chosen)} targets proven")
-    sys.exit(good < len(chosen))
+    sys.exit(int(good < len(chosen)))
 
 
 if __name__ == "__main__":
     try:
-        prove()
+        prove(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
     except DlcError as error:
         say(f"prove: {error}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         say("prove: interrupted; RESUME=1 goes on")
         sys.exit(130)

@@ -10,7 +10,8 @@ import hashlib
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,9 +62,13 @@ class Interpreter:
 
 
 def interpreters(folder: Path) -> dict[str, Interpreter]:
-    """The newest interpreter of each Python in a folder of prefixes, by its version like 3.8."""
+    """The newest interpreter of each Python in a folder of prefixes, by its version like 3.8.
+
+    None, if there is no such folder.
+    """
     found: dict[str, Interpreter] = {}
-    for prefix in sorted(folder.iterdir(), key=lambda path: _numbers(path.name)):
+    prefixes = folder.iterdir() if folder.is_dir() else ()
+    for prefix in sorted(prefixes, key=lambda path: _numbers(path.name)):
         numbers = _numbers(prefix.name)
         python = ".".join(map(str, numbers[:2]))
         if len(numbers) == 3 and (prefix / "bin" / f"python{python}").is_file():
@@ -100,17 +105,9 @@ def make(
     digest = hashlib.sha256(f"{base.name} {below.id} {dockerfile}".encode()).hexdigest()
     image = f"stand-in/{base.name}@sha256:{digest}"
     reference = BaseSource(name=base.name, image=image).reference
-    say(f"stand-in for {base.name}: {debian.name} with CPython {interpreter.version}")
-    with tempfile.TemporaryDirectory(prefix="dlc-stand-in-") as folder:
-        shutil.copytree(
-            interpreter.prefix,
-            Path(folder, "prefix"),
-            symlinks=True,
-            ignore=shutil.ignore_patterns(*_LEFT_OUT),
-        )
-        Path(folder, "Dockerfile").write_text(dockerfile, "utf-8")
-        labels = {LABEL_NAME: base.name, LABEL_HOW: "stand-in"}
-        _build(engine, Path(folder), reference, labels)
+    if not _has(engine, reference):
+        say(f"stand-in for {base.name}: {debian.name} with CPython {interpreter.version}")
+        _build(engine, dockerfile, interpreter, base.name, reference)
     return Base(
         name=base.name,
         image=image,
@@ -122,18 +119,32 @@ def make(
     )
 
 
-def _build(engine: Engine, folder: Path, reference: str, labels: Mapping[str, str]) -> None:
-    command = [*engine.buildx, "build", "--progress", "plain", "--load", "--tag", reference]
+def _has(engine: Engine, reference: str) -> bool:
+    with closing(engine.client()) as client:
+        return bool(client.images.list(reference))
+
+
+def _build(engine: Engine, dockerfile: str, interpreter: Interpreter, base: str, tag: str) -> None:
+    labels = {LABEL_NAME: base, LABEL_HOW: "stand-in"}
+    command = [*engine.buildx, "build", "--progress", "plain", "--load", "--tag", tag]
     for name, value in labels.items():
         command += ["--label", f"{name}={value}"]
-    result = subprocess.run(
-        [*command, str(folder)],
-        env=engine.environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with tempfile.TemporaryDirectory(prefix="dlc-stand-in-") as folder:
+        shutil.copytree(
+            interpreter.prefix,
+            Path(folder, "prefix"),
+            symlinks=True,
+            ignore=shutil.ignore_patterns(*_LEFT_OUT),
+        )
+        Path(folder, "Dockerfile").write_text(dockerfile, "utf-8")
+        result = subprocess.run(
+            [*command, folder],
+            env=engine.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if result.returncode:
         tail = "\n".join(result.stderr.splitlines()[-20:])
-        raise BaseImageError(f"no stand-in {reference}: {tail}", remedy="mend what it says")
+        raise BaseImageError(f"no stand-in {tag}: {tail}", remedy="mend what it says")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import os
 import shutil
+import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from typing import Any
 
 import docker
 
-from builder import bases, locks, wheelhouse
+from builder import bases, wheelhouse
 from builder.build import build
 from builder.contract.basics import basics, predicts, trains
 from builder.engine import Engine, state_directory, up
@@ -30,15 +30,17 @@ from builder.render import Renderer
 from builder.target import Target
 from tests.standins import bases as stand_in_bases
 from tests.standins.result import Row
-from tests.standins.targets import StandIn, lock, requirements, stand_in
+from tests.standins.targets import StandIn, lock, locks_digest, requirements, stand_in
 
 __all__ = ["Prover", "in_groups"]
 
 Say = Callable[[str], None]
 
 PROBE_SECONDS = 10
-# What the build cache keeps between groups: the layers that the next ones share, and the wheels.
-CACHE_BYTES = 25 * 10**9
+# When a new framework begins and the engine's data are larger, layers are dropped from the build
+# cache, or packages too: no row takes more than the rest up to 60 GB.
+LAYERS_BYTES = 35 * 10**9
+PACKAGES_BYTES = 45 * 10**9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,9 +55,13 @@ class Prepared:
 
 def in_groups(targets: Iterable[Target]) -> list[Target]:
     """Targets that share a framework layer next to each other, Pythons together."""
-    return sorted(
-        targets,
-        key=lambda t: (t.python, t.base.name, t.framework, t.framework_version, t.device),
+    return sorted(targets, key=_framework)
+
+
+def _framework(target: Target) -> tuple[str, ...]:
+    return (
+        *(target.python, target.base.name),
+        *(target.framework, target.framework_version, target.device),
     )
 
 
@@ -69,14 +75,24 @@ class Prover:
         self._stand_ins = state_directory() / "stand-ins"
         self._bases: dict[tuple[str, str], Base | None] = {}
         self._reached: dict[str, bool] = {}
+        self._full: int | None = None
 
     def prove(
-        self, targets: Sequence[Target], known: dict[str, Row], keep: Callable[[Row], None]
+        self,
+        targets: Sequence[Target],
+        known: Mapping[str, Row],
+        keep: Callable[[Row], None],
+        *,
+        cold: bool,
     ) -> None:
-        """Prove every target that `known` has not proven as it is now; `keep` gets each row."""
-        if not known:
-            self._prune(filters={"type": "regular"})  # so that the seconds are those of a build
+        """Prove every target that `known` has not proven as it is now; `keep` gets each row.
+
+        `cold` is without a layer of earlier builds, so that the seconds are those of a whole build.
+        """
+        if cold:
+            self._prune(layers_only=True)
         pending: Future[Row] | None = None
+        framework: tuple[str, ...] = ()
         with ThreadPoolExecutor(max_workers=1) as checks:
             for target in in_groups(targets):
                 try:
@@ -88,7 +104,12 @@ class Prover:
                 if row and row.passed and row.key == prepared.key:
                     self._say(f"{target.name}: proven on {row.proven}")
                     continue
-                self._prune(keep_storage=CACHE_BYTES)
+                if pending and framework != _framework(target):
+                    keep(pending.result())
+                    pending = None
+                if framework != _framework(target):
+                    framework = _framework(target)
+                    self._make_room()
                 made = self._build(prepared)
                 if pending:
                     keep(pending.result())
@@ -182,13 +203,35 @@ class Prover:
                     with suppress(docker.errors.APIError):
                         client.images.remove(name, force=True)
 
-    def _prune(self, **what: Any) -> None:
-        """Let the build cache shrink, on an engine of our own; another's is not ours to prune."""
+    def _make_room(self) -> None:
+        used = self._used()
+        self._say(f"the engine's data take {used / 1e9:.0f} GB")
+        if used > LAYERS_BYTES:
+            self._prune(layers_only=True)
+        if self._used() > PACKAGES_BYTES:
+            self._prune(layers_only=False)
+
+    def _used(self) -> int:
+        """Bytes of the engine's data: measured once, then by what the disk has lost since."""
+        with closing(self._engine.client()) as client:
+            root = Path(client.info()["DockerRootDir"])
+        if not root.is_dir():  # the engine is elsewhere
+            return 0
+        free = shutil.disk_usage(root).free
+        if self._full is None:
+            output = subprocess.check_output(
+                ["du", "--summarize", "--one-file-system", "--bytes", str(root)], text=True
+            )
+            self._full = int(output.split()[0]) + free
+        return self._full - free
+
+    def _prune(self, *, layers_only: bool) -> None:
+        """Empty the build cache of an engine of our own; another's is not ours to empty."""
         if self._engine.private:
             with closing(self._engine.client(timeout=600)) as client:
-                client.api.prune_builds(all=True, **what)
-                free = shutil.disk_usage(client.info()["DockerRootDir"]).free
-                self._say(f"{free // 10**9} GB of disk are free")
+                # The SDK's types know but two of the filters.
+                filters: Any = {"type": "regular"} if layers_only else {}
+                client.api.prune_builds(all=True, filters=filters)
 
 
 def _row(
@@ -203,9 +246,6 @@ def _row(
     base = target.base.name
     if built and built.target.base is not target.base:
         base = f"{target.tools_base.name} for {base}"
-    digest = hashlib.sha256()
-    for layer in locks.LAYERS if images else ():
-        digest.update(((images or Path()) / target.folder / f"{layer}.lock").read_bytes())
     return Row(
         image=target.name,
         base=base,
@@ -213,7 +253,7 @@ def _row(
         gaps=built.gaps if built else (),
         locked=target.locked.isoformat(),
         date=target.date.isoformat(),
-        locks=digest.hexdigest(),
+        locks=locks_digest(images / target.folder) if images else "",
         key=key,
         proven=datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
         error=error,

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from builder.contract.basics import Check
+from builder.layers import ImageLayers, from_json, sharing
+from builder.layers_picture import draw, summary
 from builder.output import human_size
 from builder.target import Target
 
-__all__ = ["Row", "load", "passed", "save", "table"]
+__all__ = ["Row", "layers", "load", "passed", "picture", "save", "table", "unproven"]
 
 _INTRODUCTION = """\
 # Every row builds
@@ -69,9 +71,38 @@ def load(path: Path) -> dict[str, Row]:
         return {}
     rows = json.loads(path.read_text("utf-8"))["rows"]
     return {
-        row["image"]: Row(**{**row, "checks": tuple(Check(**check) for check in row["checks"])})
+        row["image"]: Row(
+            **{
+                **row,
+                "gaps": tuple(row["gaps"]),
+                "checks": tuple(Check(**check) for check in row["checks"]),
+                "layers": tuple(row["layers"]),
+            }
+        )
         for row in rows
     }
+
+
+def unproven(rows: Mapping[str, Row], digests: Mapping[str, str]) -> list[str]:
+    """What the rows do not prove of the targets now; `digests` are those of their locks, by name.
+
+    One line for each, which ends in what to do.
+    """
+    wrong = []
+    for name, digest in digests.items():
+        row = rows.get(name)
+        if row is None:
+            why = "has no row"
+        elif not row.passed:
+            why = "did not pass"
+        elif row.locks != digest:
+            why = "was proven with other locks"
+        else:
+            continue
+        wrong.append(f"{name} {why}: run `make prove ROWS={name}`")
+    gone = rows.keys() - digests.keys()
+    wrong += [f"{name} is no target: run `make prove`" for name in sorted(gone)]
+    return wrong
 
 
 def save(path: Path, rows: Mapping[str, Row], targets: Iterable[Target]) -> None:
@@ -80,6 +111,19 @@ def save(path: Path, rows: Mapping[str, Row], targets: Iterable[Target]) -> None
     temporary = path.with_name(f".{path.name}.new")
     temporary.write_text(json.dumps({"rows": ordered}, indent=1) + "\n", "utf-8")
     temporary.replace(path)
+
+
+def layers(rows: Iterable[Row]) -> list[ImageLayers]:
+    """The layers of the rows that have an image."""
+    return [
+        from_json({"image": row.image, "layers": list(row.layers)}) for row in rows if row.layers
+    ]
+
+
+def picture(rows: Iterable[Row]) -> str:
+    """What the rows' images share, as SVG."""
+    images = layers(rows)
+    return draw(images, sharing(images))
 
 
 def table(rows: Sequence[Row], total: int) -> str:
@@ -100,21 +144,20 @@ def table(rows: Sequence[Row], total: int) -> str:
             row.checks[-1].detail if row.checks and not row.error else row.error.split("\n")[0],
         )
         lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
-    summary = f"{passed(rows)} of {total} targets are proven."
+    shared = summary(sharing(layers(rows)))
+    head = f"{passed(rows)} of {total} targets are proven. What they share: {shared}."
     wrong = [
         f"- `{row.image}`: {check.name}: {check.detail}"
         for row in rows
         for check in row.checks
         if not check.passed
     ]
-    missing: dict[str, list[str]] = {}
+    missing: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
-        for gap in row.gaps:
-            missing.setdefault(gap, []).append(row.image)
-    gaps = [
-        f"- {gap}: {', '.join(f'`{name}`' for name in names)}" for gap, names in missing.items()
-    ]
-    parts = [_INTRODUCTION, summary, "\n\n", "\n".join(lines), "\n"]
+        if row.gaps:
+            missing.setdefault(tuple(row.gaps), []).append(f"`{row.image}`")
+    gaps = [f"- {', '.join(what)}: {', '.join(names)}" for what, names in missing.items()]
+    parts = [_INTRODUCTION, head, "\n\n", "\n".join(lines), "\n"]
     if wrong:
         parts += ["\n## What failed\n\n", "\n".join(wrong), "\n"]
     if gaps:

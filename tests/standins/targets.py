@@ -6,6 +6,7 @@ for PyTorch's own build, and what has no stand-in is left out and named.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from builder.matrix import Base
 from builder.resolver import Question, compile_requirements
 from builder.target import Target
 
-__all__ = ["StandIn", "lock", "requirements", "stand_in"]
+__all__ = ["StandIn", "lock", "locks_digest", "requirements", "stand_in"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +38,9 @@ def stand_in(target: Target, *, base: Base | None, wheels: bool) -> StandIn:
     if base:
         instead.append(target.base.name)
         gaps += [f"without {package}" for package in target.accelerator_packages]
-        changed = replace(changed, base=base, accelerator_packages=())
+        # A prefix brings Python's headers itself.
+        compilers = tuple(name for name in target.compilers if not name.startswith("python"))
+        changed = replace(changed, base=base, accelerator_packages=(), compilers=compilers)
     if wheels and (target.build.wheels or target.build.indexes):
         instead += [wheel.filename for wheel in target.build.wheels]
         gaps += [f"without {name}" for name in sorted(_outside(target) - _wheel_names(target))]
@@ -81,6 +84,14 @@ def lock(target: Target, stands_in: Target, images: Path, folder: Path) -> None:
         )
         below = made[-1].text() if layer == "framework" else below
     locks.write(folder / stands_in.folder, made)
+
+
+def locks_digest(folder: Path) -> str:
+    """The SHA-256 of a folder's locks."""
+    digest = hashlib.sha256()
+    for layer in locks.LAYERS:
+        digest.update((folder / f"{layer}.lock").read_bytes())
+    return digest.hexdigest()
 
 
 def requirements(folder: Path) -> list[str]:

@@ -1,0 +1,78 @@
+"""A row on stand-ins, from its committed locks to its answer, and that it goes no further."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from tests.images.conftest import ROOT, dlc
+from tests.standins.bases import interpreters
+from tests.standins.prove import default_interpreters
+
+pytestmark = pytest.mark.images
+
+ROW = "huggingface-tensorflow-inference:2.4.1-transformers4.6.1-cpu-py37-ubuntu18.04"
+
+
+def prove(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the prover as `make prove` does."""
+    return subprocess.run(
+        [sys.executable, "-m", "tests.standins", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def proof(
+    client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """The folder with the result of proving one row."""
+    folder = default_interpreters()
+    if folder is None or "3.7" not in interpreters(folder):
+        pytest.skip("no CPython 3.7 for a stand-in base: DLC_INTERPRETERS names no folder with one")
+    docs = tmp_path_factory.mktemp("docs")
+    before = {image.id for image in client.images.list()}
+    result = prove(ROW, "--docs", str(docs))
+    assert result.returncode == 0, result.stderr
+    left = [image for image in client.images.list() if image.id not in before]
+    assert all(image.labels.get("dlc.base.how") == "stand-in" for image in left), "it prunes"
+    yield docs
+    for image in left:
+        client.images.remove(str(image.id), force=True)
+
+
+def test_the_row_is_proven(proof: Path) -> None:
+    [row] = json.loads((proof / "proof.json").read_text("utf-8"))["rows"]
+    assert row["image"] == ROW
+    assert row["base"] == "debian12 for ubuntu18.04"
+    assert row["stand_in"] == "ubuntu18.04"
+    assert [check["name"] for check in row["checks"]] == [
+        *("python", "versions", "locked packages", "pip check", "labels", "answer")
+    ]
+    assert all(check["passed"] for check in row["checks"])
+    assert row["size"] == sum(layer["size"] for layer in row["layers"])
+    assert "1 of 47 targets are proven" in (proof / "proof.md").read_text("utf-8")
+
+
+def test_what_is_proven_is_not_proven_again(proof: Path) -> None:
+    before = (proof / "proof.json").read_bytes()
+    result = prove(ROW, "--docs", str(proof), "--resume")
+    assert result.returncode == 0, result.stderr
+    assert f"{ROW}: proven on " in result.stderr
+    assert "building" not in result.stderr
+    assert (proof / "proof.json").read_bytes() == before
+
+
+def test_recorded_layers_can_be_shown(proof: Path) -> None:
+    result = dlc("layers", ROW, "--recorded", str(proof / "proof.json"), "--format", "json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["total"] > 10**9
