@@ -10,12 +10,13 @@ RUN --mount=type=cache,id=apt-debian12,target=/var/cache/apt,sharing=locked \
         ca-certificates openjdk-17-jre-headless python3.11 python3.11-venv
 RUN python3.11 -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
-COPY framework.lock libraries.lock /opt/dlc/
+COPY build.lock framework.lock libraries.lock /opt/dlc/
 ARG SOURCES
 RUN --mount=type=secret,id=ca-bundle,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=cache,id=bench-pip,target=/root/.cache/pip \
     --mount=type=bind,target=/mnt \
-    env ${SOURCES} pip install --no-deps --require-hashes \
+    pip install --require-hashes --requirement /opt/dlc/build.lock \
+ && env ${SOURCES} pip install --no-deps --require-hashes \
         --requirement /opt/dlc/framework.lock --requirement /opt/dlc/libraries.lock
 RUN useradd --create-home model-server
 COPY dockerd-entrypoint.py /usr/local/bin/

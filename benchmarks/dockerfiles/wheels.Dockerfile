@@ -11,5 +11,6 @@ RUN --mount=type=secret,id=ca-bundle,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=cache,id=bench-wheels,target=/srv \
     --mount=type=bind,target=/mnt \
     rm --recursive --force /srv/* \
+ && /opt/venv/bin/pip install --require-hashes --requirement /opt/dlc/build.lock \
  && env ${SOURCES} /opt/venv/bin/pip wheel --no-deps --require-hashes --wheel-dir /srv \
         --requirement /opt/dlc/framework.lock --requirement /opt/dlc/libraries.lock
