@@ -9,5 +9,5 @@ RUN --mount=type=cache,id=apt-debian12,target=/var/cache/apt,sharing=locked \
         ca-certificates openjdk-17-jre-headless python3.11 unzip
 RUN --mount=type=cache,id=bench-wheels,target=/srv \
     find /srv -name '*.whl' -fprint0 /tmp/wheels \
- && xargs --null --arg-file=/tmp/wheels --max-procs=0 --max-args=1 unzip -q -o -d /opt/site \
+ && xargs --null --arg-file=/tmp/wheels --max-procs=0 -I{} unzip -q -o {} -d /opt/site \
  && test -d /opt/site/torch
