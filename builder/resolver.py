@@ -6,56 +6,23 @@ whether or not their source can be reached.
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 from builder import wheelhouse
 from builder.errors import LockError
-from builder.locks import (
-    LAST_PATCH,
-    PLATFORM,
-    Lock,
-    concerning,
-    inputs_digest,
-    normalise,
-    parse,
-    pinned,
-)
+from builder.locks import Lock, concerning, inputs_digest, normalise, pinned
 from builder.matrix import Upgrade, Wheel
 from builder.target import Target
+from builder.uv_compile import (
+    Question,
+    UnreachableError,
+    compile_requirements,
+    requirement_name,
+)
 
-__all__ = ["Question", "Resolver", "UnreachableError", "compile_requirements"]
-
-# What uv says of the network; the last if it was told to be offline.
-_UNREACHABLE = ("ailed to fetch", "ailed to download", "the network was disabled")
-
-
-class UnreachableError(LockError):
-    """An index or a wheel's source does not answer."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
-    """What uv is asked: requirements within constraints, for a Python, as of a date.
-
-    `excluded` packages are left out of the answer whoever needs them; `lifted` are upgrades that
-    are allowed to be newer than the date. An empty date is today, an empty Python any.
-    """
-
-    requirements: tuple[str, ...]
-    constraints: tuple[str, ...] = ()
-    excluded: tuple[str, ...] = ()
-    python: str = ""
-    date: str = ""
-    index: str = ""
-    alone: bool = False
-    lifted: tuple[Upgrade, ...] = ()
+__all__ = ["Resolver"]
 
 
 class Resolver:
@@ -219,62 +186,12 @@ class Resolver:
         try:
             entries = compile_requirements(asked, target.name)
         except UnreachableError:
-            name = _requirement_name(requirement)
+            name = requirement_name(requirement)
             return {name: _unhashed(f"{source} could not be reached", requirement)}
         bare = [entry for entry in entries.values() if "--hash=" not in entry]
         if bare:
             raise LockError(f"{source} gives no SHA-256 of {bare[0].strip()}")
         return entries
-
-
-def compile_requirements(question: Question, name: str) -> dict[str, str]:
-    """Ask uv; requirement lines by name, sorted.
-
-    LockError with uv's reason, UnreachableError if that is the network; `name` is who asks.
-    """
-    import uv  # finds uv's binary, which only locking needs
-
-    with tempfile.TemporaryDirectory(prefix="dlc-lock-") as folder:
-        files = {
-            "wanted": question.requirements,
-            "constraints": (*question.constraints, *(u.requirement for u in question.lifted)),
-            "excludes": question.excluded,
-        }
-        for title, lines in files.items():
-            Path(folder, title).write_text("".join(f"{line}\n" for line in lines), "utf-8")
-        command = [
-            uv.find_uv_bin(),
-            *("pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"),
-            *("--no-progress", "--color", "never", "--no-config"),
-            # Else uv looks for the target's own Python, and downloads it, to build what is only
-            # there as source.
-            *("--python", sys.executable),
-            *("--constraints", f"{folder}/constraints", "--excludes", f"{folder}/excludes"),
-            f"{folder}/wanted",
-        ]
-        if question.python:
-            version = LAST_PATCH.get(question.python, question.python)
-            command += ["--python-version", version, "--python-platform", PLATFORM]
-        if question.index:
-            command += ["--default-index", question.index]
-        if question.alone:
-            command += ["--no-deps"]
-        if question.date:
-            command += ["--exclude-newer", f"{question.date}T23:59:59Z"]
-        for upgrade in question.lifted:
-            until = f"{upgrade.package}={upgrade.date}T23:59:59Z"
-            command += ["--exclude-newer-package", until]
-        result = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=_environment()
-        )
-    if result.returncode == 0:
-        return dict(sorted(parse(result.stdout).items()))
-    message = f"{name} cannot be locked:\n{result.stderr.strip()}\n "
-    if any(sign in result.stderr for sign in _UNREACHABLE):
-        raise UnreachableError(
-            message, remedy="connect to that host, or put its wheels into a wheelhouse"
-        )
-    raise LockError(message, remedy="change the requirements or the date in the matrix")
 
 
 def _lock(
@@ -303,7 +220,7 @@ def _lock(
 def _outside(target: Target) -> tuple[str, ...]:
     """What the package index is not to be asked for, because it comes from elsewhere."""
     indexed = (text.value for texts in target.build.indexes.values() for text in texts)
-    return (*map(_name, target.build.wheels), *map(_requirement_name, indexed))
+    return (*map(_name, target.build.wheels), *map(requirement_name, indexed))
 
 
 def _version(entries: Mapping[str, str], package: str) -> str:
@@ -318,27 +235,12 @@ def _name(wheel: Wheel) -> str:
     return normalise(wheel.filename.split("-")[0])
 
 
-def _requirement_name(text: str) -> str:
-    from packaging.requirements import Requirement
-
-    return normalise(Requirement(text).name)
-
-
 def _direct(wheel: Wheel, sha256: str) -> str:
     return f"{_name(wheel)} @ {wheel.url} \\\n    --hash=sha256:{sha256}\n"
 
 
 def _unhashed(why: str, requirement: str) -> str:
     return f"# No SHA-256: {why} when this was locked; `dlc lock` adds it.\n{requirement}\n"
-
-
-def _environment() -> dict[str, str]:
-    """The caller's environment; the certificates that pip was told of are uv's too."""
-    environment = dict(os.environ)
-    for name in ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        if name in environment:
-            environment.setdefault("SSL_CERT_FILE", environment[name])
-    return environment
 
 
 def _address(url: str, sources: Mapping[str, str]) -> str:

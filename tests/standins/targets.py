@@ -14,8 +14,8 @@ from pathlib import Path
 from builder import locks
 from builder.errors import LockError
 from builder.matrix import Base
-from builder.resolver import Question, compile_requirements
 from builder.target import Target
+from builder.uv_compile import Question, compile_requirements
 
 __all__ = ["StandIn", "lock", "locks_digest", "requirements", "stand_in"]
 
