@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from builder.errors import BuildError, DlcError
+from builder.mirrors import Mirrors, script
 from builder.solve import Solve, Step, decode
 
 if TYPE_CHECKING:
@@ -123,6 +124,24 @@ def definition(jobs: Iterable[Job], secrets: Mapping[str, Path]) -> dict[str, An
     return escaped
 
 
+def _secrets(mirrors: Mirrors, folder: Path) -> dict[str, Path]:
+    """The secrets of a build by id; what is only made for it lies in `folder`."""
+    bundle = ca_bundle()
+    secrets = {"ca-bundle": bundle} if bundle else {}
+    if site := script(mirrors, bundle.read_text("utf-8") if bundle else ""):
+        path = folder / "site"
+        path.touch(mode=0o600)
+        path.write_text(site, "utf-8")
+        if path.stat().st_size > _SECRET_BYTES:
+            raise BuildError(
+                f"the mirrors and certificates are larger than a build secret may be "
+                f"({_SECRET_BYTES // 1024} KiB)",
+                remedy="name a bundle with only the certificates that you need",
+            )
+        secrets["site"] = path
+    return secrets
+
+
 class Baker:
     """Runs bakes on one engine."""
 
@@ -131,12 +150,13 @@ class Baker:
         self._running: set[subprocess.Popen[str]] = set()
         self._stopping = False
 
-    def build(self, jobs: Iterable[Job], *, at_once: int) -> list[Outcome]:
+    def build(
+        self, jobs: Iterable[Job], *, at_once: int, mirrors: Mirrors | None = None
+    ) -> list[Outcome]:
         """Build and tag every job, `at_once` at a time; KeyboardInterrupt stops them all."""
         jobs = list(jobs)
-        bundle = ca_bundle()
-        secrets = {"ca-bundle": bundle} if bundle else {}
         with tempfile.TemporaryDirectory(prefix="dlc-bake-") as folder:
+            secrets = _secrets(mirrors or Mirrors(), Path(folder))
             file = Path(folder, "bake.json")
             file.write_text(json.dumps(definition(jobs, secrets), indent=2), "utf-8")
             pool = ThreadPoolExecutor(max_workers=at_once)

@@ -10,6 +10,7 @@ from builder import bases
 from builder.bake import Baker, Job, Outcome, Watcher
 from builder.engine import state_directory, up
 from builder.errors import BaseImageError, DlcError
+from builder.mirrors import Mirrors
 from builder.plan import Context, build_key, prepare
 from builder.render import Renderer, apply, changes
 from builder.target import Target
@@ -32,11 +33,13 @@ def build(
     at_once: int,
     watcher: Watcher,
     say: Say,
+    mirrors: Mirrors | None = None,
 ) -> list[Outcome]:
     """Build targets and tag their images; one that fails does not stop the others.
 
     The outcomes come in the order of `targets`. EngineError if there is no engine to build with.
     """
+    mirrors = mirrors or Mirrors()
     apply(changes(images, targets, renderer, prune=False))
     failed: dict[str, Outcome] = {}
     contexts: list[Context] = []
@@ -54,13 +57,13 @@ def build(
     for context in contexts:
         target = context.target
         try:
-            base = _base(engine, target.base, found, say)
-            tools = _base(engine, target.tools_base, found, say)
+            base = _base(engine, target.base, mirrors, found, say)
+            tools = _base(engine, target.tools_base, mirrors, found, say)
         except BaseImageError as error:
             failed[target.name] = _failure(target, error, watcher)
             continue
         jobs.append(_job(context, base, tools))
-    built = Baker(engine, watcher).build(jobs, at_once=at_once)
+    built = Baker(engine, watcher).build(jobs, at_once=at_once, mirrors=mirrors)
     outcomes = failed | {outcome.target.name: outcome for outcome in built}
     return [outcomes[target.name] for target in targets]
 
@@ -78,14 +81,19 @@ def _job(context: Context, base: BaseImage, tools: BaseImage) -> Job:
 
 
 def _base(
-    engine: Engine, base: Base, found: dict[str, BaseImage | BaseImageError], say: Say
+    engine: Engine,
+    base: Base,
+    mirrors: Mirrors,
+    found: dict[str, BaseImage | BaseImageError],
+    say: Say,
 ) -> BaseImage:
     """A base's image, asked for once, however many targets start from it."""
     if base.image not in found:
         import docker.errors
         import requests
 
-        source = bases.BaseSource(name=base.name, image=base.image, bootstrap=base.bootstrap)
+        image = mirrors.image(base.image)
+        source = bases.BaseSource(name=base.name, image=image, bootstrap=base.bootstrap)
         try:
             found[base.image] = bases.ensure(engine, source, say=say)
         except BaseImageError as error:
@@ -94,10 +102,10 @@ def _base(
             found[base.image] = BaseImageError(
                 f"no base {base.name}: the engine says: {error}", remedy="see `dlc engine status`"
             )
-    image = found[base.image]
-    if isinstance(image, BaseImageError):
-        raise image
-    return image
+    had = found[base.image]
+    if isinstance(had, BaseImageError):
+        raise had
+    return had
 
 
 def _failure(target: Target, error: DlcError, watcher: Watcher) -> Outcome:

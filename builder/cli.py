@@ -16,6 +16,7 @@ from builder.errors import DlcError, DriftError, Interrupted, MatrixError
 from builder.output import print_json, print_table, say
 
 if TYPE_CHECKING:
+    from builder.mirrors import Mirrors
     from builder.target import Target
 
 __all__ = ["Settings", "cli", "main", "pass_settings"]
@@ -33,6 +34,7 @@ class Settings:
     matrix: Path | None
     images_folder: Path | None
     templates: Path | None
+    mirrors_file: Path | None = None
 
     @cached_property
     def matrix_path(self) -> Path:
@@ -59,6 +61,18 @@ class Settings:
 
         return load_targets(self.matrix_path)
 
+    @cached_property
+    def mirrors(self) -> Mirrors:
+        """--mirrors, else DLC_MIRRORS, else mirrors.yaml beside the matrix; else none."""
+        from builder.mirrors import PACKAGE_SOURCES, Mirrors, find, read
+
+        path = self.mirrors_file or find(self.matrix_path.parent)
+        if path is None:
+            return Mirrors()
+        target = self.targets[0]
+        bases = {each.base.name for each in self.targets} | {target.tools_base.name}
+        return read(path, bases=sorted(bases), sources=[*target.sources, *PACKAGE_SOURCES])
+
 
 pass_settings = click.make_pass_decorator(Settings)
 
@@ -72,12 +86,21 @@ _PATH = click.Path(path_type=Path)
     "--images", type=_PATH, metavar="DIR", help="Rendered files and locks [default: beside it]."
 )
 @click.option("--templates", type=_PATH, metavar="DIR", help="Templates that go before ours.")
+@click.option(
+    "--mirrors", type=_PATH, metavar="FILE", help="A site's own addresses [default: mirrors.yaml]."
+)
 @click.pass_context
 def cli(
-    context: click.Context, matrix: Path | None, images: Path | None, templates: Path | None
+    context: click.Context,
+    matrix: Path | None,
+    images: Path | None,
+    templates: Path | None,
+    mirrors: Path | None,
 ) -> None:
     """Build, prove, tag and push Hugging Face Deep Learning Containers."""
-    context.obj = Settings(matrix=matrix, images_folder=images, templates=templates)
+    context.obj = Settings(
+        matrix=matrix, images_folder=images, templates=templates, mirrors_file=mirrors
+    )
 
 
 def output_option(function: Callable[..., Any]) -> Callable[..., Any]:

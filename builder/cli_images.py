@@ -111,6 +111,7 @@ def build(
             at_once=jobs,
             watcher=watcher,
             say=say,
+            mirrors=settings.mirrors,
         )
     built = [outcome for outcome in outcomes if not outcome.error]
     rows = [

@@ -29,7 +29,7 @@ LOCK_NAMES = ("build.lock", "framework.lock", "libraries.lock", "tools.lock")
 _COPIED = ("dockerd-entrypoint.py", "install.sh")
 _FRAMEWORK_TITLES = {"pytorch": "PyTorch", "tensorflow": "TensorFlow"}
 # Repositories by NVIDIA's and Ubuntu's names for a base.
-_CUDA_REPOSITORY = "https://developer.download.nvidia.com/compute/cuda/repos/{os}/x86_64"
+_CUDA_REPOSITORY = "https://developer.download.nvidia.com/compute/cuda/repos"
 _NEURON_REPOSITORY = "https://apt.repos.neuron.amazonaws.com"
 _SUITES = {"ubuntu18.04": "bionic", "ubuntu20.04": "focal", "debian12": "bookworm"}
 
@@ -133,7 +133,8 @@ def _context(target: Target) -> Mapping[str, Any]:
         "cuda_series": ".".join(accelerator.version.split(".")[:2]) if accelerator else "",
         # What the image really has: cu102 is CUDA 10.2, whatever its tag says.
         "cuda_carried": re.sub(r"cu(\d+)(\d)", r"\1.\2", target.build.carries),
-        "cuda_repository": _CUDA_REPOSITORY.format(os=target.base.name.replace(".", "")),
+        "cuda_repository": _CUDA_REPOSITORY,
+        "cuda_folder": f"{target.base.name.replace('.', '')}/x86_64",
         "neuron_repository": _NEURON_REPOSITORY,
         "suite": _SUITES.get(target.base.name, ""),
         "python_packages": list(target.base.pythons[target.python]),

@@ -69,7 +69,7 @@ def test_arguments_are_those_of_the_dockerfile(small: dict[str, Target], golden:
 def test_secrets_are_those_of_the_dockerfile(small: dict[str, Target], golden: Path) -> None:
     for target in small.values():
         text = (golden / target.folder / "Dockerfile").read_text("utf-8")
-        assert set(re.findall(r"type=secret,id=([\w-]+)", text)) == {"ca-bundle"}
+        assert set(re.findall(r"type=secret,id=([\w-]+)", text)) == {"ca-bundle", "site"}
 
 
 def test_proxies(small: dict[str, Target], monkeypatch: pytest.MonkeyPatch) -> None:

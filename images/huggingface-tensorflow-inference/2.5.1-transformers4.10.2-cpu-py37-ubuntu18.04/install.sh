@@ -10,6 +10,9 @@ export UV_CACHE_DIR=/srv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_SYSTEM_CERTS=1
 export TMPDIR=/srv/tmp
 mkdir -p "$TMPDIR"
 
+# A site's own index, sources and credentials; a wheelhouse goes before them.
+[ ! -f /media/site ] || . /media/site
+
 # A wheelhouse holds a directory for each source of wheels and stands in for its address.
 for source in "$tools"/wheelhouse/*/; do
     [ -d "$source" ] || continue

@@ -1,0 +1,226 @@
+"""A build through a site's own mirrors: all of it comes from there, and nothing of it stays.
+
+The mirrors stand on the engine's bridge, want a password, and pass on what they are asked for: the
+archive from this machine's own, the package index from a folder.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import subprocess
+import sys
+import tarfile
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_network
+from pathlib import Path
+
+import docker
+import pytest
+
+from tests.images.conftest import ROOT, dlc
+
+pytestmark = pytest.mark.images
+
+NAME = "huggingface-pytorch-training:9.9.9-transformers1.0.0-cpu-py311-debian12"
+PASSWORD = "pass-5b0c0f6e9d"  # noqa: S105 - what must stay in no layer
+MATRIX = """\
+tools: {base: debian12, uv: 0.13.8, build: [setuptools, wheel]}
+bases:
+  debian12:
+    image: IMAGE
+    bootstrap: bookworm
+    end_of_life: 2028-06-30
+    java: openjdk-17-jre-headless
+    pythons: {3.11: [python3.11]}
+frameworks:
+  pytorch:
+    9.9.9:
+      locked: 2025-01-02
+      python: 3.11
+      base: debian12
+      builds: {cpu: {requires: [certifi]}}
+libraries:
+  small: {requires: ["packaging=={datasets}"]}
+releases:
+  - transformers: 1.0.0
+    datasets: 24.1.0
+    date: 2025-01-02
+    training: {libraries: small, pytorch: [{version: 9.9.9, devices: [cpu], origin: own}]}
+"""
+
+
+@dataclass(kw_only=True)
+class Mirror:
+    """A server that passes on an archive and serves a folder as a package index."""
+
+    upstream: dict[str, str]
+    wheels: Path
+    asked: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """GET with a password; set up with `mirror`."""
+
+    mirror: Mirror
+
+    def do_GET(self) -> None:
+        wanted = "Basic " + base64.b64encode(f"builder:{PASSWORD}".encode()).decode()
+        if self.headers.get("Authorization") != wanted:
+            self.mirror.refused.append(self.path)
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", "Basic")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.mirror.asked.append(self.path)
+        kind, _, rest = self.path.lstrip("/").partition("/")
+        status, body = self._index(rest) if kind == "simple" else self._archive(kind, rest)
+        self.send_response(status)
+        self.send_header("Content-Type", "text/html" if self.path.endswith("/") else "text/plain")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+    def _index(self, rest: str) -> tuple[int, bytes]:
+        name = rest.strip("/")
+        if name.endswith(".whl"):
+            return 200, (self.mirror.wheels / name).read_bytes()
+        names = [
+            path.name
+            for path in self.mirror.wheels.glob("*.whl")
+            if path.name.split("-")[0].replace("_", "-").lower() == name
+        ]
+        links = "".join(f'<a href="/simple/{each}">{each}</a>' for each in names)
+        return (200, links.encode()) if names else (404, b"")
+
+    def _archive(self, kind: str, rest: str) -> tuple[int, bytes]:
+        try:
+            address = f"{self.mirror.upstream[kind]}/{rest}"
+            with urllib.request.urlopen(address, timeout=60) as answer:  # noqa: S310
+                return 200, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, b""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name above
+        """Say nothing."""
+
+
+def archives() -> dict[str, str]:
+    """Where this machine's apt gets Debian and its security updates from."""
+    output = subprocess.check_output(
+        ["apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)"], text=True
+    )
+    pairs = re.findall(r"^(Debian(?:-Security)?) (\S+?)/?$", output, re.MULTILINE)
+    return {name.lower(): address for name, address in pairs}
+
+
+@pytest.fixture
+def mirror(client: docker.DockerClient, tmp_path: Path) -> Iterator[tuple[Mirror, str]]:
+    """The mirror and its address as builds see it."""
+    upstream = archives()
+    if {"debian", "debian-security"} - upstream.keys():
+        pytest.skip("this machine's apt knows no Debian archive to pass on")
+    [settings] = client.networks.get("bridge").attrs["IPAM"]["Config"]
+    # The engine takes the first address of the network itself, unless told otherwise.
+    gateway = settings.get("Gateway") or str(next(ip_network(settings["Subnet"]).hosts()))
+    found = Mirror(upstream=upstream, wheels=tmp_path / "wheels")
+    found.wheels.mkdir()
+    handler = type("Own", (Handler,), {"mirror": found})
+    try:
+        server = ThreadingHTTPServer((gateway, 0), handler)
+    except OSError as error:
+        pytest.skip(f"the engine's bridge is not on this machine: {error}")
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield found, f"{gateway}:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_build_through_mirrors(
+    client: docker.DockerClient, mirror: tuple[Mirror, str], tmp_path: Path
+) -> None:
+    served, host = mirror
+    lines = (ROOT / "matrix.yaml").read_text("utf-8").splitlines()
+    [image] = [line.split("image: ")[1] for line in lines if "image: debian:bookworm@" in line]
+    matrix = tmp_path / "matrix.yaml"
+    matrix.write_text(MATRIX.replace("IMAGE", image), "utf-8")
+    # No step of an earlier build will do: each must ask the mirrors.
+    stage = tmp_path / "templates/stages/tools.j2"
+    stage.parent.mkdir(parents=True)
+    text = (ROOT / "templates/stages/tools.j2").read_text("utf-8")
+    first = f"FROM ${{TOOLS_BASE}} AS tools\nENV FOLDER={tmp_path}\n"
+    stage.write_text(text.replace("FROM ${TOOLS_BASE} AS tools\n", first), "utf-8")
+    python = (ROOT / "templates/stages/python.j2").read_text("utf-8")
+    (stage.parent / "python.j2").write_text(f"ENV FOLDER={tmp_path}\n{python}", "utf-8")
+    options = ["--matrix", str(matrix), "--templates", str(tmp_path / "templates")]
+    assert dlc(*options, "lock").returncode == 0
+    folder = tmp_path / "images" / NAME.replace(":", "/")
+    for lock in ("tools", "build", "framework", "libraries"):
+        subprocess.run(
+            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+            + ["--requirement", str(folder / f"{lock}.lock"), "--dest", str(served.wheels)],
+            check=True,
+        )
+    (tmp_path / "netrc").write_text(
+        f"machine {host.partition(':')[0]} login builder password {PASSWORD}\n"
+        f"machine http://{host} login builder password {PASSWORD}\n",
+        "utf-8",
+    )
+    mirrors = tmp_path / "site.yaml"
+    mirrors.write_text(
+        f"netrc: {tmp_path / 'netrc'}\n"
+        f"index: http://{host}/simple\n"
+        "archives:\n"
+        "  debian12:\n"
+        f"    main: http://{host}/debian\n"
+        f"    security: http://{host}/debian-security\n",
+        "utf-8",
+    )
+    result = dlc(*options, "--mirrors", str(mirrors), "build")
+    assert result.returncode == 0, result.stderr
+    for asked in ("debian/dists/bookworm/", "debian-security/dists/bookworm-security/", "simple/uv"):
+        assert any(path.startswith(f"/{asked}") for path in served.asked), asked
+    assert {name for name in ("certifi", "packaging") if f"/simple/{name}/" in served.asked} == {
+        *("certifi", "packaging")
+    }
+    _nothing_stays(client, [host, PASSWORD, str(mirrors)], tmp_path)
+    client.images.remove(NAME, force=True)
+
+
+def _nothing_stays(client: docker.DockerClient, secrets: list[str], tmp_path: Path) -> None:
+    """No layer, no history and no label of the image holds any of the texts."""
+    saved = tmp_path / "image.tar"
+    with saved.open("wb") as file:
+        for chunk in client.images.get(NAME).save():
+            file.write(chunk)
+    wanted = [text.encode() for text in secrets]
+    members = 0
+    with tarfile.open(saved) as image:
+        for part in image:
+            stream = image.extractfile(part)
+            if stream is None:
+                continue
+            with closing(stream):
+                if part.name.endswith("layer.tar"):
+                    with tarfile.open(fileobj=stream) as layer:
+                        for entry in layer:
+                            content = layer.extractfile(entry) if entry.isfile() else None
+                            data = content.read() if content else b""
+                            assert not any(text in data for text in wanted), entry.name
+                            assert not entry.name.startswith("media/"), entry.name
+                            members += 1
+                else:
+                    data = stream.read()
+                    assert not any(text in data for text in wanted), part.name
+    assert members > 1000
