@@ -43,7 +43,7 @@ class Base:
     name: str
     image: str
     end_of_life: datetime.date
-    java: str
+    jdk: str
     pythons: Mapping[str, tuple[str, ...]]
     bootstrap: str | None
     said: Mapping[str, Position]

@@ -139,7 +139,7 @@ def _base(name: str, fields: _Reader) -> Base:
         name=name,
         image=fields.text("image").value,
         end_of_life=datetime.date.fromisoformat(fields.text("end_of_life").value),
-        java=fields.text("java").value,
+        jdk=fields.text("jdk").value,
         pythons={python: pythons.values(python) for python in pythons.entries},
         bootstrap=fields.value("bootstrap"),
         said={"base": fields.text("image").at, "end_of_life": fields.text("end_of_life").at},

@@ -165,7 +165,7 @@ MATRIX = Record(
                         r"(?::[\w.-]+)?@sha256:[0-9a-f]{64}",
                     ),
                     "end_of_life": _DATE,
-                    "java": _PACKAGE,
+                    "jdk": _PACKAGE,
                     "pythons": MapOf(key=_PYTHON, value=_PACKAGES, what="Pythons"),
                 },
                 optional={"bootstrap": TextOf(what="a suite", like="bookworm", pattern="[a-z]+")},

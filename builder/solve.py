@@ -18,7 +18,7 @@ from typing import Any
 __all__ = ["Solve", "Step", "decode"]
 
 _NUMBERED = re.compile(
-    r"\[(?:(?P<stage>\S+) )?(?P<number>\d+)/(?P<of>\d+)\] (?P<text>.*)", re.DOTALL
+    r"\[(?:(?P<stage>\S+) +)?(?P<number>\d+)/(?P<of>\d+)\] (?P<text>.*)", re.DOTALL
 )
 _TIME = re.compile(r"(\S+T\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*)?(Z|[+-]\d\d:\d\d)")
 _KEPT_LINES = 200

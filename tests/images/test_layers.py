@@ -23,7 +23,7 @@ bases:
     image: IMAGE
     bootstrap: bookworm
     end_of_life: 2028-06-30
-    java: openjdk-17-jre-headless
+    jdk: openjdk-17-jdk-headless
     pythons: {3.11: [python3.11]}
 frameworks:
   pytorch:

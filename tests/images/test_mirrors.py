@@ -10,20 +10,17 @@ import base64
 import re
 import subprocess
 import sys
-import tarfile
-import threading
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import ip_network
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import docker
 import pytest
 
 from tests.images.conftest import ROOT, dlc
+from tests.images.mirror_server import nothing_stays, serving
 
 pytestmark = pytest.mark.images
 
@@ -36,7 +33,7 @@ bases:
     image: IMAGE
     bootstrap: bookworm
     end_of_life: 2028-06-30
-    java: openjdk-17-jre-headless
+    jdk: openjdk-17-jdk-headless
     pythons: {3.11: [python3.11]}
 frameworks:
   pytorch:
@@ -129,22 +126,11 @@ def mirror(client: docker.DockerClient, tmp_path: Path) -> Iterator[tuple[Mirror
     upstream = archives()
     if {"debian", "debian-security"} - upstream.keys():
         pytest.skip("this machine's apt knows no Debian archive to pass on")
-    [settings] = client.networks.get("bridge").attrs["IPAM"]["Config"]
-    # The engine takes the first address of the network itself, unless told otherwise.
-    gateway = settings.get("Gateway") or str(next(ip_network(settings["Subnet"]).hosts()))
     found = Mirror(upstream=upstream, wheels=tmp_path / "wheels")
     found.wheels.mkdir()
     handler = type("Own", (Handler,), {"mirror": found})
-    try:
-        server = ThreadingHTTPServer((gateway, 0), handler)
-    except OSError as error:
-        pytest.skip(f"the engine's bridge is not on this machine: {error}")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield found, f"{gateway}:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(client, handler) as host:
+        yield found, host
 
 
 def test_a_build_through_mirrors(
@@ -189,38 +175,15 @@ def test_a_build_through_mirrors(
     )
     result = dlc(*options, "--mirrors", str(mirrors), "build")
     assert result.returncode == 0, result.stderr
-    for asked in ("debian/dists/bookworm/", "debian-security/dists/bookworm-security/", "simple/uv"):
+    for asked in (
+        "debian/dists/bookworm/",
+        "debian-security/dists/bookworm-security/",
+        "simple/uv",
+    ):
         assert any(path.startswith(f"/{asked}") for path in served.asked), asked
     assert {name for name in ("certifi", "packaging") if f"/simple/{name}/" in served.asked} == {
         *("certifi", "packaging")
     }
-    _nothing_stays(client, [host, PASSWORD, str(mirrors)], tmp_path)
+    secrets = [text.encode() for text in (host, PASSWORD, str(mirrors))]
+    nothing_stays(client, NAME, secrets, tmp_path)
     client.images.remove(NAME, force=True)
-
-
-def _nothing_stays(client: docker.DockerClient, secrets: list[str], tmp_path: Path) -> None:
-    """No layer, no history and no label of the image holds any of the texts."""
-    saved = tmp_path / "image.tar"
-    with saved.open("wb") as file:
-        for chunk in client.images.get(NAME).save():
-            file.write(chunk)
-    wanted = [text.encode() for text in secrets]
-    members = 0
-    with tarfile.open(saved) as image:
-        for part in image:
-            stream = image.extractfile(part)
-            if stream is None:
-                continue
-            with closing(stream):
-                if part.name.endswith("layer.tar"):
-                    with tarfile.open(fileobj=stream) as layer:
-                        for entry in layer:
-                            content = layer.extractfile(entry) if entry.isfile() else None
-                            data = content.read() if content else b""
-                            assert not any(text in data for text in wanted), entry.name
-                            assert not entry.name.startswith("media/"), entry.name
-                            members += 1
-                else:
-                    data = stream.read()
-                    assert not any(text in data for text in wanted), part.name
-    assert members > 1000

@@ -112,7 +112,7 @@ def make(
         name=base.name,
         image=image,
         end_of_life=base.end_of_life,
-        java=debian.java,
+        jdk=debian.jdk,
         pythons={python: ()},
         bootstrap=None,
         said=base.said,

@@ -103,7 +103,10 @@ def test_mistakes_are_told_all_at_once(tmp_path: Path) -> None:
     text = SMALL
     for old, new in (
         ("  uv: 0.13.8\n", "  uv: 0.13\n"),
-        ("    java: openjdk-11-jre-headless\n", "    jave: openjdk-11-jre-headless\n"),
+        (
+            "05-31\n    jdk: openjdk-11-jdk-headless\n    pythons: {3.8",
+            "05-31\n    jdc: openjdk-11-jdk-headless\n    pythons: {3.8",
+        ),
         ("      gpu: cu111\n", "      gpu: cu112\n"),
         ("[setuptools<81]", "[setuptools=<81]"),
         ("date: 2021-06-25", "date: 2021-06-31"),
@@ -114,8 +117,8 @@ def test_mistakes_are_told_all_at_once(tmp_path: Path) -> None:
         text = text.replace(old, new)
     assert complaints(text.encode(), tmp_path) == [
         "4:7: '0.13' is not a full version; write one like 4.57.1",
-        "25:5: a base has no 'java'; add `java:`",
-        "27:5: 'jave' is not a key of a base; did you mean 'java'?",
+        "25:5: a base has no 'jdk'; add `jdk:`",
+        "27:5: 'jdc' is not a key of a base; did you mean 'jdk'?",
         "51:12: 'cu112' is not among the accelerators; did you mean 'cu111' or 'cu110'?",
         "53:21: 'setuptools=<81' is not a requirement; write it as pip would read it: "
         "name[extra]==1.2.3",

@@ -137,6 +137,8 @@ def test_a_step_is_told_when_it_starts_and_ends() -> None:
 @pytest.mark.parametrize(
     ("name", "title"),
     [
+        # Numbers are aligned where there are ten or more.
+        ("[stage-3  4/10] COPY a b", "stage-3 4/10 COPY a b"),
         ("[2/3] COPY --chmod=755 --from=tools a /b/", "stage 2/3 COPY a /b/"),
         ("[tools 1/4] FROM docker.io/library/debian", "tools 1/4 FROM docker.io/library/debian"),
         ("[stage-1 2/3] RUN echo --quiet", "stage-1 2/3 RUN echo --quiet"),

@@ -47,7 +47,7 @@ def other_base(target: Target) -> Base:
     return replace(
         target.base,
         image=f"stand-in/{target.base.name}@sha256:{'0' * 64}",
-        java=target.tools_base.java,
+        jdk=target.tools_base.jdk,
         pythons={target.python: ()},
         bootstrap=None,
     )
@@ -227,9 +227,9 @@ def expected(target: Target, *, base: Base | None, wheels: bool) -> list[list[st
         instead: dict[str, str] = {}
         if base and words[0] == "ARG":
             instead = {f"BASE={target.base.image}": f"BASE={base.image}"}
-        elif base and stage == "${BASE}" and "apt-get" in words:
+        elif base and stage in ("${BASE}", "java") and "apt-get" in words:
             left_out = {*pythons, f"python{target.python}-dev"}
-            instead = {target.base.java: base.java}
+            instead = {target.base.jdk: base.jdk}
         elif wheels and words[-1] == "/opt/dlc/framework.lock":
             left_out = addresses
         found.append([instead.get(word, word) for word in words if word not in left_out])
@@ -258,7 +258,7 @@ def test_nothing_else_of_the_dockerfile_changes(
 def test_each_difference_is_there(real: dict[str, Target]) -> None:
     """What the comparison above takes out is in the real Dockerfiles, and only there."""
     for name, marks in {
-        CPU: ("python3-distutils", "openjdk-11-jre-headless", "PYTORCH_WHEELS="),
+        CPU: ("python3-distutils", "openjdk-11-jdk-headless", "PYTORCH_WHEELS="),
         TENSORFLOW: (" AS keyring", "from=keyring", "developer.download.nvidia.com", "libcudnn8="),
         NEURON: (" AS keyring", "apt.repos.neuron", "pip.repos.neuron", "aws-neuron-tools="),
     }.items():
@@ -355,7 +355,11 @@ def test_the_wheels_of_the_index_and_what_they_alone_need(
 
 def framework_layer(target: Target, images: Path) -> tuple[Any, ...]:
     """All that determines a target's layers up to the framework's."""
-    found = instructions(target)
+    found, stage = [], ""
+    for words in instructions(target):
+        stage = words[-1] if words[0] == "FROM" else stage
+        if stage != "java":  # a stage of its own, on no other's way
+            found.append(words)
     until = found.index(["COPY", "libraries.lock", "/opt/dlc/"])
     locked = [(images / target.folder / f"{name}.lock").read_bytes() for name in LAYERS[:2]]
     return (*map(tuple, found[:until]), *locked)
