@@ -5,10 +5,16 @@ from __future__ import annotations
 import sys
 
 from benchmarks import builds, commands
+from builder.errors import DlcError
+
+BENCHES = {"commands": commands.measure, "builds": builds.measure}
 
 if __name__ == "__main__":
-    wanted = sys.argv[1:] or ["commands", "builds"]
-    if "commands" in wanted:
-        commands.measure()
-    if "builds" in wanted:
-        builds.measure()
+    wanted = sys.argv[1:] or list(BENCHES)
+    if unknown := set(wanted) - BENCHES.keys():
+        sys.exit(f"no bench is named {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
+    try:
+        for name in wanted:
+            BENCHES[name]()
+    except DlcError as error:
+        sys.exit(f"bench: {error}")

@@ -65,13 +65,13 @@ def _lock(settings: Settings, targets: tuple[Target, ...]) -> None:
     resolver = Resolver(say)
     failures: list[DlcError] = []
     for target in targets:
+        folder = settings.images / target.folder
         try:
-            found = resolver.lock(target)
+            found = resolver.lock(target, locks.entries(folder, "framework"))
         except DlcError as error:
             failures.append(error)
             say(f"{target.name}: failed")
             continue
-        folder = settings.images / target.folder
         locks.write(folder, found)
         count = sum(len(each.entries) for each in found)
         say(f"{target.name}: {count} requirements locked")
@@ -157,7 +157,7 @@ def _upgrade(settings: Settings, text: str, reason: str, until: datetime.date) -
     found: list[tuple[Target, tuple[Lock, ...]]] = []
     lifted = 0
     for target in concerned:
-        made = resolver.lock(target)
+        made = resolver.lock(target, locks.entries(settings.images / target.folder, "framework"))
         notes = [note for each in made for note in each.notes if f" {upgrade.package} " in note]
         lifted += any(note.startswith("lifted") for note in notes)
         say(f"{target.name}: {'; '.join(notes) or 'locked anew'}")

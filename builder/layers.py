@@ -1,4 +1,4 @@
-"""What images share: their layers, who uses each, and the bytes that saves. No engine here.
+"""What images share: their layers, who uses each, and the bytes that saves.
 
 A registry keeps each layer once, and whoever pulls two images fetches what they share once.
 """

@@ -25,6 +25,7 @@ __all__ = [
     "Lock",
     "State",
     "concerning",
+    "entries",
     "inputs_digest",
     "is_fresh",
     "normalise",
@@ -205,6 +206,11 @@ def write(folder: Path, locks: Sequence[Lock]) -> None:
         temporary.replace(path)
 
 
+def entries(folder: Path, layer: str) -> dict[str, str]:
+    """The requirements of a committed lock by name; none if there is no such lock."""
+    return parse(_read(folder / f"{layer}.lock"))
+
+
 def parse(text: str) -> dict[str, str]:
     """The requirements of a lock by normalised name: each its lines, hashes included.
 
@@ -246,4 +252,5 @@ def _sha256(text: str) -> str:
 
 
 def _read(path: Path) -> str:
-    return path.read_text("utf-8") if path.is_file() else ""
+    # As bytes, since reading as text would hide line ends that an edit has changed.
+    return path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""

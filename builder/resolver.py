@@ -22,7 +22,7 @@ from builder.uv_compile import (
     requirement_name,
 )
 
-__all__ = ["Resolver"]
+__all__ = ["Resolver", "address", "outside", "wheel_name"]
 
 
 class Resolver:
@@ -33,9 +33,12 @@ class Resolver:
         self._folders = wheelhouse.directories()
         self._done: dict[str, Lock | LockError] = {}
 
-    def lock(self, target: Target) -> tuple[Lock, ...]:
-        """The locks of a target; LockError, with uv's reason, if one cannot be resolved."""
-        framework = self._once("framework", target, self._framework)
+    def lock(self, target: Target, held: Mapping[str, str] = {}) -> tuple[Lock, ...]:
+        """The locks of a target; LockError, with uv's reason, if one cannot be resolved.
+
+        Of what the framework's lock `held`, hashes are kept whose source cannot be reached now.
+        """
+        framework = self._once("framework", target, lambda t: self._framework(t, held))
         return (
             self._once("build", target, self._build),
             framework,
@@ -76,20 +79,24 @@ class Resolver:
         entries = compile_requirements(question, target.name)
         return _lock("build", target, question, entries)
 
-    def _framework(self, target: Target) -> Lock:
+    def _framework(self, target: Target, held: Mapping[str, str]) -> Lock:
         question = Question(
             requirements=target.framework_requirements,
             constraints=target.constraints,
-            excluded=_outside(target),
+            excluded=outside(target),
             python=target.python,
             date=target.locked.isoformat(),
         )
         entries, notes = self._lifted(question, target)
         for wheel in target.build.wheels:
-            entries[_name(wheel)] = self._wheel_entry(wheel, target)
+            entries[wheel_name(wheel)] = self._wheel_entry(wheel, target)
         for source, texts in target.build.indexes.items():
             for text in texts:
                 entries |= self._indexed(text.value, source.value, question, target)
+        for name, entry in entries.items():
+            before = held.get(name, "")
+            if "--hash=" not in entry and before.split(" \\")[0] == entry.splitlines()[-1]:
+                entries[name] = before
         return _lock("framework", target, question, entries, notes)
 
     def _libraries(self, target: Target, framework: Lock) -> Lock:
@@ -97,7 +104,7 @@ class Resolver:
             # The framework's requirements take part, so that its versions hold.
             requirements=(*target.framework_requirements, *target.library_requirements),
             constraints=tuple(framework.pins()),
-            excluded=_outside(target),
+            excluded=outside(target),
             python=target.python,
             date=target.date.isoformat(),
             # Those versions may be newer than this date.
@@ -149,6 +156,9 @@ class Resolver:
                     refusals[package] = f"{package} stays at {before}: {error.message}"
                     continue
                 after = _version(higher, package)
+                if after == before and upgrade.version is None:  # it is the newest already
+                    del notes[package]
+                    continue
                 # It may be gone, or older where the upgrade's date is before the layer's.
                 if after and Version(after) > Version(before):
                     notes[package] = f"lifted: {package} {before} to {after}"
@@ -162,14 +172,14 @@ class Resolver:
         local = wheelhouse.find(wheel, self._folders)  # LockError if it has another hash
         if wheel.sha256:
             return _direct(wheel, wheel.sha256)
-        address = local.resolve().as_uri() if local else _address(wheel.url, target.sources)
+        where = local.resolve().as_uri() if local else address(wheel.url, target.sources)
         question = Question(
-            requirements=(f"{_name(wheel)} @ {address}",), python=target.python, alone=True
+            requirements=(f"{wheel_name(wheel)} @ {where}",), python=target.python, alone=True
         )
         try:
             [entry] = compile_requirements(question, target.name).values()
         except UnreachableError:
-            requirement = f"{_name(wheel)} @ {wheel.url}"
+            requirement = f"{wheel_name(wheel)} @ {wheel.url}"
             return _unhashed(f"{wheel.source} could not be reached", requirement)
         [sha256] = re.findall("--hash=sha256:([0-9a-f]{64})", entry)
         return _direct(wheel, sha256)
@@ -217,10 +227,10 @@ def _lock(
     )
 
 
-def _outside(target: Target) -> tuple[str, ...]:
+def outside(target: Target) -> tuple[str, ...]:
     """What the package index is not to be asked for, because it comes from elsewhere."""
     indexed = (text.value for texts in target.build.indexes.values() for text in texts)
-    return (*map(_name, target.build.wheels), *map(requirement_name, indexed))
+    return (*map(wheel_name, target.build.wheels), *map(requirement_name, indexed))
 
 
 def _version(entries: Mapping[str, str], package: str) -> str:
@@ -231,17 +241,19 @@ def _is_lifted(upgrade: Upgrade, notes: Iterable[str]) -> bool:
     return any(note.startswith(f"lifted: {upgrade.package} ") for note in notes)
 
 
-def _name(wheel: Wheel) -> str:
+def wheel_name(wheel: Wheel) -> str:
+    """The normalised name of a direct wheel's package."""
     return normalise(wheel.filename.split("-")[0])
 
 
 def _direct(wheel: Wheel, sha256: str) -> str:
-    return f"{_name(wheel)} @ {wheel.url} \\\n    --hash=sha256:{sha256}\n"
+    return f"{wheel_name(wheel)} @ {wheel.url} \\\n    --hash=sha256:{sha256}\n"
 
 
 def _unhashed(why: str, requirement: str) -> str:
     return f"# No SHA-256: {why} when this was locked; `dlc lock` adds it.\n{requirement}\n"
 
 
-def _address(url: str, sources: Mapping[str, str]) -> str:
+def address(url: str, sources: Mapping[str, str]) -> str:
+    """A direct wheel's address, with its source put in."""
     return re.sub(r"\$\{(\w+)\}", lambda match: sources[match[1]], url)

@@ -7,10 +7,12 @@ image fine-tunes one for a few steps on the CPU.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from builder.errors import ContainerError
 from builder.lifecycle import created, log, put, refused, start, text
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from builder.target import Target
 
-__all__ = ["Check", "basics", "compare", "labels", "predicts", "trains"]
+__all__ = ["Check", "basics", "compare", "labels", "predicts", "run_files", "trains"]
 
 FILES = TINY_MODEL.parent
 REPORT_SECONDS = 300
@@ -45,7 +47,9 @@ def basics(
 
     ContainerError if the image's Python does not even tell.
     """
-    output = _run(client, image, ["image_report.py"], "python /tmp/image_report.py", REPORT_SECONDS)
+    output = run_files(
+        client, image, ["image_report.py"], "python /tmp/image_report.py", REPORT_SECONDS
+    )
     found = list(compare(json.loads(output.splitlines()[-1]), target, requirements))
     return [*found, labels(client.images.get(image).labels, target)]
 
@@ -70,12 +74,11 @@ def compare(
         detail=", ".join(f"{name} {version}" for name, version in imported.items()),
     )
     installed = {normalise(name): version for name, version in report["packages"].items()}
-    locked = dict(pinned(entry) for entry in requirements)
+    locked = dict(map(_locked, requirements))
     wrong = {
         name: installed.get(name, "missing")
         for name, version in locked.items()
-        # Of a direct wheel the lock names the file, whose version is checked by its import.
-        if name not in installed or (version and _differ(installed[name], version))
+        if name not in installed or _differ(installed[name], version)
     }
     extra = sorted(installed.keys() - locked.keys())
     yield Check(
@@ -126,7 +129,9 @@ def trains(client: docker.DockerClient, image: str) -> Check:
     command = (
         "python /tmp/tiny_model.py /tmp/model && python /tmp/tiny_training.py /tmp/model /tmp/out"
     )
-    output = _run(client, image, ["tiny_model.py", "tiny_training.py"], command, TRAINING_SECONDS)
+    output = run_files(
+        client, image, ["tiny_model.py", "tiny_training.py"], command, TRAINING_SECONDS
+    )
     report = json.loads(output.splitlines()[-1])
     saved = {"config.json"} < set(report["files"]) and any(
         name.endswith((".bin", ".safetensors", ".h5")) for name in report["files"]
@@ -142,7 +147,7 @@ def trains(client: docker.DockerClient, image: str) -> Check:
     )
 
 
-def _run(
+def run_files(
     client: docker.DockerClient, image: str, names: Iterable[str], command: str, seconds: int
 ) -> str:
     """What a command with some of our files in /tmp prints, in a container without a network."""
@@ -174,6 +179,15 @@ def _file(path: Path) -> bytes:
 def _public(version: str) -> str:
     """A version without its local part; why there is none stays whole."""
     return version.partition("+")[0] if version[:1].isdigit() else version
+
+
+def _locked(entry: str) -> tuple[str, str]:
+    """The name and version of a requirement; a direct wheel's is in the name of its file."""
+    name, version = pinned(entry)
+    if not version:
+        file = unquote(re.split(r" @ \S*/", entry)[1])
+        version = file.split("-")[1]
+    return name, version
 
 
 def _differ(installed: str, locked: str) -> bool:

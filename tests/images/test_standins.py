@@ -45,6 +45,9 @@ def proof(
     assert result.returncode == 0, result.stderr
     left = [image for image in client.images.list() if image.id not in before]
     assert all(image.labels.get("dlc.base.how") == "stand-in" for image in left), "it prunes"
+    [row] = json.loads((docs / "proof.json").read_text("utf-8"))["rows"]
+    if not row["stand_in"]:
+        pytest.skip("the real base can be had here, so nothing stands in for it")
     yield docs
     for image in left:
         client.images.remove(str(image.id), force=True)

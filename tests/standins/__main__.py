@@ -47,10 +47,16 @@ def prove(selectors: tuple[str, ...], resume: bool, interpreters: Path | None, d
     known = dict(rows) if resume else {}
     prover.prove(chosen, known, keep, cold=not selectors and not resume)
     ordered = [rows[target.name] for target in targets if target.name in rows]
-    (docs / "proof.md").write_text(table(ordered, len(targets)), "utf-8")
-    (docs / "layers.svg").write_text(picture(ordered), "utf-8")
-    good = passed(rows[target.name] for target in chosen if target.name in rows)
-    say(f"{good} of {len(chosen)} targets proven")
+    for name, text in (
+        ("proof.md", table(ordered, len(targets))),
+        ("layers.svg", picture(ordered)),
+    ):
+        temporary = docs / f".{name}.new"
+        temporary.write_text(text, "utf-8")
+        temporary.replace(docs / name)
+    done = [target.name for target in chosen if target.name not in prover.skipped]
+    good = passed(rows[name] for name in done)
+    say(f"{good} of {len(chosen)} targets proven, {len(prover.skipped)} skipped")
     sys.exit(int(good < len(chosen)))
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
+import requests
 
 from builder import bases, wheelhouse
 from builder.build import build
@@ -27,6 +28,7 @@ from builder.matrix import Base
 from builder.output import Lines
 from builder.plan import build_key, prepare
 from builder.render import Renderer
+from builder.resolver import address
 from builder.target import Target
 from tests.standins import bases as stand_in_bases
 from tests.standins.result import Row
@@ -45,12 +47,13 @@ PACKAGES_BYTES = 45 * 10**9
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
-    """A target ready to be built, really or on stand-ins."""
+    """A target ready to be built, really or on stand-ins; an image that was there stays."""
 
     real: Target
     built: StandIn
     images: Path
     key: str
+    was_there: bool
 
 
 def in_groups(targets: Iterable[Target]) -> list[Target]:
@@ -76,6 +79,7 @@ class Prover:
         self._bases: dict[tuple[str, str], Base | None] = {}
         self._reached: dict[str, bool] = {}
         self._full: int | None = None
+        self.skipped: list[str] = []
 
     def prove(
         self,
@@ -97,6 +101,10 @@ class Prover:
             for target in in_groups(targets):
                 try:
                     prepared = self._prepare(target)
+                except BaseImageError as error:  # nothing was tried: what was proven stays
+                    self._say(f"{target.name}: skipped: {error}")
+                    self.skipped.append(target.name)
+                    continue
                 except DlcError as error:
                     keep(_row(target, error=str(error)))
                     continue
@@ -130,7 +138,15 @@ class Prover:
             images = self._stand_ins
             lock(target, built.target, self._images, images)
         context = prepare(built.target, images, Renderer(), state_directory() / "contexts")
-        return Prepared(real=target, built=built, images=images, key=build_key(context, {}))
+        with closing(self._engine.client()) as client:
+            was_there = not built.target.stand_in and bool(client.images.list(target.name))
+        return Prepared(
+            real=target,
+            built=built,
+            images=images,
+            key=build_key(context, {}),
+            was_there=was_there,
+        )
 
     def _base(self, target: Target) -> Base | None:
         """The base to stand in for the target's own; None if that can be had."""
@@ -159,8 +175,8 @@ class Prover:
         if wheelhouse.find(wheel, wheelhouse.directories()):
             return True
         if url not in self._reached:
-            address = target.sources[wheel.source] + url[url.index("}") + 1 :]
-            request = urllib.request.Request(address, method="HEAD")  # noqa: S310 - of the matrix
+            where = address(url, target.sources)
+            request = urllib.request.Request(where, method="HEAD")  # noqa: S310 - of the matrix
             try:
                 with urllib.request.urlopen(request, timeout=PROBE_SECONDS):  # noqa: S310
                     self._reached[url] = True
@@ -196,14 +212,16 @@ class Prover:
                 checks.append(work or trains(client, name))
                 layers = to_json(from_engine(client, name))["layers"]
                 return replace(row, checks=tuple(checks), layers=tuple(layers))
-            except DlcError as error:
+            except (DlcError, docker.errors.DockerException, requests.RequestException) as error:
                 return replace(row, error=str(error))
             finally:
-                if target.stand_in:
+                if not prepared.was_there:
                     with suppress(docker.errors.APIError):
                         client.images.remove(name, force=True)
 
     def _make_room(self) -> None:
+        if not self._engine.private:
+            return
         used = self._used()
         self._say(f"the engine's data take {used / 1e9:.0f} GB")
         if used > LAYERS_BYTES:
@@ -215,14 +233,12 @@ class Prover:
         """Bytes of the engine's data: measured once, then by what the disk has lost since."""
         with closing(self._engine.client()) as client:
             root = Path(client.info()["DockerRootDir"])
-        if not root.is_dir():  # the engine is elsewhere
-            return 0
         free = shutil.disk_usage(root).free
         if self._full is None:
-            output = subprocess.check_output(
-                ["du", "--summarize", "--one-file-system", "--bytes", str(root)], text=True
-            )
-            self._full = int(output.split()[0]) + free
+            command = ["du", "--summarize", "--one-file-system", "--bytes", str(root)]
+            # What vanishes meanwhile makes du fail; its sum is good all the same.
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+            self._full = int(result.stdout.split()[0]) + free
         return self._full - free
 
     def _prune(self, *, layers_only: bool) -> None:
@@ -261,8 +277,12 @@ def _row(
 
 
 def default_interpreters() -> Path | None:
-    """DLC_INTERPRETERS, else pyenv's; None if there is no such folder."""
+    """DLC_INTERPRETERS, else pyenv's (PYENV_ROOT); None without. BaseImageError if it is none."""
     named = os.environ.get("DLC_INTERPRETERS")
+    if named and not Path(named).is_dir():
+        raise BaseImageError(
+            f"DLC_INTERPRETERS names {named}, which is no folder", remedy="mend or unset it"
+        )
     pyenv = os.environ.get("PYENV_ROOT")
     folder = Path(named) if named else Path(pyenv, "versions") if pyenv else None
     return folder if folder and folder.is_dir() else None

@@ -134,9 +134,10 @@ def table(rows: Sequence[Row], total: int) -> str:
     ]
     for row in rows:
         good = sum(check.passed for check in row.checks)
+        wheels = ", ".join(part for part in row.stand_in.split() if part.endswith(".whl"))
         cells = (
             f"`{row.image}`",
-            row.base,
+            row.base + (f"; index wheels for {wheels}" if wheels else ""),
             row.locked if row.locked == row.date else f"{row.locked}, {row.date}",
             f"{row.seconds:.0f} s",
             human_size(row.size),

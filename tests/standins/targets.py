@@ -14,6 +14,7 @@ from pathlib import Path
 from builder import locks
 from builder.errors import LockError
 from builder.matrix import Base
+from builder.resolver import outside, wheel_name
 from builder.target import Target
 from builder.uv_compile import Question, compile_requirements
 
@@ -43,7 +44,10 @@ def stand_in(target: Target, *, base: Base | None, wheels: bool) -> StandIn:
         changed = replace(changed, base=base, accelerator_packages=(), compilers=compilers)
     if wheels and (target.build.wheels or target.build.indexes):
         instead += [wheel.filename for wheel in target.build.wheels]
-        gaps += [f"without {name}" for name in sorted(_outside(target) - _wheel_names(target))]
+        gaps += [
+            f"without {name}"
+            for name in sorted({*outside(target)} - {*map(wheel_name, target.build.wheels)})
+        ]
         changed = replace(
             changed,
             build=replace(target.build, wheels=(), indexes={}),
@@ -66,10 +70,10 @@ def lock(target: Target, stands_in: Target, images: Path, folder: Path) -> None:
             f"the locks of {target.name} are not fresh: {found.text}",
             remedy=f"run `dlc lock {target.name}`",
         )
-    held = {layer: _entries(committed / f"{layer}.lock") for layer in locks.LAYERS}
+    held = {layer: locks.entries(committed, layer) for layer in locks.LAYERS}
     if len(stands_in.build.wheels) < len(target.build.wheels):
-        outside = _outside(target)
-        framework = {name: e for name, e in held["framework"].items() if name not in outside}
+        left = outside(target)
+        framework = {name: e for name, e in held["framework"].items() if name not in left}
         held["framework"] = dict(sorted((framework | _index_entries(target, framework)).items()))
     below, made = "", []
     for layer in locks.LAYERS:
@@ -96,22 +100,8 @@ def locks_digest(folder: Path) -> str:
 
 def requirements(folder: Path) -> list[str]:
     """What an image must have installed: the entries of both layers' locks."""
-    names = ("framework.lock", "libraries.lock")
-    return [entry for name in names for entry in _entries(folder / name).values()]
-
-
-def _entries(path: Path) -> dict[str, str]:
-    return locks.parse(path.read_text("utf-8"))
-
-
-def _wheel_names(target: Target) -> set[str]:
-    return {locks.normalise(wheel.filename.split("-")[0]) for wheel in target.build.wheels}
-
-
-def _outside(target: Target) -> set[str]:
-    """The packages that do not come from the package index."""
-    indexed = (text.value for texts in target.build.indexes.values() for text in texts)
-    return _wheel_names(target) | {locks.normalise(text.partition("==")[0]) for text in indexed}
+    layers = ("framework", "libraries")
+    return [entry for layer in layers for entry in locks.entries(folder, layer).values()]
 
 
 def _same_versions(target: Target) -> tuple[str, ...]:

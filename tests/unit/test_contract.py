@@ -123,9 +123,9 @@ def test_tensorflow(small: dict[str, Target]) -> None:
         ("transformers", None, "3 of 4 as locked; transformers is missing"),
         ("ruamel.yaml", "0.17.17", "3 of 4 as locked; ruamel-yaml is 0.17.17"),
         ("Some_Thing", "1.0", "4 of 4 as locked; some-thing is in no lock"),
-        # The file of a direct wheel is in the lock, its version is not.
+        # A direct wheel's version is in the name of its file.
         ("torch", None, "3 of 4 as locked; torch is missing"),
-        ("torch", "1.9.1", None),
+        ("torch", "1.9.1", "3 of 4 as locked; torch is 1.9.1"),
         ("ruamel.yaml", "0.17.16.0", None),
     ],
 )

@@ -213,6 +213,20 @@ def test_a_lock_edited_by_hand_is_not_fresh(name: str, locked: tuple[Path, Targe
     assert not is_fresh(folder, target)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [(b"\n", b"\r\n", "not a lock"), (b"--hash", b"\xff-hash", "edited")],
+    ids=["line ends", "not UTF-8"],
+)
+def test_a_lock_is_compared_byte_by_byte(
+    old: bytes, new: bytes, what: str, locked: tuple[Path, Target]
+) -> None:
+    folder, target = locked
+    path = folder / "libraries.lock"
+    path.write_bytes(path.read_bytes().replace(old, new))
+    assert state(folder, target).stale == {"libraries": what}
+
+
 @pytest.mark.parametrize("name", LOCK_NAMES)
 def test_a_missing_lock_is_not_fresh(name: str, locked: tuple[Path, Target]) -> None:
     folder, target = locked

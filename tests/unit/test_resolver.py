@@ -525,6 +525,21 @@ def test_its_hash_is_added_once_it_can(neuron: Project, nowhere: str, serve: Ser
     assert digest in (context.folder / "framework.lock").read_text("utf-8")
 
 
+def test_a_hash_stays_where_its_source_cannot_be_reached_again(
+    neuron: Project, nowhere: str, serve: Serve
+) -> None:
+    source = serve("neuron")
+    source.add("2021-01-01", "torch-neuron", TORCH_NEURON.partition("==")[2])
+    neuron.replace((f"NEURON_WHEELS: {nowhere}", f"NEURON_WHEELS: {source.address}"))
+    assert neuron.run("lock", NEURON).code == 0
+    before = neuron.lock(NEURON, "framework")
+    assert f"\n{TORCH_NEURON} \\\n    --hash=sha256:" in before
+    neuron.replace((f"NEURON_WHEELS: {source.address}", f"NEURON_WHEELS: {nowhere}"))
+    run = neuron.run("lock", NEURON)
+    assert (run.code, run.err) == (0, f"{NEURON}: 8 requirements locked\n")
+    assert neuron.lock(NEURON, "framework") == before
+
+
 def test_a_source_that_gives_no_hash(neuron: Project, nowhere: str, serve: Serve) -> None:
     source = serve("neuron")
     source.add("2021-01-01", "torch-neuron", "1.9.1.2.1.7.0", hashed=False)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from builder.contract.basics import Check
-from builder.errors import LockError
+from builder.errors import BaseImageError, LockError
 from builder.locks import LAYERS, parse, state
 from builder.matrix import Base
 from builder.render import Renderer
@@ -99,7 +99,8 @@ def test_where_interpreters_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("DLC_INTERPRETERS", str(tmp_path / "own"))
     assert default_interpreters() == tmp_path / "own"
     monkeypatch.setenv("DLC_INTERPRETERS", str(tmp_path / "none"))
-    assert default_interpreters() is None
+    with pytest.raises(BaseImageError, match="none, which is no folder"):
+        default_interpreters()
 
 
 # Targets
