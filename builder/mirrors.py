@@ -165,35 +165,36 @@ def script(mirrors: Mirrors, certificates: str = "") -> str:
         variables["NETRC"] = "/media/netrc"
         lines.append(f"printf %s {shlex.quote(mirrors.credentials)} > /media/netrc")
     lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(variables.items())]
-    if mirrors.archives:
-        lines += [". /etc/os-release", 'case "$ID$VERSION_ID" in']
-        for base, archive in sorted(mirrors.archives.items()):
-            main, security = shlex.quote(archive.main), shlex.quote(archive.security)
-            lines.append(f"    {base}) main={main} security={security} ;;")
-        lines += ["    *) main= ;;", "esac"]
-        if certificates:
-            lines.append(f"printf %s {shlex.quote(certificates)} > /media/ca.pem")
-        lines.append(_APT.rstrip())
+    if certificates:
+        lines.append(f"printf %s {shlex.quote(certificates)} > /media/ca.pem")
+    lines += [". /etc/os-release", 'case "$ID$VERSION_ID" in']
+    for base, archive in sorted(mirrors.archives.items()):
+        main, security = shlex.quote(archive.main), shlex.quote(archive.security)
+        lines.append(f"    {base}) main={main} security={security} ;;")
+    lines += ["    *) main= ;;", "esac", _APT.rstrip()]
     return "\n".join(lines) + "\n"
 
 
-# apt's own configuration and lists stay as they are: these are read instead of them.
+# apt's own configuration and lists stay as they are: these are read besides, or instead.
 _APT = """\
+export APT_CONFIG=/media/apt.conf
+{
+    [ ! -f /media/netrc ] || echo 'Dir::Etc::netrc "/media/netrc";'
+    [ ! -f /media/ca.pem ] || echo 'Acquire::https::CaInfo "/media/ca.pem";'
+} > /media/apt.conf
 if [ -n "$main" ]; then
     parts=main
     [ "$ID" != ubuntu ] || parts="main universe"
-    export APT_CONFIG=/media/apt.conf APT_PARTS=/media/parts
-    mkdir -p "$APT_PARTS"
     for suite in "$VERSION_CODENAME" "$VERSION_CODENAME-updates"; do
         echo "deb $main $suite $parts"
     done > /media/sources.list
     echo "deb $security $VERSION_CODENAME-security $parts" >> /media/sources.list
+    export APT_PARTS=/media/parts
+    mkdir -p "$APT_PARTS"
     {
         echo 'Dir::Etc::SourceList "/media/sources.list";'
         echo 'Dir::Etc::SourceParts "/media/parts";'
-        [ ! -f /media/netrc ] || echo 'Dir::Etc::netrc "/media/netrc";'
-        [ ! -f /media/ca.pem ] || echo 'Acquire::https::CaInfo "/media/ca.pem";'
-    } > /media/apt.conf
+    } >> /media/apt.conf
 fi
 """
 

@@ -65,7 +65,12 @@ def both(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) 
     python = ours.parent / "templates/stages/python.j2"
     stage.write_text(python.read_text("utf-8") + f"ENV FOLDER={folder}\n", "utf-8")
     for command in (["lock"], ["build", "--jobs", "2"]):
-        options = ["--matrix", str(folder / "matrix.yaml"), "--templates", str(folder / "templates")]
+        options = [
+            "--matrix",
+            str(folder / "matrix.yaml"),
+            "--templates",
+            str(folder / "templates"),
+        ]
         result = dlc(*options, *command)
         assert result.returncode == 0, result.stderr
     yield folder
@@ -73,9 +78,8 @@ def both(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) 
         client.images.remove(name, force=True)
 
 
-def test_releases_on_one_framework_share_its_layer(
-    client: docker.DockerClient, both: Path
-) -> None:
+@pytest.mark.usefixtures("both")
+def test_releases_on_one_framework_share_its_layer(client: docker.DockerClient) -> None:
     first, second = (
         {layer.step: layer.digest for layer in from_engine(client, name).layers} for name in NAMES
     )

@@ -85,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815 - its name above
 
     def _index(self, rest: str) -> tuple[int, bytes]:
         name = rest.strip("/")
@@ -153,11 +153,9 @@ def test_a_build_through_mirrors(
     assert dlc(*options, "lock").returncode == 0
     folder = tmp_path / "images" / NAME.replace(":", "/")
     for lock in ("tools", "build", "framework", "libraries"):
-        subprocess.run(
-            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
-            + ["--requirement", str(folder / f"{lock}.lock"), "--dest", str(served.wheels)],
-            check=True,
-        )
+        wanted = ("--requirement", str(folder / f"{lock}.lock"), "--dest", str(served.wheels))
+        pip = (sys.executable, "-m", "pip", "download", "--quiet")
+        subprocess.run([*pip, "--no-deps", "--require-hashes", *wanted], check=True)
     (tmp_path / "netrc").write_text(
         f"machine {host.partition(':')[0]} login builder password {PASSWORD}\n"
         f"machine http://{host} login builder password {PASSWORD}\n",

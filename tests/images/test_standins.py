@@ -32,9 +32,7 @@ def prove(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def proof(
-    client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Path]:
+def proof(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder with the result of proving one row."""
     folder = default_interpreters()
     if folder is None or "3.7" not in interpreters(folder):

@@ -1,0 +1,309 @@
+"""CUDA's and Neuron's packages: apt's real steps, on repositories with empty packages.
+
+They stand in for NVIDIA's and Neuron's by way of the mirrors, and have their layout, their files'
+names and the pinned versions, beside newer ones. The base is Debian 12 with its own Python, and
+what comes after the accelerator is left out.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler
+from pathlib import Path
+
+import docker
+import pytest
+
+from builder import bases, packages
+from builder.bake import Baker, Job, Outcome
+from builder.engine import Engine
+from builder.mirrors import Mirrors
+from builder.output import Lines
+from builder.render import Renderer
+from builder.target import Target
+from tests.images import apt_repository
+from tests.images.apt_repository import Keyring
+from tests.images.conftest import ROOT
+from tests.images.mirror_server import nothing_stays, serving
+
+pytestmark = pytest.mark.images
+
+CU110 = "huggingface-tensorflow-inference:2.4.1-transformers4.6.1-gpu-py37-cu110-ubuntu18.04"
+CU112 = "huggingface-tensorflow-inference:2.6.3-transformers4.17.0-gpu-py38-cu112-ubuntu20.04"
+NEURON = (
+    "huggingface-pytorch-inference-neuron:"
+    "1.9.1-transformers4.12.3-neuron-py37-sdk1.17.1-ubuntu18.04"
+)
+ROWS = (CU110, CU112, NEURON)
+# The fingerprints that the Dockerfiles have, where the mirrors name none.
+KEYS = {
+    "cuda": "EB693B3035CD5710E231E123A4B469963BF863CC",
+    "neuron": "00FA2C1079260870A76D2C285749CAD8646D9185",
+}
+OWNER, STRANGER = "Packages <packages@example.com>", "Stranger <stranger@example.com>"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """A folder's files."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name above
+        """Say nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """A server with a folder for each set of repositories, and the keys to sign them with."""
+
+    root: Path
+    host: str
+    keyring: Keyring
+    ours: str
+    stranger: str
+    base: str
+    engine: Engine
+    rows: Mapping[str, Target]
+
+    def repositories(self, name: str, *, signer: str = "", missing: str = "") -> None:
+        """Make repositories for all rows, without the `missing` pin; they offer both keys."""
+        keys, signer = [self.ours, self.stranger], signer or self.ours
+        for row in self.rows.values():
+            wanted = [pin for pin in row.accelerator_packages if pin != missing]
+            pins = [*wanted, *(f"{pin}.1" for pin in row.accelerator_packages)]
+            folder = self.root / name
+            if row.device == "gpu":
+                apt_repository.cuda(
+                    folder / "cuda",
+                    base=row.base.name,
+                    pins=pins,
+                    keys=keys,
+                    signer=signer,
+                    keyring=self.keyring,
+                )
+            else:
+                apt_repository.neuron(
+                    folder / "neuron",
+                    suite="bionic",
+                    pins=pins,
+                    keys=keys,
+                    signer=signer,
+                    keyring=self.keyring,
+                )
+
+    def mirrors(self, name: str, *, keys: bool = True) -> Mirrors:
+        """What sends builds to those repositories; with our `keys`, unless not."""
+        address = f"http://{self.host}/{name}"
+        return Mirrors(
+            sources={"CUDA_PACKAGES": f"{address}/cuda", "NEURON_PACKAGES": f"{address}/neuron"},
+            keys={"CUDA_PACKAGES": self.ours, "NEURON_PACKAGES": self.ours} if keys else {},
+        )
+
+    def build(self, folder: Path, mirrors: Mirrors, *names: str) -> list[Outcome]:
+        """Build rows up to their accelerator; `folder` is for what that needs."""
+        renderer = Renderer(_templates(folder / "templates"))
+        jobs = []
+        for name in names:
+            row = self.rows[name]
+            context = folder / row.folder
+            context.mkdir(parents=True)
+            for file, content in renderer.files(row).items():
+                (context / file).write_bytes(content)
+                (context / file).chmod(0o755)
+            for lock in ("tools.lock", "build.lock"):
+                shutil.copy(ROOT / "images" / name.replace(":", "/") / lock, context)
+            arguments = {"BASE": self.base, "TOOLS_BASE": self.base}
+            jobs.append(Job(target=row, context=context, arguments=arguments, labels={}))
+        return Baker(self.engine, Lines()).build(jobs, at_once=len(jobs), mirrors=mirrors)
+
+
+def _templates(folder: Path) -> Path:
+    """Templates that leave out what comes after the accelerator, in a folder of their own.
+
+    No step of an earlier build will do for the accelerator's, and apt's caches are not those of
+    real images, which have another distribution.
+    """
+    ours = ROOT / "templates"
+    stages = folder / "stages"
+    stages.mkdir(parents=True)
+    for name in ("framework", "libraries", "inference"):
+        (stages / f"{name}.j2").write_text("# Left out.\n", "utf-8")
+    for kind in KEYS:
+        text = (ours / f"stages/{kind}.j2").read_text("utf-8")
+        (stages / f"{kind}.j2").write_text(f"ENV FOLDER={folder}\n{text}", "utf-8")
+        text = (ours / f"stages/{kind}-keyring.j2").read_text("utf-8")
+        step = "RUN {{ site_mounts() }}"
+        assert text.count(step) == 1
+        text = text.replace(step, f"ENV FOLDER={folder}\n{step}")
+        (stages / f"{kind}-keyring.j2").write_text(text, "utf-8")
+    macros = (ours / "macros.j2").read_text("utf-8")
+    assert macros.count("{{ os }}") == 2
+    (folder / "macros.j2").write_text(macros.replace("{{ os }}", "accelerators"), "utf-8")
+    return folder
+
+
+@contextmanager
+def _keyring() -> Iterator[Keyring]:
+    if not (shutil.which("gpg") and shutil.which("gpg-agent")):
+        try:
+            packages.install("gnupg", say=print)
+        except packages.InstallError as error:
+            pytest.skip(f"gpg is not here and cannot be installed: {error}")
+    # Not below pytest's folder: the path of a socket may be no longer than 107 characters.
+    with tempfile.TemporaryDirectory(prefix="dlc-gpg-") as home:
+        keyring = Keyring(Path(home))
+        try:
+            yield keyring
+        finally:
+            keyring.close()
+
+
+@pytest.fixture(scope="module")
+def site(
+    engine: Engine,
+    client: docker.DockerClient,
+    targets: tuple[Target, ...],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Site]:
+    if shutil.which("dpkg-deb") is None:
+        pytest.skip("packages cannot be made: dpkg-deb is not here")
+    debian = next(target.tools_base for target in targets)
+    source = bases.BaseSource(name=debian.name, image=debian.image, bootstrap=debian.bootstrap)
+    base = bases.ensure(engine, source, say=print)
+    [python] = debian.pythons
+    rows = {
+        target.name: replace(
+            target,
+            python=python,
+            base=replace(debian, name=target.base.name),
+            stand_in=target.base.name,
+        )
+        for target in targets
+        if target.name in ROWS
+    }
+    root = tmp_path_factory.mktemp("repositories")
+    with serving(client, partial(Quiet, directory=str(root))) as host, _keyring() as keyring:
+        yield Site(
+            root=root,
+            host=host,
+            keyring=keyring,
+            ours=keyring.make(OWNER),
+            stranger=keyring.make(STRANGER),
+            base=base.reference,
+            engine=engine,
+            rows=rows,
+        )
+
+
+@pytest.fixture(scope="module")
+def built(
+    site: Site, client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[str, str]]:
+    """The images of all rows, by row."""
+    site.repositories("ours")
+    folder = tmp_path_factory.mktemp("built")
+    outcomes = dict(zip(ROWS, site.build(folder, site.mirrors("ours"), *ROWS), strict=True))
+    try:
+        assert not [_told(outcome) for outcome in outcomes.values() if outcome.error]
+        yield {name: outcome.target.name for name, outcome in outcomes.items()}
+    finally:
+        for outcome in outcomes.values():
+            if outcome.image_id:
+                client.images.remove(outcome.target.name, force=True)
+
+
+def _told(outcome: Outcome) -> str:
+    """All that a user gets to read of a build that failed."""
+    return "\n".join([outcome.step, *outcome.output[-40:], outcome.error])
+
+
+def test_the_rows_are_one_for_each_set_of_packages(targets: tuple[Target, ...]) -> None:
+    accelerators = {t.name: t.accelerator.name for t in targets if t.accelerator}
+    having = {accelerators[target.name] for target in targets if target.accelerator_packages}
+    assert sorted(accelerators[name] for name in ROWS) == sorted(having)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_the_pins_are_installed(
+    row: str, built: Mapping[str, str], site: Site, client: docker.DockerClient
+) -> None:
+    pins = site.rows[row].accelerator_packages
+    names = [pin.partition("=")[0] for pin in pins]
+    query = ["dpkg-query", "--show", "--showformat", "${Package}=${Version} ${Status}\n", *names]
+    output: bytes = client.containers.run(built[row], query, remove=True)
+    installed = sorted(output.decode().splitlines())
+    assert installed == sorted(f"{pin} install ok installed" for pin in pins)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_nothing_of_the_repository_stays(
+    row: str, built: Mapping[str, str], site: Site, client: docker.DockerClient, tmp_path: Path
+) -> None:
+    find = ["find", "/etc/apt", "/mnt", "/media", "-name", "cuda*", "-o", "-name", "neuron*"]
+    assert client.containers.run(built[row], find, remove=True) == b""
+    armor = site.keyring.export(site.ours).splitlines()[2]
+    secrets = [*(text.encode() for text in (site.host, site.ours, OWNER)), armor]
+    nothing_stays(client, built[row], secrets, tmp_path)
+
+
+@pytest.mark.parametrize(("row", "version"), [(CU110, "11.0"), (CU112, "11.2")])
+def test_cuda_is_set_up(
+    row: str, version: str, built: Mapping[str, str], client: docker.DockerClient
+) -> None:
+    variables = client.images.get(built[row]).attrs["Config"]["Env"]
+    assert {
+        "NVIDIA_VISIBLE_DEVICES=all",
+        "NVIDIA_DRIVER_CAPABILITIES=compute,utility",
+        f"NVIDIA_REQUIRE_CUDA=cuda>={version}",
+        "TF_FORCE_GPU_ALLOW_GROWTH=true",
+    } <= set(variables)
+    loader = client.containers.run(built[row], ["cat", "/etc/ld.so.conf.d/cuda.conf"], remove=True)
+    assert loader == f"/usr/local/cuda-{version}/lib64\n".encode()
+
+
+def test_neuron_is_set_up(built: Mapping[str, str], client: docker.DockerClient) -> None:
+    variables = dict(
+        line.split("=", 1) for line in client.images.get(built[NEURON]).attrs["Config"]["Env"]
+    )
+    assert variables["PATH"].split(":")[:2] == ["/opt/aws/neuron/bin", "/opt/venv/bin"]
+    assert not [name for name in variables if name.startswith("NVIDIA_")]
+
+
+def test_another_signature_is_refused(site: Site, tmp_path: Path) -> None:
+    """The repository offers the right key too, but is signed with a stranger's."""
+    site.repositories("stranger", signer=site.stranger)
+    for outcome in site.build(tmp_path, site.mirrors("stranger"), CU110, NEURON):
+        told = _told(outcome)
+        assert outcome.error, outcome.target.name
+        assert f"NO_PUBKEY {site.stranger[-16:]}" in told
+        assert f"http://{site.host}/stranger/" in told
+        assert "is not signed" in told
+
+
+def test_without_keys_only_the_real_key_will_do(site: Site, tmp_path: Path) -> None:
+    site.repositories("unnamed")
+    mirrors = site.mirrors("unnamed", keys=False)
+    for outcome in site.build(tmp_path, mirrors, CU110, NEURON):
+        told = _told(outcome)
+        assert outcome.error, outcome.target.name
+        kind = "cuda" if outcome.target.device == "gpu" else "neuron"
+        assert f"has no key {KEYS[kind]}; name the site's own under keys" in told
+
+
+@pytest.mark.parametrize(
+    ("row", "missing"),
+    [
+        (CU110, "libcudnn8=8.0.5.39-1+cuda11.0"),
+        (CU112, "libcublas-11-2=11.4.1.1026-1"),
+        (NEURON, "aws-neuron-tools=2.0.623.0"),
+    ],
+)
+def test_a_missing_version_is_named(row: str, missing: str, site: Site, tmp_path: Path) -> None:
+    name, _, version = missing.partition("=")
+    site.repositories(name, missing=missing)
+    [outcome] = site.build(tmp_path, site.mirrors(name), row)
+    assert outcome.error
+    assert f"E: Version '{version}' for '{name}' was not found" in _told(outcome)
