@@ -25,7 +25,7 @@ from builder.errors import BaseImageError
 if TYPE_CHECKING:
     import docker
 
-__all__ = ["BaseImage", "BaseSource", "ensure"]
+__all__ = ["BaseImage", "BaseSource", "ensure", "existing"]
 
 Say = Callable[[str], None]
 # A stand-in is made by tests, where neither of the others can be had.
@@ -93,20 +93,20 @@ def ensure(engine: engines.Engine, source: BaseSource, *, say: Say) -> BaseImage
     Raises BaseImageError that tells why neither way worked.
     """
     with closing(engine.client(timeout=IMPORT_SECONDS)) as client:
-        if base := _existing(client, source):
+        if base := existing(client, source):
             return base
         with private_engine.locked(f"base-{source.name}", say=say):
-            if base := _existing(client, source):  # another dlc was faster
+            if base := existing(client, source):  # another dlc was faster
                 return base
             _get(client, source, say=say)
-            if base := _existing(client, source):
+            if base := existing(client, source):
                 return base
     raise BaseImageError(
         f"the engine lost the base {source.reference}", remedy="run the command again"
     )
 
 
-def _existing(client: docker.DockerClient, source: BaseSource) -> BaseImage | None:
+def existing(client: docker.DockerClient, source: BaseSource) -> BaseImage | None:
     """Return the base if our tag is there and the image tells where it came from."""
     import docker  # takes a sixth of a second
 

@@ -89,14 +89,24 @@ def down() -> None:
 @cli.command()
 @selection_options
 @click.option("--dry-run", is_flag=True, help="Only say what would be built, from what and how.")
+@click.option("--strict", is_flag=True, help="Fail where a base's end of life is over.")
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, help="Targets at a time."
 )
 @output_option
 def build(
-    settings: Settings, targets: tuple[Target, ...], dry_run: bool, jobs: int, output: str
+    settings: Settings,
+    targets: tuple[Target, ...],
+    dry_run: bool,
+    strict: bool,
+    jobs: int,
+    output: str,
 ) -> None:
     """Render, bake and tag images."""
+    from builder.cli_bases import warn_of_expired
+
+    if strict or not dry_run:
+        warn_of_expired(targets, strict=strict)
     if dry_run:
         _dry_run(settings, targets, output)
         return

@@ -107,7 +107,7 @@ class EngineError(DlcError):
 
 
 class BaseImageError(DlcError):
-    """A base can neither be pulled nor bootstrapped."""
+    """A base cannot be had or asked for, or is past its end of life where that matters."""
 
     exit_code = 11
 
