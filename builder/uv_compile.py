@@ -78,8 +78,10 @@ def compile_requirements(question: Question, name: str) -> dict[str, str]:
         for upgrade in question.lifted:
             until = f"{upgrade.package}={upgrade.date}T23:59:59Z"
             command += ["--exclude-newer-package", until]
+        # Builds of source distributions leave lock files behind, where they are told to be.
+        environment = {**_environment(), "TMPDIR": folder}
         result = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=_environment()
+            command, capture_output=True, text=True, check=False, env=environment
         )
     if result.returncode == 0:
         return dict(sorted(parse(result.stdout).items()))
