@@ -41,6 +41,25 @@ def test_rows_are_in_the_order_of_the_matrix(named: dict[str, Target], root: Pat
     assert list(load(root / "docs" / "proof.json")) == list(named)
 
 
+def test_one_framework_is_one_layer(named: dict[str, Target], root: Path) -> None:
+    """Same framework, version, device, Python and base: the same layer, the same digest."""
+    found: dict[tuple[str, ...], set[str]] = {}
+    for row in load(root / "docs" / "proof.json").values():
+        target = named[row.image]
+        key = (
+            *(target.framework, target.framework_version, target.device),
+            *(target.python, target.base.name),
+        )
+        digests = found.setdefault(key, set())
+        digests |= {
+            each["digest"]
+            for each in row.layers
+            if each["step"].endswith("/opt/dlc/framework.lock")
+        }
+    assert len(found) == 21
+    assert [key for key, digests in found.items() if len(digests) != 1] == []
+
+
 def test_page_is_that_of_the_rows(named: dict[str, Target], root: Path) -> None:
     rows = load(root / "docs" / "proof.json")
     assert rows
