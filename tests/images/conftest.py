@@ -24,6 +24,40 @@ TRAINING = "huggingface-pytorch-training:2.13.0-transformers4.57.1-cpu-py311-deb
 # Stands in every bundle that builds get here, and so must stand in no layer.
 CANARY = b"canary-of-the-build-secret-5d1f7c9a"
 
+# Two releases on one framework, with a package in each layer that takes no time.
+SMALL_MATRIX = """\
+tools: {base: debian12, uv: 0.13.8, build: [setuptools, wheel]}
+bases:
+  debian12:
+    image: IMAGE
+    bootstrap: bookworm
+    end_of_life: 2028-06-30
+    jdk: openjdk-17-jdk-headless
+    pythons: {3.11: [python3.11]}
+frameworks:
+  pytorch:
+    9.9.9:
+      locked: 2025-01-02
+      python: 3.11
+      base: debian12
+      builds: {cpu: {requires: [certifi]}}
+libraries:
+  small: {requires: ["packaging=={datasets}"]}
+releases:
+  - transformers: 1.0.0
+    datasets: 24.1.0
+    date: 2025-01-02
+    training: {libraries: small, pytorch: [{version: 9.9.9, devices: [cpu], origin: own}]}
+  - transformers: 2.0.0
+    datasets: 24.2.0
+    date: 2025-03-04
+    training: {libraries: small, pytorch: [{version: 9.9.9, devices: [cpu], origin: own}]}
+"""
+SMALL_NAMES = [
+    f"huggingface-pytorch-training:9.9.9-transformers{version}-cpu-py311-debian12"
+    for version in ("1.0.0", "2.0.0")
+]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Image:
@@ -50,6 +84,15 @@ def dlc(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         text=True,
         check=False,
     )
+
+
+def write_small_matrix(folder: Path) -> Path:
+    """Write a matrix of two releases, on the real matrix's Debian 12."""
+    lines = (ROOT / "matrix.yaml").read_text("utf-8").splitlines()
+    [image] = [line.split("image: ")[1] for line in lines if "image: debian:bookworm@" in line]
+    path = folder / "matrix.yaml"
+    path.write_text(SMALL_MATRIX.replace("IMAGE", image), "utf-8")
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -11,58 +11,22 @@ import docker
 import pytest
 
 from builder.layers import from_engine
-from tests.images.conftest import dlc
+from tests.images.conftest import ROOT, SMALL_NAMES, dlc, write_small_matrix
 
 pytestmark = pytest.mark.images
 
-# Two releases on one framework, with a package in each layer that takes no time.
-MATRIX = """\
-tools: {base: debian12, uv: 0.13.8, build: [setuptools, wheel]}
-bases:
-  debian12:
-    image: IMAGE
-    bootstrap: bookworm
-    end_of_life: 2028-06-30
-    jdk: openjdk-17-jdk-headless
-    pythons: {3.11: [python3.11]}
-frameworks:
-  pytorch:
-    9.9.9:
-      locked: 2025-01-02
-      python: 3.11
-      base: debian12
-      builds: {cpu: {requires: [numpy]}}
-libraries:
-  small: {requires: ["packaging=={datasets}"]}
-releases:
-  - transformers: 1.0.0
-    datasets: 24.1.0
-    date: 2025-01-02
-    training: {libraries: small, pytorch: [{version: 9.9.9, devices: [cpu], origin: own}]}
-  - transformers: 2.0.0
-    datasets: 24.2.0
-    date: 2025-03-04
-    training: {libraries: small, pytorch: [{version: 9.9.9, devices: [cpu], origin: own}]}
-"""
 LAYERS = ("framework", "libraries")
-NAMES = [
-    f"huggingface-pytorch-training:9.9.9-transformers{version}-cpu-py311-debian12"
-    for version in ("1.0.0", "2.0.0")
-]
 
 
 @pytest.fixture(scope="module")
 def both(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Both rows, locked and built in one call; the folder of their matrix."""
     folder = tmp_path_factory.mktemp("both")
-    ours = Path(__file__).parents[2] / "matrix.yaml"
-    lines = ours.read_text("utf-8").splitlines()
-    [image] = [line.split("image: ")[1] for line in lines if "image: debian:bookworm@" in line]
-    (folder / "matrix.yaml").write_text(MATRIX.replace("IMAGE", image), "utf-8")
+    write_small_matrix(folder)
     # A first step that no cache has, so that both really build what they share.
     stage = folder / "templates/stages/python.j2"
     stage.parent.mkdir(parents=True)
-    python = ours.parent / "templates/stages/python.j2"
+    python = ROOT / "templates/stages/python.j2"
     stage.write_text(python.read_text("utf-8") + f"ENV FOLDER={folder}\n", "utf-8")
     for command in (["lock"], ["build", "--jobs", "2"]):
         options = [
@@ -74,14 +38,15 @@ def both(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) 
         result = dlc(*options, *command)
         assert result.returncode == 0, result.stderr
     yield folder
-    for name in NAMES:
+    for name in SMALL_NAMES:
         client.images.remove(name, force=True)
 
 
 @pytest.mark.usefixtures("both")
 def test_releases_on_one_framework_share_its_layer(client: docker.DockerClient) -> None:
     first, second = (
-        {layer.step: layer.digest for layer in from_engine(client, name).layers} for name in NAMES
+        {layer.step: layer.digest for layer in from_engine(client, name).layers}
+        for name in SMALL_NAMES
     )
     assert first.keys() == second.keys()
     framework, libraries = (f"RUN /mnt/install.sh /opt/dlc/{name}.lock" for name in LAYERS)
@@ -98,7 +63,7 @@ def test_layers_tells_who_shares_what(both: Path) -> None:
     assert result.returncode == 0, result.stderr
     told = json.loads(result.stdout)
     users = {layer["step"]: layer["users"] for layer in told["layers"]}
-    assert users["RUN /mnt/install.sh /opt/dlc/framework.lock"] == NAMES
+    assert users["RUN /mnt/install.sh /opt/dlc/framework.lock"] == SMALL_NAMES
     assert told["total"] == sum(image["size"] for image in told["images"])
     assert told["unique"] < told["total"]
     ElementTree.parse(picture)  # noqa: S314 - we wrote it

@@ -19,37 +19,13 @@ from pathlib import Path
 import docker
 import pytest
 
-from tests.images.conftest import ROOT, dlc
+from tests.images.conftest import ROOT, SMALL_NAMES, dlc, write_small_matrix
 from tests.images.mirror_server import nothing_stays, serving
 
 pytestmark = pytest.mark.images
 
-NAME = "huggingface-pytorch-training:9.9.9-transformers1.0.0-cpu-py311-debian12"
+NAME = SMALL_NAMES[0]
 PASSWORD = "pass-5b0c0f6e9d"  # noqa: S105 - what must stay in no layer
-MATRIX = """\
-tools: {base: debian12, uv: 0.13.8, build: [setuptools, wheel]}
-bases:
-  debian12:
-    image: IMAGE
-    bootstrap: bookworm
-    end_of_life: 2028-06-30
-    jdk: openjdk-17-jdk-headless
-    pythons: {3.11: [python3.11]}
-frameworks:
-  pytorch:
-    9.9.9:
-      locked: 2025-01-02
-      python: 3.11
-      base: debian12
-      builds: {cpu: {requires: [certifi]}}
-libraries:
-  small: {requires: ["packaging=={datasets}"]}
-releases:
-  - transformers: 1.0.0
-    datasets: 24.1.0
-    date: 2025-01-02
-    training: {libraries: small, pytorch: [{version: 9.9.9, devices: [cpu], origin: own}]}
-"""
 
 
 @dataclass(kw_only=True)
@@ -137,10 +113,7 @@ def test_a_build_through_mirrors(
     client: docker.DockerClient, mirror: tuple[Mirror, str], tmp_path: Path
 ) -> None:
     served, host = mirror
-    lines = (ROOT / "matrix.yaml").read_text("utf-8").splitlines()
-    [image] = [line.split("image: ")[1] for line in lines if "image: debian:bookworm@" in line]
-    matrix = tmp_path / "matrix.yaml"
-    matrix.write_text(MATRIX.replace("IMAGE", image), "utf-8")
+    matrix = write_small_matrix(tmp_path)
     # No step of an earlier build will do: each must ask the mirrors.
     stage = tmp_path / "templates/stages/tools.j2"
     stage.parent.mkdir(parents=True)
@@ -150,7 +123,7 @@ def test_a_build_through_mirrors(
     python = (ROOT / "templates/stages/python.j2").read_text("utf-8")
     (stage.parent / "python.j2").write_text(f"ENV FOLDER={tmp_path}\n{python}", "utf-8")
     options = ["--matrix", str(matrix), "--templates", str(tmp_path / "templates")]
-    assert dlc(*options, "lock").returncode == 0
+    assert dlc(*options, "lock", NAME).returncode == 0
     folder = tmp_path / "images" / NAME.replace(":", "/")
     for lock in ("tools", "build", "framework", "libraries"):
         wanted = ("--requirement", str(folder / f"{lock}.lock"), "--dest", str(served.wheels))
@@ -171,7 +144,7 @@ def test_a_build_through_mirrors(
         f"    security: http://{host}/debian-security\n",
         "utf-8",
     )
-    result = dlc(*options, "--mirrors", str(mirrors), "build")
+    result = dlc(*options, "--mirrors", str(mirrors), "build", NAME)
     assert result.returncode == 0, result.stderr
     for asked in (
         "debian/dists/bookworm/",

@@ -24,7 +24,7 @@ from builder.contract.basics import basics, predicts, trains
 from builder.engine import Engine, state_directory, up
 from builder.errors import BaseImageError, DlcError
 from builder.layers import from_engine, to_json
-from builder.matrix import Base
+from builder.matrix import Base, Wheel
 from builder.output import Lines
 from builder.plan import build_key, prepare
 from builder.render import Renderer
@@ -34,7 +34,7 @@ from tests.standins import bases as stand_in_bases
 from tests.standins.result import Row
 from tests.standins.targets import StandIn, lock, locks_digest, requirements, stand_in
 
-__all__ = ["Prover", "in_groups"]
+__all__ = ["Prover", "default_interpreters", "in_groups"]
 
 Say = Callable[[str], None]
 
@@ -112,12 +112,12 @@ class Prover:
                 if row and row.passed and row.key == prepared.key:
                     self._say(f"{target.name}: proven on {row.proven}")
                     continue
-                if pending and framework != _framework(target):
+                if pending and framework != _framework(target):  # no check while room is made
                     keep(pending.result())
                     pending = None
-                if framework != _framework(target):
-                    framework = _framework(target)
+                if framework and framework != _framework(target):
                     self._make_room()
+                framework = _framework(target)
                 made = self._build(prepared)
                 if pending:
                     keep(pending.result())
@@ -131,7 +131,7 @@ class Prover:
 
     def _prepare(self, target: Target) -> Prepared:
         base = self._base(target)
-        wheels = not all(self._reaches(target, wheel.url) for wheel in target.build.wheels)
+        wheels = not all(self._reaches(target, wheel) for wheel in target.build.wheels)
         built = stand_in(target, base=base, wheels=wheels)
         images = self._images
         if built.target.stand_in:
@@ -169,20 +169,19 @@ class Prover:
                 )
         return self._bases[key]
 
-    def _reaches(self, target: Target, url: str) -> bool:
+    def _reaches(self, target: Target, wheel: Wheel) -> bool:
         """Whether a direct wheel can be had: from a wheelhouse, or from its address."""
-        [wheel] = [wheel for wheel in target.build.wheels if wheel.url == url]
         if wheelhouse.find(wheel, wheelhouse.directories()):
             return True
-        if url not in self._reached:
-            where = address(url, target.sources)
+        where = address(wheel.url, target.sources)
+        if where not in self._reached:
             request = urllib.request.Request(where, method="HEAD")  # noqa: S310 - of the matrix
             try:
                 with urllib.request.urlopen(request, timeout=PROBE_SECONDS):  # noqa: S310
-                    self._reached[url] = True
+                    self._reached[where] = True
             except (urllib.error.URLError, OSError):
-                self._reached[url] = False
-        return self._reached[url]
+                self._reached[where] = False
+        return self._reached[where]
 
     def _build(self, prepared: Prepared) -> Row:
         target = prepared.built.target
