@@ -8,10 +8,10 @@ DLC := $(VENV)/bin/dlc
 DEFAULT := huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12
 
 .DEFAULT_GOAL := help
-.PHONY: help build test unit lint render lock serve push prove bench clean
+.PHONY: help build test test-image unit lint render lock serve push prove bench clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  TARGET names images: a repository:tag, a tag, or a glob in quotes over either."
 	@echo "  All targets: $(DLC) list"
@@ -27,6 +27,9 @@ endif
 test: $(VENV)/.ready-test ## Run all tests: lint, unit tests, then images on a real engine
 	$(MAKE) --no-print-directory lint
 	$(VENV)/bin/pytest
+
+test-image: $(VENV)/.ready-test ## Test TARGET's built image against its contract (ONLY=expression)
+	$(DLC) test '$(or $(TARGET),$(DEFAULT))' $(if $(ONLY),--only '$(ONLY)')
 
 unit: $(VENV)/.ready-test ## Run the tests that need no engine, in seconds
 	$(VENV)/bin/pytest -m 'not images'

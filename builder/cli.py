@@ -278,7 +278,7 @@ def schema() -> None:
 
 def main() -> None:
     """Run `dlc`; every foreseen error is one message and its own exit code."""
-    from builder import cli_bases, cli_images, cli_layers, cli_libraries, cli_locks  # noqa: F401
+    from builder import cli_bases, cli_contract, cli_images, cli_layers, cli_libraries, cli_locks  # noqa: F401
 
     try:
         code = cli.main(prog_name="dlc", standalone_mode=False)

@@ -98,11 +98,26 @@ class Server:
         ContainerError: no answer within timeout seconds.
         """
         headers = {"Content-Type": content_type, "Accept": accept}
+        return self.ask("POST", "/invocations", body=body, headers=headers, timeout=timeout)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 60,
+    ) -> Response:
+        """Send one request of any kind and return the answer, whatever its status.
+
+        ContainerError: no answer within timeout seconds.
+        """
         try:
-            return self._ask("/invocations", timeout=timeout, body=body, **headers)
+            return self._ask(path, timeout=timeout, method=method, body=body, headers=headers or {})
         except (OSError, HTTPException) as error:
             raise ContainerError(
-                f"no answer from {self.url}/invocations: {error}",
+                f"no answer from {self.url}{path}: {error}",
                 remedy=f"see the end of the container's log:\n{log(self.container)}",
             ) from error
 
@@ -120,7 +135,7 @@ class Server:
 
         # A request costs far less than starting an interpreter next to a server that still starts.
         try:
-            ping = self._ask("/ping", timeout=PING_SECONDS)
+            ping = self._ask("/ping", timeout=PING_SECONDS, method="GET", headers={})
         except (OSError, HTTPException) as error:
             return f"no answer from {self.url}/ping: {error}"
         if ping.status != 200:
@@ -150,11 +165,19 @@ class Server:
             )
 
     def _ask(
-        self, path: str, *, timeout: float, body: bytes | None = None, **headers: str
+        self,
+        path: str,
+        *,
+        timeout: float,
+        method: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
     ) -> Response:
         # Without the caller's proxies: they cannot reach this machine's loopback.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        request = urllib.request.Request(self.url + path, data=body, headers=headers)  # noqa: S310
+        request = urllib.request.Request(  # noqa: S310 - http, and of this module's making
+            self.url + path, data=body, headers=dict(headers), method=method
+        )
         try:
             answer = opener.open(request, timeout=timeout)
         except urllib.error.HTTPError as error:
@@ -173,21 +196,24 @@ def run(
     environment: Mapping[str, str] | None = None,
     port: int | None = None,
     command: Sequence[str] = ("serve",),
+    options: Mapping[str, Any] | None = None,
 ) -> Iterator[Server]:
     """Start a container of the image and remove it at the end, however that comes.
 
-    The model is a directory or a model.tar.gz; without one, a tiny model with random weights is
-    made by the image itself. It is copied and not mounted, so the engine may be on another machine.
-    The port is one of this machine, by default a free one.
+    The model is a directory or a model.tar.gz; without one, and without HF_MODEL_ID in the
+    environment, a tiny model with random weights is made by the image itself. It is copied and not
+    mounted, so the engine may be on another machine. The port is one of this machine, by default a
+    free one. `options` are more of what the Docker SDK's `create` takes.
 
     ContainerError: no such image or model, or the container does not start.
     """
     environment = dict(environment or {})
-    if model is None:
+    tiny = b""
+    if model:
+        check_model(model)
+    elif not environment.get("HF_MODEL_ID"):
         environment.setdefault("HF_TASK", "text-classification")
         tiny = make_tiny_model(client, image)
-    else:
-        check_model(model)
     inside = environment.get("SAGEMAKER_BIND_TO_PORT", "8080")
     host = engine_host(client.api.base_url)
     address = "127.0.0.1" if host in {"127.0.0.1", "localhost"} else "0.0.0.0"  # noqa: S104
@@ -197,13 +223,14 @@ def run(
         command=list(command),
         environment=environment,
         ports={f"{inside}/tcp": (address, port)},
+        **(options or {}),
     ) as container:
         put(container, "/", tar_header("opt/ml") + tar_header("opt/ml/model") + TAR_END)
-        if model is None:
+        if tiny:
             put(container, "/opt/ml", tiny)
-        elif model.is_dir():
+        elif model and model.is_dir():
             put(container, "/opt/ml/model", archive(model))
-        else:
+        elif model:
             with model.open("rb") as file:
                 put(container, "/opt/ml/model", file)
         started = time.monotonic()

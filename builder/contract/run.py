@@ -1,0 +1,101 @@
+"""Runs the contract against an image, test by test."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from builder.errors import DlcError
+
+if TYPE_CHECKING:
+    import pytest
+
+__all__ = ["Result", "run"]
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """What became of one test. `outcome` is passed, failed or skipped; `detail` what was found.
+
+    `output` is why it failed, in full.
+    """
+
+    test: str
+    outcome: str
+    seconds: float
+    detail: str = ""
+    output: str = ""
+
+
+@dataclass(kw_only=True)
+class Collector:
+    """A plugin of pytest's that hands on every test's result, and keeps what went wrong besides."""
+
+    told: Callable[[Result], None]
+    results: list[Result] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A module that does not import."""
+        if report.failed:
+            self.errors.append(str(report.longrepr))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """A test has a report for its set-up, itself and its end; one of them tells."""
+        if report.when != "call" and report.passed:
+            return
+        said = {name: str(value) for name, value in report.user_properties}
+        detail = said.get("detail", "")
+        if report.skipped and isinstance(report.longrepr, tuple):
+            detail = report.longrepr[2].removeprefix("Skipped: ")
+        elif report.failed and report.longrepr:
+            crash: Any = getattr(report.longrepr, "reprcrash", None)
+            detail = (crash.message if crash else str(report.longrepr)).splitlines()[0]
+        result = Result(
+            test=report.nodeid.removeprefix("test_").replace(".py::test_", "::"),
+            outcome=report.outcome,
+            seconds=round(report.duration, 1),
+            detail=detail,
+            output=str(report.longrepr) if report.failed else "",
+        )
+        self.results.append(result)
+        self.told(result)
+
+
+def run(
+    image: str,
+    *,
+    name: str | None = None,
+    only: str = "",
+    told: Callable[[Result], None] = lambda _: None,
+) -> Sequence[Result]:
+    """Run all tests of the contract that fit an image, or those that `only` picks (pytest's -k).
+
+    `name` says what the image promises where its own name does not. DlcError if pytest is not
+    installed, or if no test could be run.
+    """
+    try:
+        import pytest
+    except ImportError as error:
+        raise DlcError(
+            "the contract needs pytest", remedy="install it: pip install 'dlc-builder[contract]'"
+        ) from error
+    collector = Collector(told=told)
+    arguments = ["--config-file", str(HERE / "pytest.ini"), "--rootdir", str(HERE), str(HERE)]
+    arguments += ["--image", image, *(["--name", name] if name else [])]
+    arguments += ["-k", only] if only else []
+    # Modules of the contract are imported anew, or their assertions say nothing.
+    for module in [m for m in sys.modules if m.startswith("builder.contract.test_")]:
+        del sys.modules[module]
+    code = pytest.main(arguments, plugins=[collector])
+    if code == pytest.ExitCode.NO_TESTS_COLLECTED and not collector.errors:
+        raise DlcError(f"the contract has no test {only!r} for {image}", remedy="mend --only")
+    if collector.errors or code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        what = "\n".join(collector.errors) or f"pytest ended with {code!r}"
+        raise DlcError(f"the contract could not be run against {image}: {what}")
+    return collector.results

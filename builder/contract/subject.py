@@ -1,0 +1,70 @@
+"""The image under test: what its name promises, and what it says of itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from builder.contract.basics import REPORT_SECONDS, run_files
+from builder.errors import TagError
+from builder.tag import Repository, Tag, parse_repository, parse_tag
+
+if TYPE_CHECKING:
+    import docker
+
+__all__ = ["Subject", "examine", "parse"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """An image and its name, taken apart. `packages` are versions by normalised name."""
+
+    image: str
+    repository: Repository
+    tag: Tag
+    packages: Mapping[str, str]
+
+    def version(self, package: str) -> tuple[int, ...]:
+        """The numbers of an installed version, to compare; empty if it is not installed.
+
+        >>> from builder.contract.subject import parse
+        >>> repository, tag = parse("huggingface-pytorch-training:1.6.0-transformers4.4.2-gpu-py36")
+        >>> Subject(
+        ...     image="x", repository=repository, tag=tag, packages={"a": "2.6.0.post1"}
+        ... ).version("a")
+        (2, 6, 0)
+        """
+        from packaging.version import Version
+
+        found = self.packages.get(package)
+        return Version(found).release if found else ()
+
+
+def parse(name: str) -> tuple[Repository, Tag]:
+    """The repository and tag in an image's name, whatever registry or prefix stands before them.
+
+    TagError if the name is not of our grammar.
+    """
+    repository, colon, tag = name.rpartition("/")[2].partition(":")
+    if not colon:
+        raise TagError(f"{name} has no tag", remedy="name the image as repository:tag")
+    return parse_repository(repository), parse_tag(tag)
+
+
+def examine(client: docker.DockerClient, image: str, name: str) -> Subject:
+    """Ask an image for its packages; ContainerError if its Python does not tell."""
+    from builder.locks import normalise
+
+    repository, tag = parse(name)
+    output = run_files(
+        client, image, ["image_report.py"], "python /tmp/image_report.py", REPORT_SECONDS
+    )
+    packages = json.loads(output.splitlines()[-1])["packages"]
+    return Subject(
+        image=image,
+        repository=repository,
+        tag=tag,
+        packages={normalise(key): version for key, version in packages.items()},
+    )
