@@ -26,6 +26,8 @@ from builder.mirrors import Mirrors, script
 from builder.solve import Solve, Step, decode
 
 if TYPE_CHECKING:
+    import docker
+
     from builder.engine import Engine
     from builder.target import Target
 
@@ -58,6 +60,12 @@ class Outcome:
     error: str = ""
     step: str = ""
     output: tuple[str, ...] = ()
+
+
+class ImageCheck(Protocol):
+    """Raises a DlcError for an image, by its id, that must not have its target's tag."""
+
+    def __call__(self, client: docker.DockerClient, image: str, target: Target) -> None: ...
 
 
 class Watcher(Protocol):
@@ -145,8 +153,9 @@ def _secrets(mirrors: Mirrors, folder: Path) -> dict[str, Path]:
 class Baker:
     """Runs bakes on one engine."""
 
-    def __init__(self, engine: Engine, watcher: Watcher) -> None:
-        self._engine, self._watcher = engine, watcher
+    def __init__(self, engine: Engine, watcher: Watcher, check: ImageCheck | None = None) -> None:
+        """`check` sees every image before it gets its tag; what it raises keeps the tag back."""
+        self._engine, self._watcher, self._check = engine, watcher, check
         self._running: set[subprocess.Popen[str]] = set()
         self._stopping = False
 
@@ -238,6 +247,8 @@ class Baker:
                     image = client.images.get(image_id)
                 except docker.errors.ImageNotFound:
                     image = client.images.get(told["containerimage.digest"])
+                if self._check:
+                    self._check(client, str(image.id), target)
                 image.tag(target.repository, target.tag)
             except docker.errors.APIError as error:
                 raise BuildError(f"{target.name} cannot be tagged: {error.explanation}") from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from builder import bases
 from builder.bake import Baker, Job, Outcome, Watcher
+from builder.contract import size
 from builder.engine import state_directory, up
 from builder.errors import BaseImageError, DlcError
 from builder.mirrors import Mirrors
@@ -63,7 +64,7 @@ def build(
             failed[target.name] = _failure(target, error, watcher)
             continue
         jobs.append(_job(context, base, tools))
-    built = Baker(engine, watcher).build(jobs, at_once=at_once, mirrors=mirrors)
+    built = Baker(engine, watcher, check=size.check).build(jobs, at_once=at_once, mirrors=mirrors)
     outcomes = failed | {outcome.target.name: outcome for outcome in built}
     return [outcomes[target.name] for target in targets]
 

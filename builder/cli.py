@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,11 @@ __all__ = ["Settings", "cli", "main", "pass_settings"]
 # As in builder.selection.Filters, which `dlc --help` need not load.
 FILTERS = ("mode", "framework", "device", "python", "transformers")
 DEFAULT_REGION = "us-east-1"
+# Modules whose commands register themselves when they are imported.
+COMMANDS = (
+    *("cli_bases", "cli_contract", "cli_images", "cli_layers", "cli_libraries", "cli_locks"),
+    "cli_size",
+)
 LISTED = ("repository", "tag", "datasets", "date", "origin")
 
 
@@ -278,7 +284,8 @@ def schema() -> None:
 
 def main() -> None:
     """Run `dlc`; every foreseen error is one message and its own exit code."""
-    from builder import cli_bases, cli_contract, cli_images, cli_layers, cli_libraries, cli_locks  # noqa: F401
+    for module in COMMANDS:
+        import_module(f"builder.{module}")
 
     try:
         code = cli.main(prog_name="dlc", standalone_mode=False)

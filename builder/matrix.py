@@ -199,4 +199,5 @@ class Matrix:
     libraries: Mapping[str, Libraries]
     releases: tuple[Release, ...]
     upgrades: tuple[Upgrade, ...]
+    budgets: Mapping[Text, Text]
     named: Mapping[str, tuple[str, ...]]

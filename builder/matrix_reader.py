@@ -93,7 +93,7 @@ class _Reader:
 
 
 def _matrix(root: _Reader, document: Table) -> Matrix:
-    tools, sources = root.table("tools"), root.table("sources")
+    tools, sources, budgets = root.table("tools"), root.table("sources"), root.table("budgets")
     frameworks = {
         (framework, version): _framework_version(framework, version, versions)
         for framework, versions in root.tables("frameworks").items()
@@ -125,6 +125,7 @@ def _matrix(root: _Reader, document: Table) -> Matrix:
         },
         releases=tuple(_release(_Reader(item)) for item in root.items("releases")),
         upgrades=tuple(_upgrade(_Reader(item)) for item in root.items("upgrades")),
+        budgets={budgets.keys[glob]: budgets.text(glob) for glob in budgets.entries},
         named=_named(document),
     )
 

@@ -61,6 +61,14 @@ _COMPILER = TextOf(
 _SHA256 = TextOf(
     what="a SHA-256", like="e3b0c442... (64 hexadecimal digits)", pattern="[0-9a-f]{64}"
 )
+_TARGETS = TextOf(
+    what="a glob over names of targets", like="*-inference:*-cpu-*", pattern=r"[\w.*?\[\]!:-]+"
+)
+_BUDGET = TextOf(
+    what="a size, or a share on top of what is locked",
+    like="15 % or 2.2 GB",
+    pattern=r"\d+(?:\.\d+)? (?:%|MB|GB)",
+)
 _WHEEL = Record(
     what="a wheel",
     required={
@@ -210,6 +218,7 @@ MATRIX = Record(
             what="sources",
         ),
         "upgrades": ListOf(item=_UPGRADE, what="upgrades"),
+        "budgets": MapOf(key=_TARGETS, value=_BUDGET, what="budgets"),
         "accelerators": MapOf(
             key=_ACCELERATOR,
             what="accelerators",

@@ -27,6 +27,7 @@ class Target:
 
     `python` is a version like 3.8; `datasets` is None where the image has none (inference);
     `stand_in` is what an image that is only for tests has instead of the real parts, else empty;
+    `budget` is what the matrix says of its size, if it does (see builder.contract.size);
     `said` tells for each value where the matrix says it, for a list where its first item; what
     nobody said is not in it.
     """
@@ -58,6 +59,7 @@ class Target:
     upgrades: tuple[Upgrade, ...]
     said: Mapping[str, Position]
     stand_in: str = ""
+    budget: str = ""
 
     @property
     def repository(self) -> str:

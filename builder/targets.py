@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from builder.document import Position, Report, Text
@@ -53,7 +55,24 @@ def expand(matrix: Matrix, report: Report) -> tuple[Target, ...]:
                         f"the first is on line {first.said['framework_version'].line}; "
                         "change a version or a device, or remove one",
                     )
-    return tuple(targets.values())
+    return _with_budgets(tuple(targets.values()), matrix, report)
+
+
+def _with_budgets(
+    targets: tuple[Target, ...], matrix: Matrix, report: Report
+) -> tuple[Target, ...]:
+    """The targets with the last budget of the matrix that is for each."""
+    for glob, budget in matrix.budgets.items():
+        fits = {target.name for target in targets if fnmatchcase(target.name, glob.value)}
+        if not fits and not report.problems:  # a target that is missing may be the one
+            report.add(glob.at, f"{glob.value!r} fits no target", "mend or remove it")
+        targets = tuple(
+            replace(target, budget=budget.value, said={**target.said, "budget": budget.at})
+            if target.name in fits
+            else target
+            for target in targets
+        )
+    return targets
 
 
 class _Expansion:

@@ -13,6 +13,7 @@ from builder.selection import select
 from builder.targets import load_targets
 from tests.standins.prove import Prover, default_interpreters
 from tests.standins.result import Row, load, passed, picture, save, table
+from tests.standins.sizes import page
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,6 +51,7 @@ def prove(selectors: tuple[str, ...], resume: bool, interpreters: Path | None, d
     for name, text in (
         ("proof.md", table(ordered, len(targets))),
         ("layers.svg", picture(ordered)),
+        ("size.md", page(ordered, targets)),
     ):
         temporary = docs / f".{name}.new"
         temporary.write_text(text, "utf-8")

@@ -21,6 +21,7 @@ import requests
 from builder import bases, wheelhouse
 from builder.build import build
 from builder.contract.basics import basics, predicts, trains
+from builder.contract.size import measure
 from builder.engine import Engine, state_directory, up
 from builder.errors import BaseImageError, DlcError
 from builder.layers import from_engine, to_json
@@ -210,7 +211,14 @@ class Prover:
                 work = predicts(client, name, self._say) if target.mode == "inference" else None
                 checks.append(work or trains(client, name))
                 layers = to_json(from_engine(client, name))["layers"]
-                return replace(row, checks=tuple(checks), layers=tuple(layers))
+                size = measure(client, name, target)
+                return replace(
+                    row,
+                    limit=size.limit,
+                    fills=size.contents.sums,
+                    checks=tuple(checks),
+                    layers=tuple(layers),
+                )
             except (DlcError, docker.errors.DockerException, requests.RequestException) as error:
                 return replace(row, error=str(error))
             finally:

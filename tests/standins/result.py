@@ -37,6 +37,7 @@ class Row:
 
     `stand_in` is what is not the real thing, empty for a real image; `key` is the digest of what
     the image was made of, bases apart; `locks` of the committed locks; `error` why there is none.
+    `limit` is the most that `size` may be, `fills` what the image holds, both in bytes.
     """
 
     image: str
@@ -51,6 +52,8 @@ class Row:
     seconds: float = 0.0
     size: int = 0
     error: str = ""
+    limit: int = 0
+    fills: Mapping[str, int] = field(default_factory=dict)
     checks: Sequence[Check] = ()
     layers: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
 

@@ -46,7 +46,10 @@ LOCKED = (
 
 # What the standard library got after Python 3.6.
 NEWER = {"contextvars", "dataclasses", "graphlib", "tomllib", "zoneinfo"}
-PROGRAMS = ("image_report.py", "library_report.py", "tiny_model.py", "tiny_training.py")
+PROGRAMS = (
+    *("image_report.py", "library_report.py", "size_report.py", "tiny_model.py"),
+    "tiny_training.py",
+)
 
 
 def changed(key: str, **values: str | None) -> Mapping[str, Any]:

@@ -191,6 +191,7 @@ def said_values(target: Target) -> dict[str, object]:
         "compilers": [target.compilers[0]] if target.compilers else [],
         "system_packages": list(target.system_packages),
         "accelerator_packages": list(target.accelerator_packages),
+        "budget": target.budget or [],
     }
 
 

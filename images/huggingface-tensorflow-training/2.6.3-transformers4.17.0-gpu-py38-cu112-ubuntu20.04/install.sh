@@ -24,7 +24,11 @@ done
 "$tools/bin/uv" pip install --no-deps --require-hashes --requirement "$1" \
     --require-build-hashes --build-constraints "$tools/build.lock"
 
-# The image's own interpreter compiles, which spares the start its seconds, but not the tests of
-# packages, a fifth of it all. Files that it cannot compile (templates, Python 2) are no modules.
-"$VIRTUAL_ENV/bin/python" -m compileall -qq -j 0 -x "/(tests?|testing/_internal)/" \
+# Nothing that is served or trained runs the tests of packages; licenses stay, whatever their folder.
+find "$VIRTUAL_ENV/lib" -depth -type d \( -name tests -o -path "*/torch/test" \) \
+    ! -path "*.dist-info/*" -exec rm -r {} +
+
+# The image's own interpreter compiles, which spares the start its seconds, but not PyTorch's tools
+# for tests. Files that it cannot compile (templates, Python 2) are no modules.
+"$VIRTUAL_ENV/bin/python" -m compileall -qq -j 0 -x "/(test|testing/_internal)/" \
     "$VIRTUAL_ENV/lib" || true
