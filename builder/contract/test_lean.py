@@ -1,0 +1,36 @@
+"""Nothing is in an image that only its build needs, and nothing twice."""
+
+from __future__ import annotations
+
+import docker
+import pytest
+
+from builder.contract.basics import run_files
+from builder.contract.subject import Subject
+
+# What prints a line for each stray; a stand-in's interpreter brings more than a distribution's.
+STRAYS = {
+    "a second pip": (
+        "find / -xdev -path /opt/python -prune -o "
+        "-type d -path '*-packages/pip' ! -path '/opt/venv/*' -print"
+    ),
+    "uv": "find / -xdev -type f \\( -name uv -o -name uvx \\) -print",
+    "package lists": "find /var/lib/apt/lists /var/cache/apt -type f -size +0 -print",
+    "caches": "find /root /home /tmp -mindepth 1 -name .cache -print",
+    "tests of packages": ("find /opt/venv/lib -type d -name tests ! -path '*.dist-info/*' -print"),
+    "compilers": "command -v gcc g++ cc javac || true",
+}
+
+
+@pytest.mark.parametrize("what", STRAYS)
+def test_image_has_no(what: str, client: docker.DockerClient, subject: Subject) -> None:
+    """What is left over, by the files' names."""
+    found = run_files(client, subject.image, [], STRAYS[what], 120)
+    assert found == "", f"{what}: {found}"
+
+
+def test_pip_is_there_once(client: docker.DockerClient, subject: Subject) -> None:
+    """A model's code/requirements.txt is installed with it."""
+    listing = "find / -xdev -path /opt/python -prune -o -type d -path '*-packages/pip' -print"
+    found = run_files(client, subject.image, [], listing, 120)
+    assert len(found.splitlines()) == 1, found
