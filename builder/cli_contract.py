@@ -29,11 +29,14 @@ def test(settings: Settings, selector: str, image: str | None, only: str, output
 
     It needs an engine, and neither the internet nor a model.
     """
+    from builder.cli_images import engine_client, find_image
     from builder.contract.run import run
     from builder.selection import select_one
 
     target = select_one(settings.targets, selector)
-    results = run(image or target.name, name=target.name, only=only, told=_tell)
+    with engine_client() as client:
+        tested = find_image(client, target, image)
+    results = run(tested, name=target.name, only=only, told=_tell)
     if output == "json":
         print_json([asdict(result) for result in results])
     failed = [result for result in results if result.outcome == "failed"]
@@ -42,8 +45,7 @@ def test(settings: Settings, selector: str, image: str | None, only: str, output
     say(", ".join(f"{_count(results, how)} {how}" for how in ("passed", "failed", "skipped")))
     if failed:
         raise ContainerError(
-            f"{image or target.name} breaks its contract: "
-            + ", ".join(result.test for result in failed)
+            f"{tested} breaks its contract: " + ", ".join(result.test for result in failed)
         )
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from builder.matrix import Base
     from builder.target import Target
 
-__all__: list[str] = []
+__all__ = ["engine_client", "find_image"]
 
 _MODEL = click.option(
     "--model",
@@ -196,7 +196,7 @@ def serve(
     with (
         engine_client() as client,
         containers.run(
-            client, _image(client, target), model=model, environment=environment, port=port
+            client, find_image(client, target), model=model, environment=environment, port=port
         ) as server,
     ):
         seconds = server.wait_ready(timeout=600)
@@ -218,7 +218,7 @@ def smoke(settings: Settings, selector: str, model: Path | None) -> None:
 
     target = _server(settings, selector)
     with engine_client() as client:
-        found = containers.smoke(client, _image(client, target), model=model, say=say)
+        found = containers.smoke(client, find_image(client, target), model=model, say=say)
     click.echo(json.dumps(found.answer))
 
 
@@ -258,16 +258,17 @@ def engine_client() -> Iterator[docker.DockerClient]:
             ) from error
 
 
-def _image(client: docker.DockerClient, target: Target) -> str:
+def find_image(client: docker.DockerClient, target: Target, image: str | None = None) -> str:
+    """The name of a target's image, or another's; ContainerError if the engine has it not."""
     import docker.errors
 
+    remedy = f"pull {image}" if image else f"run `dlc build {target.name}`"
+    image = image or target.name
     try:
-        client.images.get(target.name)
+        client.images.get(image)
     except docker.errors.ImageNotFound as error:
-        raise ContainerError(
-            f"there is no image {target.name}", remedy=f"run `dlc build {target.name}`"
-        ) from error
-    return target.name
+        raise ContainerError(f"there is no image {image}", remedy=remedy) from error
+    return image
 
 
 def _server(settings: Settings, selector: str) -> Target:

@@ -1,0 +1,96 @@
+"""`dlc test`'s way of running pytest: what it makes of passing, failing and skipped tests."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from builder.contract.run import Collector, Result
+from builder.contract.subject import parse
+from builder.errors import TagError
+
+TESTS = """
+import pytest
+
+def test_good(record_property):
+    record_property("detail", "3 of 3")
+
+@pytest.mark.parametrize("task", ["fill-mask"])
+def test_bad(task):
+    assert task == "summarization", "the task"
+
+def test_left_out():
+    pytest.skip("its toolkit is too old")
+
+@pytest.fixture
+def broken():
+    raise RuntimeError("no engine")
+
+def test_broken(broken): pass
+"""
+
+
+def collected(folder: Path) -> dict[str, Result]:
+    """The results of the tests above, from a pytest of their own."""
+    (folder / "test_some.py").write_text(TESTS, "utf-8")
+    (folder / "pytest.ini").write_text("[pytest]\n", "utf-8")
+    program = (
+        "import pytest, dataclasses, json\n"
+        "from builder.contract.run import Collector\n"
+        "c = Collector(told=lambda _: None)\n"
+        "pytest.main(['-p', 'no:terminal', '-p', 'no:cacheprovider', '.'], plugins=[c])\n"
+        "print(json.dumps([dataclasses.asdict(r) for r in c.results]))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return {row["test"]: Result(**row) for row in json.loads(run.stdout.splitlines()[-1])}
+
+
+def test_results(tmp_path: Path) -> None:
+    found = collected(tmp_path)
+    assert {name: result.outcome for name, result in found.items()} == {
+        "some::good": "passed",
+        "some::bad[fill-mask]": "failed",
+        "some::left_out": "skipped",
+        "some::broken": "failed",
+    }
+    assert found["some::good"].detail == "3 of 3"
+    assert found["some::bad[fill-mask]"].detail == "AssertionError: the task"
+    assert "assert 'fill-mask' == 'summarization'" in found["some::bad[fill-mask]"].output
+    assert found["some::left_out"].detail == "its toolkit is too old"
+    assert found["some::broken"].detail == "RuntimeError: no engine"
+
+
+def test_every_result_is_told() -> None:
+    told: list[Result] = []
+    collector = Collector(told=told.append)
+    report = pytest.TestReport(
+        nodeid="test_first.py::test_answers",
+        location=("test_first.py", 1, "test_answers"),
+        keywords={},
+        outcome="passed",
+        longrepr=None,
+        when="call",
+        user_properties=[("detail", "POSITIVE")],
+        duration=1.26,
+    )
+    collector.pytest_runtest_logreport(report)
+    assert told == [Result(test="first::answers", outcome="passed", seconds=1.3, detail="POSITIVE")]
+
+
+@pytest.mark.parametrize("prefix", ["", "stand-in/", "1.dkr.ecr.eu-west-1.amazonaws.com/a/"])
+def test_an_image_is_known_by_its_name(prefix: str) -> None:
+    name = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
+    repository, tag = parse(prefix + name)
+    assert (repository.framework, repository.mode) == ("pytorch", "inference")
+    assert (tag.transformers, tag.python) == ("4.12.3", "3.8")
+
+
+def test_an_image_without_a_tag_is_refused() -> None:
+    with pytest.raises(TagError, match="name the image as repository:tag"):
+        parse("huggingface-pytorch-inference")
