@@ -16,6 +16,7 @@ __all__ = [
     "Accelerator",
     "Base",
     "Build",
+    "CudaKeyring",
     "Entry",
     "FrameworkVersion",
     "Libraries",
@@ -57,6 +58,14 @@ class Accelerator:
     device: str
     version: str
     packages: tuple[Text, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CudaKeyring:
+    """The package with the key of NVIDIA's apt repositories: its path below them, and its hash."""
+
+    path: str
+    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -193,6 +202,7 @@ class Matrix:
 
     tools: Tools | None
     sources: Mapping[str, str]
+    cuda_keyring: CudaKeyring | None
     bases: Mapping[str, Base]
     accelerators: Mapping[str, Accelerator]
     frameworks: Mapping[tuple[str, str], FrameworkVersion]

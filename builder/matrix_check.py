@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from builder.document import Report, Text
-from builder.matrix import FrameworkVersion, Matrix
+from builder.matrix import Accelerator, FrameworkVersion, Matrix
 from builder.shape import did_you_mean
 
 __all__ = ["check_sections", "fill", "known"]
@@ -17,6 +17,8 @@ def check_sections(matrix: Matrix, report: Report) -> None:
     if matrix.tools:
         known(matrix, "bases", matrix.tools.base, report)
         _check_requirements(matrix.tools.build, {}, report)
+    for accelerator in matrix.accelerators.values():
+        _check_accelerator(matrix, accelerator, report)
     for version in matrix.frameworks.values():
         known(matrix, "bases", version.base, report)
         _check_accelerators(matrix, version, report)
@@ -65,6 +67,17 @@ def _check_upgrades(matrix: Matrix, report: Report) -> None:
                 f"the upgrade of {upgrade.package} ends on {upgrade.until}, before it begins",
                 f"name a day after its date, {upgrade.date}",
             )
+
+
+def _check_accelerator(matrix: Matrix, accelerator: Accelerator, report: Report) -> None:
+    """Report packages without a key."""
+    name, packages = accelerator.name, accelerator.packages
+    if accelerator.device == "gpu" and packages and not matrix.named["cuda_keyring"]:
+        report.add(
+            packages[0].at,
+            f"{name} has packages, and the matrix no key to check them with",
+            "add `cuda_keyring:` with its path and sha256",
+        )
 
 
 def _check_accelerators(matrix: Matrix, version: FrameworkVersion, report: Report) -> None:

@@ -10,6 +10,7 @@ from builder.matrix import (
     Accelerator,
     Base,
     Build,
+    CudaKeyring,
     Entry,
     FrameworkVersion,
     Libraries,
@@ -23,7 +24,7 @@ from builder.matrix_shape import FRAMEWORKS, MATRIX, MODES
 
 __all__ = ["read"]
 
-_SECTIONS = ("bases", "accelerators", "libraries", "sources")
+_SECTIONS = ("bases", "accelerators", "libraries", "sources", "cuda_keyring")
 
 
 def read(path: Path, report: Report, *, name: str | None = None) -> Matrix | None:
@@ -40,9 +41,10 @@ def read(path: Path, report: Report, *, name: str | None = None) -> Matrix | Non
 def _lacks_a_section(document: Table, checked: Table) -> bool:
     """Whether a section is missing, misspelt or broken as a whole: mentions of it would seem wrong.
 
-    The tools are nobody's but the build's.
+    The tools and the keyring are nobody's but the build's.
     """
-    lacking = {*MATRIX.required, *document.keys} - checked.entries.keys() - {"tools"}
+    unmentioned = {"tools", "cuda_keyring"}
+    lacking = {*MATRIX.required, *document.keys} - checked.entries.keys() - unmentioned
     said, sound = document.entries.get("frameworks"), checked.entries.get("frameworks")
     if isinstance(said, Table) and isinstance(sound, Table):
         lacking |= said.keys.keys() - sound.entries.keys()
@@ -94,6 +96,7 @@ class _Reader:
 
 def _matrix(root: _Reader, document: Table) -> Matrix:
     tools, sources, budgets = root.table("tools"), root.table("sources"), root.table("budgets")
+    keyring = root.table("cuda_keyring")
     frameworks = {
         (framework, version): _framework_version(framework, version, versions)
         for framework, versions in root.tables("frameworks").items()
@@ -102,6 +105,7 @@ def _matrix(root: _Reader, document: Table) -> Matrix:
     return Matrix(
         tools=_tools(tools) if tools.entries else None,
         sources={name: sources.text(name).value for name in sources.entries},
+        cuda_keyring=_cuda_keyring(keyring) if keyring.entries else None,
         bases={name: _base(name, fields) for name, fields in root.tables("bases").items()},
         accelerators={
             name: Accelerator(
@@ -132,6 +136,10 @@ def _matrix(root: _Reader, document: Table) -> Matrix:
 
 def _tools(fields: _Reader) -> Tools:
     return Tools(base=fields.text("base"), uv=fields.text("uv"), build=fields.texts("build"))
+
+
+def _cuda_keyring(fields: _Reader) -> CudaKeyring:
+    return CudaKeyring(path=fields.text("path").value, sha256=fields.text("sha256").value)
 
 
 def _base(name: str, fields: _Reader) -> Base:

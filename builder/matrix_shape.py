@@ -69,6 +69,17 @@ _BUDGET = TextOf(
     like="15 % or 2.2 GB",
     pattern=r"\d+(?:\.\d+)? (?:%|MB|GB)",
 )
+_CUDA_KEYRING = Record(
+    what="the CUDA keyring",
+    required={
+        "path": TextOf(
+            what="a package's path below CUDA_PACKAGES",
+            like="ubuntu2004/x86_64/cuda-keyring_1.1-1_all.deb",
+            pattern=r"[A-Za-z0-9][A-Za-z0-9._/+-]*\.deb",
+        ),
+        "sha256": _SHA256,
+    },
+)
 _WHEEL = Record(
     what="a wheel",
     required={
@@ -217,6 +228,7 @@ MATRIX = Record(
             ),
             what="sources",
         ),
+        "cuda_keyring": _CUDA_KEYRING,
         "upgrades": ListOf(item=_UPGRADE, what="upgrades"),
         "budgets": MapOf(key=_TARGETS, value=_BUDGET, what="budgets"),
         "accelerators": MapOf(

@@ -51,18 +51,20 @@ _MIRRORS = Record(
             value=_ADDRESS,
             what="sources",
         ),
-        "keys": MapOf(
-            key=TextOf(
-                what="a repository of packages",
-                like="CUDA_PACKAGES",
-                choices=("CUDA_PACKAGES", "NEURON_PACKAGES"),
-            ),
-            value=TextOf(
-                what="a key's fingerprint",
-                like="EB693B30... (40 hexadecimal digits)",
-                pattern="[0-9A-F]{40}",
-            ),
-            what="keys",
+        "keys": Record(
+            what="the keys",
+            optional={
+                "CUDA_PACKAGES": TextOf(
+                    what="the SHA-256 of a keyring package",
+                    like="cf5ca985... (64 hexadecimal digits)",
+                    pattern="[0-9a-f]{64}",
+                ),
+                "NEURON_PACKAGES": TextOf(
+                    what="a key's fingerprint",
+                    like="00FA2C10... (40 hexadecimal digits)",
+                    pattern="[0-9A-F]{40}",
+                ),
+            },
         ),
         "index": _ADDRESS,
         "netrc": TextOf(what="a file", like="~/.netrc"),
@@ -82,7 +84,8 @@ class Archive:
 class Mirrors:
     """What stands in for what: registries by host, archives by base, sources by name.
 
-    `keys` are the fingerprints of keys that a site signs a repository of packages with, if it does;
+    `keys` are what tells a site's own key, where it signs a repository of packages itself: for CUDA
+    the SHA-256 of its keyring package, for Neuron the key's fingerprint;
     `index` is the package index; `credentials` is the text of a netrc file, for all of them.
     """
 

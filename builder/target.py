@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from builder.document import Position
-from builder.matrix import Accelerator, Base, Build, Upgrade
+from builder.matrix import Accelerator, Base, Build, CudaKeyring, Upgrade
 from builder.tag import Repository, Tag, python_tag
 
 __all__ = ["STAND_IN", "STAND_IN_LABEL", "Target"]
@@ -56,6 +56,7 @@ class Target:
     uv: str
     build_requirements: tuple[str, ...]
     sources: Mapping[str, str]
+    cuda_keyring: CudaKeyring | None
     upgrades: tuple[Upgrade, ...]
     said: Mapping[str, Position]
     stand_in: str = ""

@@ -186,6 +186,7 @@ class _Expansion:
             uv=matrix.tools.uv.value,
             build_requirements=tuple(text.value for text in matrix.tools.build),
             sources=matrix.sources,
+            cuda_keyring=matrix.cuda_keyring,
             upgrades=matrix.upgrades,
             said=said,
         )

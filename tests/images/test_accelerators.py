@@ -1,4 +1,4 @@
-"""CUDA's and Neuron's packages: apt's real steps, on repositories with empty packages.
+"""CUDA's and Neuron's packages: apt's real steps, on repositories with next to empty packages.
 
 They stand in for NVIDIA's and Neuron's by way of the mirrors, and have their layout, their files'
 names and the pinned versions, beside newer ones. The base is Debian 12 with its own Python, and
@@ -7,6 +7,7 @@ what comes after the accelerator is left out.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -40,11 +41,12 @@ NEURON = (
     "1.9.1-transformers4.12.3-neuron-py37-sdk1.17.1-ubuntu18.04"
 )
 ROWS = (CU110, CU112, NEURON)
-# The fingerprints that the Dockerfiles have, where the mirrors name none.
-KEYS = {
-    "cuda": "EB693B3035CD5710E231E123A4B469963BF863CC",
-    "neuron": "00FA2C1079260870A76D2C285749CAD8646D9185",
-}
+KINDS = ("cuda", "neuron")
+# The fingerprint that the Dockerfiles have, where the mirrors name none.
+NEURON_KEY = "00FA2C1079260870A76D2C285749CAD8646D9185"
+NEURON_PROGRAMS = ("neuron-monitor", "neuron-monitor-cloudwatch.py")
+# Likewise the hash of NVIDIA's keyring package.
+NVIDIAS = "cf5ca9853118b9fb2b78dd2708786e1eb5ab14e39d8738539281429428eb4efe"
 OWNER, STRANGER = "Packages <packages@example.com>", "Stranger <stranger@example.com>"
 
 
@@ -68,9 +70,20 @@ class Site:
     engine: Engine
     rows: Mapping[str, Target]
 
+    @property
+    def keyring_path(self) -> str:
+        """Where CUDA's keyring package is, the same for all rows."""
+        [path] = {row.cuda_keyring.path for row in self.rows.values() if row.cuda_keyring}
+        return path
+
     def repositories(self, name: str, *, signer: str = "", missing: str = "") -> None:
-        """Make repositories for all rows, without the `missing` pin; they offer both keys."""
+        """Make repositories for all rows, without the `missing` pin.
+
+        CUDA's comes with a package of our key, Neuron's with a file of ours and the stranger's.
+        """
         keys, signer = [self.ours, self.stranger], signer or self.ours
+        package = self.root / name / "cuda" / self.keyring_path
+        apt_repository.cuda_keyring(package, key=self.ours, keyring=self.keyring)
         for row in self.rows.values():
             wanted = [pin for pin in row.accelerator_packages if pin != missing]
             pins = [*wanted, *(f"{pin}.1" for pin in row.accelerator_packages)]
@@ -80,7 +93,6 @@ class Site:
                     folder / "cuda",
                     base=row.base.name,
                     pins=pins,
-                    keys=keys,
                     signer=signer,
                     keyring=self.keyring,
                 )
@@ -92,14 +104,24 @@ class Site:
                     keys=keys,
                     signer=signer,
                     keyring=self.keyring,
+                    files={
+                        f"opt/aws/neuron/bin/{program}": f"#!/bin/sh\necho {program}\n".encode()
+                        for program in NEURON_PROGRAMS
+                    },
                 )
+
+    def keyring_hash(self, name: str) -> str:
+        """The SHA-256 of those repositories' keyring package."""
+        package = self.root / name / "cuda" / self.keyring_path
+        return hashlib.sha256(package.read_bytes()).hexdigest()
 
     def mirrors(self, name: str, *, keys: bool = True) -> Mirrors:
         """What sends builds to those repositories; with our `keys`, unless not."""
         address = f"http://{self.host}/{name}"
+        ours = {"CUDA_PACKAGES": self.keyring_hash(name), "NEURON_PACKAGES": self.ours}
         return Mirrors(
             sources={"CUDA_PACKAGES": f"{address}/cuda", "NEURON_PACKAGES": f"{address}/neuron"},
-            keys={"CUDA_PACKAGES": self.ours, "NEURON_PACKAGES": self.ours} if keys else {},
+            keys=ours if keys else {},
         )
 
     def build(self, folder: Path, mirrors: Mirrors, *names: str) -> list[Outcome]:
@@ -131,7 +153,7 @@ def _templates(folder: Path) -> Path:
     stages.mkdir(parents=True)
     for name in ("framework", "libraries", "inference"):
         (stages / f"{name}.j2").write_text("# Left out.\n", "utf-8")
-    for kind in KEYS:
+    for kind in KINDS:
         text = (ours / f"stages/{kind}.j2").read_text("utf-8")
         (stages / f"{kind}.j2").write_text(f"ENV FOLDER={folder}\n{text}", "utf-8")
         text = (ours / f"stages/{kind}-keyring.j2").read_text("utf-8")
@@ -245,7 +267,8 @@ def test_nothing_of_the_repository_stays(
     find = ["find", "/etc/apt", "/mnt", "/media", "-name", "cuda*", "-o", "-name", "neuron*"]
     assert client.containers.run(built[row], find, remove=True) == b""
     armor = site.keyring.export(site.ours).splitlines()[2]
-    secrets = [*(text.encode() for text in (site.host, site.ours, OWNER)), armor]
+    key = site.keyring.export(site.ours, armor=False)[:40]
+    secrets = [*(text.encode() for text in (site.host, site.ours, OWNER)), armor, key]
     nothing_stays(client, built[row], secrets, tmp_path)
 
 
@@ -270,10 +293,13 @@ def test_neuron_is_set_up(built: Mapping[str, str], client: docker.DockerClient)
     )
     assert variables["PATH"].split(":")[:2] == ["/opt/aws/neuron/bin", "/opt/venv/bin"]
     assert not [name for name in variables if name.startswith("NVIDIA_")]
+    find = ["sh", "-c", f"for name in {' '.join(NEURON_PROGRAMS)}; do command -v $name; done"]
+    found: bytes = client.containers.run(built[NEURON], find, remove=True)
+    assert found.decode().split() == [f"/opt/aws/neuron/bin/{name}" for name in NEURON_PROGRAMS]
 
 
 def test_another_signature_is_refused(site: Site, tmp_path: Path) -> None:
-    """The repository offers the right key too, but is signed with a stranger's."""
+    """The repository offers the right key, but is signed with a stranger's."""
     site.repositories("stranger", signer=site.stranger)
     for outcome in site.build(tmp_path, site.mirrors("stranger"), CU110, NEURON):
         told = _told(outcome)
@@ -289,8 +315,29 @@ def test_without_keys_only_the_real_key_will_do(site: Site, tmp_path: Path) -> N
     for outcome in site.build(tmp_path, mirrors, CU110, NEURON):
         told = _told(outcome)
         assert outcome.error, outcome.target.name
-        kind = "cuda" if outcome.target.device == "gpu" else "neuron"
-        assert f"has no key {KEYS[kind]}; name the site's own under keys" in told
+        if outcome.target.device == "gpu":
+            assert _refusal(site, "unnamed", NVIDIAS) in told
+        else:
+            assert f"has no key {NEURON_KEY}; name the site's own under keys" in told
+
+
+def test_another_keyring_package_than_the_named_one_is_refused(site: Site, tmp_path: Path) -> None:
+    site.repositories("changed")
+    mirrors = site.mirrors("changed")
+    wanted = site.keyring_hash("changed")
+    apt_repository.cuda_keyring(
+        site.root / "changed/cuda" / site.keyring_path, key=site.stranger, keyring=site.keyring
+    )
+    [outcome] = site.build(tmp_path, mirrors, CU112)
+    assert outcome.error
+    assert _refusal(site, "changed", wanted) in _told(outcome)
+
+
+def _refusal(site: Site, name: str, wanted: str) -> str:
+    return (
+        f"{site.keyring_path} has SHA-256 {site.keyring_hash(name)}, not {wanted}; "
+        "name that of the site's own under keys in the mirrors"
+    )
 
 
 @pytest.mark.parametrize(

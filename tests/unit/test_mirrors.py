@@ -19,7 +19,7 @@ archives:
 sources:
   PYTORCH_WHEELS: https://mirror.example/pytorch
   CUDA_PACKAGES: https://mirror.example/cuda
-keys: {CUDA_PACKAGES: 0123456789ABCDEF0123456789ABCDEF01234567}
+keys: {CUDA_PACKAGES: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef}
 index: https://mirror.example/simple
 netrc: NETRC
 """
@@ -80,10 +80,19 @@ def test_images(site: Mirrors, reference: str, mapped: str) -> None:
             ],
         ),
         (
-            "keys: {CUDA_PACKAGES: abc}\n",
+            "keys: {CUDA_PACKAGES: ABC, NEURON_PACKAGES: abc}\n",
             [
-                "1:23: 'abc' is not a key's fingerprint; write one like EB693B30... "
-                "(40 hexadecimal digits)"
+                "1:23: 'ABC' is not the SHA-256 of a keyring package; "
+                "write one like cf5ca985... (64 hexadecimal digits)",
+                "1:45: 'abc' is not a key's fingerprint; write one like 00FA2C10... "
+                "(40 hexadecimal digits)",
+            ],
+        ),
+        (
+            "keys: {PYTORCH_WHEELS: abc}\n",
+            [
+                "1:8: 'PYTORCH_WHEELS' is not a key of the keys; known: "
+                "CUDA_PACKAGES, NEURON_PACKAGES"
             ],
         ),
         (
@@ -95,7 +104,7 @@ def test_images(site: Mirrors, reference: str, mapped: str) -> None:
         ),
         ("mirror: x\n", ["1:1: 'mirror' is not a key of the mirrors; known: "]),
     ],
-    ids=["unknown names", "slash", "key", "netrc", "section"],
+    ids=["unknown names", "slash", "key", "another key", "netrc", "section"],
 )
 def test_mistakes(text: str, messages: list[str], tmp_path: Path) -> None:
     path = tmp_path / "mirrors.yaml"
@@ -155,7 +164,7 @@ def test_variables(site: Mirrors, tmp_path: Path) -> None:
     assert found["UV_DEFAULT_INDEX"] == found["PIP_INDEX_URL"] == "https://mirror.example/simple"
     assert "PIP_TRUSTED_HOST" not in found
     assert found["PYTORCH_WHEELS"] == "https://mirror.example/pytorch"
-    assert found["CUDA_KEY"] == "0123456789ABCDEF0123456789ABCDEF01234567"
+    assert found["CUDA_KEY"] == "0123456789abcdef" * 4
     assert (found["NETRC"], found["netrc"]) == ("/media/netrc", SECRET)
 
 
