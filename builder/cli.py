@@ -204,6 +204,7 @@ def show(settings: Settings, selector: str, account: str | None, region: str, ou
         "compilers": list(target.compilers),
         "system_packages": list(target.system_packages),
         "accelerator_packages": list(target.accelerator_packages),
+        "driver_cuda": target.driver_cuda or None,
         "uv": target.uv,
         "build_requirements": list(target.build_requirements),
         "lock": locks.state(folder, target).text,

@@ -52,12 +52,17 @@ class Base:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Accelerator:
-    """A CUDA toolkit or Neuron SDK, named as in a tag: cu111, sdk1.17.1."""
+    """A CUDA toolkit or Neuron SDK, named as in a tag: cu111, sdk1.17.1.
+
+    `driver_cuda` is the CUDA version that a driver must have at least, like 11.0; None stands for
+    the toolkit's own.
+    """
 
     name: str
     device: str
     version: str
     packages: tuple[Text, ...]
+    driver_cuda: Text | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -70,13 +70,27 @@ def _check_upgrades(matrix: Matrix, report: Report) -> None:
 
 
 def _check_accelerator(matrix: Matrix, accelerator: Accelerator, report: Report) -> None:
-    """Report packages without a key."""
-    name, packages = accelerator.name, accelerator.packages
+    """Report packages without a key, and a driver that cannot be what the accelerator needs."""
+    name, packages, driver = accelerator.name, accelerator.packages, accelerator.driver_cuda
     if accelerator.device == "gpu" and packages and not matrix.named["cuda_keyring"]:
         report.add(
             packages[0].at,
             f"{name} has packages, and the matrix no key to check them with",
             "add `cuda_keyring:` with its path and sha256",
+        )
+    if driver is None:
+        return
+    if accelerator.device != "gpu":
+        report.add(driver.at, f"{name} is not for gpu, and has no CUDA", "remove the key")
+        return
+    needed = tuple(int(part) for part in driver.value.split("."))
+    own = tuple(int(part) for part in accelerator.version.split(".")[:2])
+    if needed[0] < 11 or needed[0] != own[0] or needed >= own:
+        report.add(
+            driver.at,
+            f"a driver with CUDA {driver.value} is not an older one that CUDA "
+            f"{own[0]}.{own[1]} runs on",
+            "name an older version of the same major one, 11 or later, or remove the key",
         )
 
 

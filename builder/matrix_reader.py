@@ -113,6 +113,7 @@ def _matrix(root: _Reader, document: Table) -> Matrix:
                 device=fields.text("device").value,
                 version=fields.text("version").value,
                 packages=fields.texts("packages"),
+                driver_cuda=fields.maybe("driver_cuda"),
             )
             for name, fields in root.tables("accelerators").items()
         },

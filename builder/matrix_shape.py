@@ -69,6 +69,7 @@ _BUDGET = TextOf(
     like="15 % or 2.2 GB",
     pattern=r"\d+(?:\.\d+)? (?:%|MB|GB)",
 )
+_CUDA = TextOf(what="a CUDA version", like="11.0", pattern=r"\d{1,2}\.\d", number=True)
 _CUDA_KEYRING = Record(
     what="the CUDA keyring",
     required={
@@ -240,7 +241,7 @@ MATRIX = Record(
                     "device": TextOf(what="gpu or neuron", choices=("gpu", "neuron")),
                     "version": _VERSION,
                 },
-                optional={"packages": _PACKAGES},
+                optional={"packages": _PACKAGES, "driver_cuda": _CUDA},
             ),
         ),
     },

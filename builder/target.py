@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -94,6 +95,21 @@ class Target:
     def folder(self) -> str:
         """Where its rendered files are, below images/."""
         return f"{self.repository}/{self.tag}"
+
+    @property
+    def driver_cuda(self) -> str:
+        """The CUDA version, like 11.0, that a GPU's driver must have at least; empty without one.
+
+        That of what the framework's build really carries, unless the accelerator names an older
+        one.
+        """
+        carried = re.fullmatch(r"cu(\d+)(\d)", self.build.carries)
+        if carried is None:
+            return ""
+        accelerator = self.accelerator
+        if accelerator and accelerator.driver_cuda and accelerator.name == self.build.carries:
+            return accelerator.driver_cuda.value
+        return f"{carried[1]}.{carried[2]}"
 
     def row(self) -> dict[str, Any]:
         """The target as one row of a listing, in JSON's types."""

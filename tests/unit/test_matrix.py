@@ -95,6 +95,24 @@ def test_cuda_packages_are_for_frameworks_that_lack_them(targets: tuple[Target, 
         assert bool(target.accelerator_packages) == wanted, target.name
 
 
+def test_the_driver_is_as_old_as_the_build_bears(targets: tuple[Target, ...]) -> None:
+    found = {
+        (target.framework, target.build.carries): target.driver_cuda
+        for target in targets
+        if target.device == "gpu"
+    }
+    assert found == {
+        ("pytorch", "cu102"): "10.2",
+        ("pytorch", "cu110"): "11.0",
+        ("pytorch", "cu111"): "11.0",
+        ("pytorch", "cu113"): "11.0",
+        ("pytorch", "cu117"): "11.0",
+        ("tensorflow", "cu110"): "11.0",
+        ("tensorflow", "cu112"): "11.2",
+    }
+    assert {target.driver_cuda for target in targets if target.device != "gpu"} == {""}
+
+
 def test_locks_are_not_newer_than_releases(targets: tuple[Target, ...]) -> None:
     assert all(target.locked <= target.date for target in targets)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -193,6 +194,14 @@ def test_check_tells_of_targets_that_are_gone(
     assert run.code == 7
     assert run.out.count("\n--- /dev/null\n") + run.out.startswith("--- /dev/null\n") == 3
     assert run.out.count("\n+++ /dev/null\n") == 3
+
+
+def test_gpu_images_say_which_driver_they_need(targets: tuple[Target, ...]) -> None:
+    renderer = Renderer()
+    for target in targets:
+        text = renderer.files(target)["Dockerfile"].decode()
+        needed = re.findall(r"NVIDIA_REQUIRE_CUDA=(.*)", text)
+        assert needed == ([f'"cuda>={target.driver_cuda}"'] if target.device == "gpu" else [])
 
 
 def test_diff_of_a_file_without_a_last_newline() -> None:
