@@ -1,6 +1,7 @@
 """What runs first in an image: the real file, with real processes and a real HTTP server."""
 
 import ast
+import contextlib
 import importlib.util
 import json
 import os
@@ -306,6 +307,165 @@ def test_temporary_directory_that_cannot_be_made_is_left_out(
     entrypoint.make_temporary_directory(environment)
     assert environment == {}
     assert "Not a directory; left out" in capsys.readouterr().err
+
+
+# Neuron's monitor
+
+MONITOR = """#!/bin/sh
+echo "monitor $*" >> "$LOG"
+echo $$ > "$TEMP.monitor"
+while echo "{}"; do sleep 0.05; done
+"""
+CLOUDWATCH = """#!/bin/sh
+echo "cloudwatch $*" >> "$LOG"
+echo $$ > "$TEMP.cloudwatch"
+read line
+echo "got $line" >> "$LOG"
+${CLOUDWATCH:-exec sleep 60}
+"""
+
+
+@pytest.fixture
+def monitored(serving: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """The environment of a Neuron image, where a region is named; LOG is what was run."""
+    for name, text in (("neuron-monitor", MONITOR), ("neuron-monitor-cloudwatch.py", CLOUDWATCH)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "deep").mkdir()
+    log = tmp_path / "log"
+    log.touch()
+    return {**serving, "LOG": str(log), "NEURON_MONITOR_CW_REGION": "eu-west-1"}
+
+
+def read_until(path: str, text: str) -> list[str]:
+    """The lines of a file once it has the text."""
+    deadline = time.monotonic() + 10
+    while text not in (said := Path(path).read_text()):
+        assert time.monotonic() < deadline, said
+        time.sleep(0.02)
+    return sorted(said.splitlines())
+
+
+def alive(environment: dict[str, str]) -> list[str]:
+    """Which of the two programs run."""
+    found = []
+    for name in ("monitor", "cloudwatch"):
+        pid = Path(f"{environment['TEMP']}.{name}").read_text().strip()
+        with contextlib.suppress(OSError):
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            found += [] if state == "Z" else [name]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("given", "monitor", "cloudwatch"),
+    [
+        ({}, "", "--region eu-west-1"),
+        (
+            {
+                "NEURON_MONITOR_CONFIG_FILE": "/a file.json",
+                "NEURON_MONITOR_CW_NAMESPACE": "a name; exit",
+            },
+            "-c /a file.json",
+            "--region eu-west-1 --namespace a name; exit",
+        ),
+    ],
+)
+def test_monitor_runs_as_long_as_the_server(
+    start: Callable[..., Started],
+    monitored: dict[str, str],
+    given: dict[str, str],
+    monitor: str,
+    cloudwatch: str,
+) -> None:
+    started = start("serve", **monitored, **given)
+    assert started.line() == "started"
+    assert read_until(monitored["LOG"], "got") == [
+        f"cloudwatch {cloudwatch}",
+        "got {}",
+        f"monitor {monitor}",
+    ]
+    assert alive(monitored) == ["monitor", "cloudwatch"]
+    groups = {
+        os.getpgid(int(Path(f"{monitored['TEMP']}.{name}").read_text()))
+        for name in ("monitor", "cloudwatch")
+    }
+    java = int((Path(monitored["TEMP"]) / ".model_server.pid").read_text())
+    assert len(groups) == 1
+    assert groups.isdisjoint({os.getpgid(java), os.getpgid(started.process.pid)})
+    started.send(signal.SIGTERM)
+    assert started.end() == (0, "")
+    assert alive(monitored) == []
+
+
+def test_monitor_that_does_not_stop_is_killed(
+    start: Callable[..., Started], monitored: dict[str, str]
+) -> None:
+    deaf = Path(monitored["LOG"]).with_name("deaf")
+    deaf.write_text("trap '' TERM; echo deaf >> \"$LOG\"; while :; do sleep 0.05; done\n")
+    started = start("serve", **monitored, CLOUDWATCH=f"exec sh {deaf}")
+    assert started.line() == "started"
+    read_until(monitored["LOG"], "deaf")
+    started.send(signal.SIGTERM)
+    assert started.end() == (0, "")
+    assert alive(monitored) == []
+
+
+def test_monitor_that_ends_is_told_once_and_ends_no_server(
+    start: Callable[..., Started], monitored: dict[str, str]
+) -> None:
+    started = start("serve", **monitored, CLOUDWATCH="exit 3")
+    assert started.line() == "started"
+    read_until(monitored["LOG"], "got")
+    deadline = time.monotonic() + 10
+    while alive(monitored):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.2)
+    assert started.process.poll() is None
+    started.send(signal.SIGTERM)
+    code, errors = started.end()
+    assert code == 0
+    assert errors.count("neuron-monitor ended, exit code 3; not started again\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [
+        (["neuron-monitor"], "no neuron-monitor on PATH"),
+        (["neuron-monitor-cloudwatch.py"], "no neuron-monitor-cloudwatch.py on PATH"),
+        (
+            ["neuron-monitor", "neuron-monitor-cloudwatch.py"],
+            "no neuron-monitor and no neuron-monitor-cloudwatch.py on PATH",
+        ),
+    ],
+)
+def test_server_without_its_monitor(
+    start: Callable[..., Started], monitored: dict[str, str], missing: list[str], told: str
+) -> None:
+    for name in missing:
+        (Path(monitored["LOG"]).parent / name).unlink()
+    started = start("serve", **monitored)
+    assert started.line() == "started"
+    started.send(signal.SIGTERM)
+    assert started.end() == (
+        0,
+        f"dockerd-entrypoint: NEURON_MONITOR_CW_REGION is set, but there is {told}; "
+        "nothing is monitored\n",
+    )
+    assert Path(monitored["LOG"]).read_text() == ""
+
+
+@pytest.mark.parametrize("region", [{}, {"NEURON_MONITOR_CW_REGION": ""}])
+def test_no_region_no_monitor(
+    start: Callable[..., Started], monitored: dict[str, str], region: dict[str, str]
+) -> None:
+    del monitored["NEURON_MONITOR_CW_REGION"]
+    started = start("serve", **monitored, **region)
+    assert started.line() == "started"
+    started.send(signal.SIGTERM)
+    assert started.end() == (0, "")
+    assert Path(monitored["LOG"]).read_text() == ""
 
 
 # Readiness

@@ -157,6 +157,7 @@ def serve():
     remove_pid_file()
     mask = watch_signals()
     child = spawn(SERVER, mask, foreground=False)
+    monitor = start_monitor(os.environ, mask)
     stopping, deadline, java = False, None, None
     while True:
         number = next_signal(deadline)
@@ -172,6 +173,8 @@ def serve():
             send(child, number)
         else:
             codes = dict(reap())
+            if monitor in codes and not stopping:
+                say("neuron-monitor ended, exit code {}; not started again".format(codes[monitor]))
             if not stopping and java is None and java_pid() in codes:
                 java = codes[java_pid()]
                 why = ", most often because memory ran out" if java == 137 else ""
@@ -181,7 +184,9 @@ def serve():
                 deadline = time.monotonic() + STOP_SECONDS
             if child in codes:
                 break
+    stop_monitor(monitor, signal.SIGTERM)
     sweep(child)
+    stop_monitor(monitor, signal.SIGKILL)
     if stopping:
         return 0
     if java is not None:
@@ -262,6 +267,33 @@ def has_children():
         return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
     except ChildProcessError:
         return False
+
+
+# Neuron's monitor: it writes metrics, its companion sends them to CloudWatch
+
+MONITOR_PROGRAMS = ("neuron-monitor", "neuron-monitor-cloudwatch.py")
+MONITOR = """
+    neuron-monitor ${NEURON_MONITOR_CONFIG_FILE:+-c "$NEURON_MONITOR_CONFIG_FILE"} |
+    neuron-monitor-cloudwatch.py --region "$NEURON_MONITOR_CW_REGION" \\
+        ${NEURON_MONITOR_CW_NAMESPACE:+--namespace "$NEURON_MONITOR_CW_NAMESPACE"} >&2
+"""
+
+
+def start_monitor(environment, mask):
+    """Send Neuron's metrics to CloudWatch if a region is named; the process group, or nothing."""
+    if not environment.get("NEURON_MONITOR_CW_REGION"):
+        return None
+    missing = [name for name in MONITOR_PROGRAMS if shutil.which(name) is None]
+    if missing:
+        why = "NEURON_MONITOR_CW_REGION is set, but there is no {} on PATH; nothing is monitored"
+        say(why.format(" and no ".join(missing)))
+        return None
+    return spawn(["sh", "-c", MONITOR], mask, foreground=False)
+
+
+def stop_monitor(group, number):
+    if group is not None:
+        send_group(group, number)
 
 
 # Readiness
