@@ -31,7 +31,17 @@ if TYPE_CHECKING:
     from builder.engine import Engine
     from builder.target import Target
 
-__all__ = ["Baker", "Job", "Outcome", "Watcher", "ca_bundle", "definition", "target_id"]
+__all__ = [
+    "Baker",
+    "Job",
+    "Outcome",
+    "Watcher",
+    "ca_bundle",
+    "definition",
+    "site_script",
+    "target_id",
+    "write_secret",
+]
 
 # BuildKit refuses larger secrets (moby/buildkit session/secrets, MaxSecretSize).
 _SECRET_BYTES = 500 * 1024
@@ -105,8 +115,14 @@ def ca_bundle() -> Path | None:
     return None
 
 
-def definition(jobs: Iterable[Job], secrets: Mapping[str, Path]) -> dict[str, Any]:
-    """The bake file of some targets, as `docker buildx bake -f FILE` reads it."""
+def definition(
+    jobs: Iterable[Job], secrets: Mapping[str, Path], *, printed: bool = False
+) -> dict[str, Any]:
+    """The bake file of some targets, as `docker buildx bake -f FILE` reads it.
+
+    One that is to be `printed` leaves proxies with credentials for bake to read from the
+    environment.
+    """
     proxies = {
         name: value
         for name in (*_PROXY_ARGUMENTS, *(name.lower() for name in _PROXY_ARGUMENTS))
@@ -129,24 +145,44 @@ def definition(jobs: Iterable[Job], secrets: Mapping[str, Path]) -> dict[str, An
     # Bake reads JSON as HCL, which would fill these in.
     text = json.dumps(targets).replace("${", "$${").replace("%{", "%%{")
     escaped: dict[str, Any] = json.loads(text)
+    hidden = sorted(name for name, value in proxies.items() if printed and "@" in value)
+    for target in escaped["target"].values():
+        target["args"] |= {name: f"${{{name}}}" for name in hidden}
+    if hidden:
+        escaped["variable"] = {name: {"default": ""} for name in hidden}
     return escaped
+
+
+def site_script(mirrors: Mirrors) -> str:
+    """The build secret `site`: mirrors, with the caller's certificates; empty without mirrors.
+
+    BuildError if it is larger than BuildKit's secrets may be.
+    """
+    bundle = ca_bundle()
+    text = script(mirrors, bundle.read_text("utf-8") if bundle else "")
+    if len(text.encode()) > _SECRET_BYTES:
+        raise BuildError(
+            f"the mirrors and certificates are larger than a build secret may be "
+            f"({_SECRET_BYTES // 1024} KiB)",
+            remedy="name a bundle with only the certificates that you need",
+        )
+    return text
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a file that only its owner can read; one that is there is replaced."""
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600, exist_ok=False)
+    path.write_text(text, "utf-8")
 
 
 def _secrets(mirrors: Mirrors, folder: Path) -> dict[str, Path]:
     """The secrets of a build by id; what is only made for it lies in `folder`."""
     bundle = ca_bundle()
     secrets = {"ca-bundle": bundle} if bundle else {}
-    if site := script(mirrors, bundle.read_text("utf-8") if bundle else ""):
-        path = folder / "site"
-        path.touch(mode=0o600)
-        path.write_text(site, "utf-8")
-        if path.stat().st_size > _SECRET_BYTES:
-            raise BuildError(
-                f"the mirrors and certificates are larger than a build secret may be "
-                f"({_SECRET_BYTES // 1024} KiB)",
-                remedy="name a bundle with only the certificates that you need",
-            )
-        secrets["site"] = path
+    if site := site_script(mirrors):
+        secrets["site"] = folder / "site"
+        write_secret(secrets["site"], site)
     return secrets
 
 

@@ -142,6 +142,8 @@ def _dry_run(settings: Settings, targets: tuple[Target, ...], output: str) -> No
     from builder import locks
     from builder.bake import Job, ca_bundle, definition
     from builder.bases import BaseSource
+    from builder.cli_mirrors import script_command
+    from builder.mirrors import Mirrors
 
     def reference(base: Base) -> str:
         return BaseSource(name=base.name, image=base.image, bootstrap=base.bootstrap).reference
@@ -160,7 +162,12 @@ def _dry_run(settings: Settings, targets: tuple[Target, ...], output: str) -> No
             for target in targets
         ]
         bundle = ca_bundle()
-        print_json(definition(jobs, {"ca-bundle": bundle} if bundle else {}))
+        secrets = {"ca-bundle": bundle} if bundle else {}
+        if settings.mirrors != Mirrors():
+            secrets["site"] = Path("dlc-site").absolute()
+            write = script_command(settings, secrets["site"])
+            say(f"the secret `site` is not written; where it is to be: {write}")
+        print_json(definition(jobs, secrets, printed=True))
         return
     rows = [
         {

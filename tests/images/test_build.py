@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from builder import bases
 from builder.engine import Engine
+from builder.target import Target
 from tests.images.conftest import (
     INFERENCE,
     ROOT,
@@ -130,3 +134,47 @@ def test_an_image_over_its_budget_gets_no_tag(tmp_path: Path, engine: Engine) ->
             assert dlc(*small, "size", name).returncode == 12
         finally:
             client.images.remove(name, force=True)
+
+
+def test_the_dry_runs_definition_builds_by_hand(
+    engine: Engine, targets: tuple[Target, ...], tmp_path: Path
+) -> None:
+    """With a Dockerfile of ours that looks at what it gets."""
+    base = next(target.base for target in targets if target.name == INFERENCE)
+    source = bases.BaseSource(name=base.name, image=base.image, bootstrap=base.bootstrap)
+    bases.ensure(engine, source, say=print)
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "Dockerfile").write_text(
+        "ARG BASE\nFROM ${BASE}\n"
+        "RUN --mount=type=secret,id=site,target=/media/site \\\n"
+        "    grep https://mirror.example/simple /media/site \\\n"
+        f' && test "$FTP_PROXY" = "http://me:hush@proxy.example:3128" # {tmp_path}\n',
+        "utf-8",
+    )
+    mirrors = tmp_path / "site.yaml"
+    mirrors.write_text("index: https://mirror.example/simple\n", "utf-8")
+    environment = {
+        **engine.environment(),
+        "FTP_PROXY": "http://me:hush@proxy.example:3128",
+    }
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+
+    program = (sys.executable, "-m", "builder")
+    options = ("--matrix", str(ROOT / "matrix.yaml"), "--mirrors", str(mirrors))
+    printed = run(*program, *options, "build", "--dry-run", "--format", "json", INFERENCE)
+    assert "hush" not in printed.stdout
+    (tmp_path / "bake.json").write_text(printed.stdout, "utf-8")
+    [target] = json.loads(printed.stdout)["target"]
+    own = ("--set", f"*.context={context}", "--set", "*.output=type=cacheonly")
+    bake = (*engine.buildx, "bake", "--file", "bake.json", "--progress", "plain", *own, target)
+    assert run(*bake).returncode != 0  # the secret is not there yet
+
+    _, _, command = printed.stderr.partition(" to be: dlc ")
+    assert run(*program, *shlex.split(command)).returncode == 0
+    built = run(*bake)
+    assert built.returncode == 0, built.stderr

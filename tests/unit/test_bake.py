@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from builder.bake import Job, ca_bundle, definition, target_id
 from builder.errors import BuildError
+from builder.mirrors import read, script
 from builder.target import Target
-from tests.conftest import Dlc
+from tests.conftest import Dlc, Run
 
 CPU = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
 ID = "huggingface-pytorch-inference_1_9_1-transformers4_12_3-cpu-py38-ubuntu20_04"
@@ -141,3 +143,99 @@ def test_dry_run(dlc: Dlc, golden: Path, small: dict[str, Target]) -> None:
     assert found[ID]["args"]["BASE"] == f"dlc-base/{small[CPU].base.name}:{digest[:12]}"
     assert found[ID]["args"]["TOOLS_BASE"].startswith(f"dlc-base/{small[CPU].tools_base.name}:")
     assert found[ID]["context"] == str(golden / "images" / small[CPU].folder)
+
+
+SITE = """\
+index: https://mirror.example/simple
+keys: {NEURON_PACKAGES: 0123456789ABCDEF0123456789ABCDEF01234567}
+netrc: NETRC
+"""
+SECRET = "machine mirror.example login me password hush\n"  # noqa: S105
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A file of mirrors, with credentials."""
+    (tmp_path / "netrc").write_text(SECRET, "utf-8")
+    path = tmp_path / "site.yaml"
+    path.write_text(SITE.replace("NETRC", str(tmp_path / "netrc")), "utf-8")
+    return path
+
+
+def test_dry_run_names_the_secret_of_the_mirrors(
+    dlc: Dlc, golden: Path, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("CERTIFICATES", "utf-8")
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    monkeypatch.chdir(tmp_path)
+    options = ("--matrix", golden / "matrix.yaml", "--mirrors", site)
+    run = dlc(*options, "build", CPU, "--dry-run", "--format", "json")
+    path = tmp_path / "dlc-site"
+    assert run.code == 0
+    assert json.loads(run.out)["target"][ID]["secret"] == [
+        f"id=ca-bundle,src={bundle}",
+        f"id=site,src={path}",
+    ]
+    assert "hush" not in run.out + run.err
+    assert not path.exists()
+
+    # The command that it names writes what a build by `dlc` itself gets.
+    _, _, command = run.err.strip().partition(" to be: dlc ")
+    told = dlc(*shlex.split(command))
+    assert told == Run(code=0, out="", err=f"wrote {path}; it may have credentials\n")
+    [wanted] = {script(read(site, bases=[], sources=[]), "CERTIFICATES")}
+    assert path.read_text("utf-8") == wanted
+    assert SECRET.strip() in wanted
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_script_is_replaced_and_never_readable(
+    dlc: Dlc, golden: Path, site: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "script"
+    path.touch(mode=0o644)
+    run = dlc(
+        *("--matrix", golden / "matrix.yaml", "--mirrors", site), *("mirrors", "script", path)
+    )
+    assert run.code == 0
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_no_mirrors_no_script(
+    dlc: Dlc, golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DLC_MIRRORS", raising=False)
+    run = dlc("--matrix", golden / "matrix.yaml", "mirrors", "script", tmp_path / "script")
+    assert run.code == 2
+    assert "there are no mirrors, so builds need no script; see --mirrors" in run.err
+    assert not (tmp_path / "script").exists()
+
+
+def test_a_script_that_is_too_large(
+    dlc: Dlc, golden: Path, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_bytes(b"x" * 500 * 1024)
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    run = dlc(
+        *("--matrix", golden / "matrix.yaml", "--mirrors", site),
+        *("mirrors", "script", tmp_path / "script"),
+    )
+    assert run.code == BuildError.exit_code
+    assert "are larger than a build secret may be (500 KiB)" in run.err
+    assert not (tmp_path / "script").exists()
+
+
+def test_dry_run_prints_no_credentials_of_proxies(
+    dlc: Dlc, golden: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:hush@proxy.example:3128")
+    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
+    run = dlc("--matrix", golden / "matrix.yaml", "build", CPU, "--dry-run", "--format", "json")
+    assert (run.code, run.err) == (0, "")
+    assert "hush" not in run.out
+    found = json.loads(run.out)
+    assert found["variable"] == {"HTTPS_PROXY": {"default": ""}}
+    assert found["target"][ID]["args"]["HTTPS_PROXY"] == "${HTTPS_PROXY}"
+    assert found["target"][ID]["args"]["http_proxy"] == "http://proxy.example:3128"
