@@ -21,7 +21,7 @@ from builder.bake import ca_bundle
 from builder.engine import Engine, state_directory, up
 from builder.errors import BuildError
 from builder.output import say
-from builder.plan import prepare
+from builder.plan import inputs, prepare
 from builder.render import Renderer
 from builder.selection import select_one
 from builder.targets import load_targets
@@ -100,7 +100,8 @@ def measure() -> None:
 def _bench() -> Bench:
     engine = up(say=say)
     target = select_one(load_targets(ROOT / "matrix.yaml"), TARGET)
-    context = prepare(target, ROOT / "images", Renderer(), state_directory() / "contexts").folder
+    made_of = inputs(target, ROOT / "images", Renderer())
+    context = prepare(made_of, state_directory() / "contexts").folder
     for file in DOCKERFILES.glob("*.Dockerfile"):
         shutil.copyfile(file, context / file.name)
     base = target.base

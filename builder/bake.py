@@ -70,6 +70,7 @@ class Outcome:
     error: str = ""
     step: str = ""
     output: tuple[str, ...] = ()
+    up_to_date: bool = False
 
 
 class ImageCheck(Protocol):

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder import bases
+from builder import bases, history
 from builder.bake import Baker, Job, Outcome, Watcher
 from builder.contract import size
 from builder.engine import state_directory, up
 from builder.errors import BaseImageError, DlcError
+from builder.local_images import images_of
 from builder.mirrors import Mirrors
-from builder.plan import Context, build_key, prepare
+from builder.plan import Context, Inputs, inputs, prepare, why
 from builder.render import Renderer, apply, changes
 from builder.target import Target
 
@@ -35,38 +36,47 @@ def build(
     watcher: Watcher,
     say: Say,
     mirrors: Mirrors | None = None,
+    again: bool = False,
 ) -> list[Outcome]:
     """Build targets and tag their images; one that fails does not stop the others.
 
-    The outcomes come in the order of `targets`. EngineError if there is no engine to build with.
+    An image that is up to date is left as it is, unless it is to be built `again`. The outcomes
+    come in the order of `targets`. EngineError if there is no engine to build with.
     """
     mirrors = mirrors or Mirrors()
     apply(changes(images, targets, renderer, prune=False))
-    failed: dict[str, Outcome] = {}
-    contexts: list[Context] = []
+    done: dict[str, Outcome] = {}
+    wanted: list[Inputs] = []
     for target in targets:
         try:
-            contexts.append(prepare(target, images, renderer, state_directory() / "contexts"))
+            wanted.append(inputs(target, images, renderer))
         except DlcError as error:
-            failed[target.name] = _failure(target, error, watcher)
-    if not contexts:
-        return [failed[target.name] for target in targets]
+            done[target.name] = _failure(target, error, watcher)
+    if not wanted:
+        return [done[target.name] for target in targets]
 
     engine = up(say=say)
+    there = {} if again else images_of(engine)
     found: dict[str, BaseImage | BaseImageError] = {}
     jobs = []
-    for context in contexts:
-        target = context.target
+    for each in wanted:
+        target, image = each.target, there.get(each.target.name)
+        if image and not why(each, image) and size.fits(image, target):
+            done[target.name] = Outcome(
+                target=target, seconds=0.0, image_id=image.id, size=image.size, up_to_date=True
+            )
+            continue
         try:
             base = _base(engine, target.base, mirrors, found, say)
             tools = _base(engine, target.tools_base, mirrors, found, say)
         except BaseImageError as error:
-            failed[target.name] = _failure(target, error, watcher)
+            done[target.name] = _failure(target, error, watcher)
             continue
-        jobs.append(_job(context, base, tools))
+        jobs.append(_job(prepare(each, state_directory() / "contexts"), base, tools))
     built = Baker(engine, watcher, check=size.check).build(jobs, at_once=at_once, mirrors=mirrors)
-    outcomes = failed | {outcome.target.name: outcome for outcome in built}
-    return [outcomes[target.name] for target in targets]
+    history.record(built)
+    done |= {outcome.target.name: outcome for outcome in built}
+    return [done[target.name] for target in targets]
 
 
 def _job(context: Context, base: BaseImage, tools: BaseImage) -> Job:
@@ -76,7 +86,7 @@ def _job(context: Context, base: BaseImage, tools: BaseImage) -> Job:
         arguments={"BASE": base.reference, "TOOLS_BASE": tools.reference},
         labels={
             "dlc.base": f"{base.how} {base.id}",
-            "dlc.key": build_key(context, {"base": base.id, "tools": tools.id}),
+            **context.inputs.labels(),
         },
     )
 

@@ -89,6 +89,7 @@ def down() -> None:
 @cli.command()
 @selection_options
 @click.option("--dry-run", is_flag=True, help="Only say what would be built, from what and how.")
+@click.option("--again", is_flag=True, help="Build what is up to date, too.")
 @click.option("--strict", is_flag=True, help="Fail where a base's end of life is over.")
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, help="Targets at a time."
@@ -98,6 +99,7 @@ def build(
     settings: Settings,
     targets: tuple[Target, ...],
     dry_run: bool,
+    again: bool,
     strict: bool,
     jobs: int,
     output: str,
@@ -122,16 +124,30 @@ def build(
             watcher=watcher,
             say=say,
             mirrors=settings.mirrors,
+            again=again,
         )
     built = [outcome for outcome in outcomes if not outcome.error]
     rows = [
-        {"image": o.target.name, "id": o.image_id, "size": o.size, "seconds": round(o.seconds, 1)}
-        for o in built
+        {
+            "image": each.target.name,
+            "id": each.image_id,
+            "size": each.size,
+            "seconds": None if each.up_to_date else round(each.seconds, 1),
+        }
+        for each in built
     ]
     if output == "json":
         print_json(rows)
     elif rows:
-        short = [{**row, "id": row["id"][7:19], "size": human_size(row["size"])} for row in rows]  # type: ignore[index, arg-type]
+        short = [
+            {
+                "image": each.target.name,
+                "id": each.image_id[7:19],
+                "size": human_size(each.size),
+                "seconds": "up to date" if each.up_to_date else round(each.seconds, 1),
+            }
+            for each in built
+        ]
         print_table(short, ("image", "id", "size", "seconds"))
     if len(built) < len(outcomes):
         print_failures(outcomes)

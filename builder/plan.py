@@ -1,9 +1,15 @@
-"""What a build is determined by: its context, its bases and the key made of them."""
+"""What a build is determined by, and which targets need one.
+
+Everything that determines an image has a digest: its rendered files, its locks, the images it
+starts from, the platform and the profile. Their digest is the build key. An image carries it in
+the label `dlc.key`, and the digests by name in `dlc.inputs`, so that a later plan can tell what
+changed.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,24 +18,93 @@ from builder.errors import LockError
 from builder.render import LOCK_NAMES, Renderer
 from builder.target import Target
 
-__all__ = ["Context", "build_key", "prepare"]
+__all__ = [
+    "INPUTS_LABEL",
+    "KEY_LABEL",
+    "Built",
+    "Context",
+    "Inputs",
+    "Planned",
+    "inputs",
+    "plan",
+    "prepare",
+    "why",
+]
+
+KEY_LABEL = "dlc.key"
+INPUTS_LABEL = "dlc.inputs"
+PLATFORM = "linux/amd64"
+PROFILE = "sagemaker"
+_SHORT = 16  # digits of an input's digest in the label
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inputs:
+    """All that determines an image: its files, and the digest of each input by name."""
+
+    target: Target
+    files: Mapping[str, bytes]
+    digests: Mapping[str, str]
+
+    @property
+    def key(self) -> str:
+        """The build key: SHA-256 in hexadecimal digits.
+
+        A wheelhouse is no part of it: the locks name its wheels by hash.
+        """
+        return _digest(self.digests)
+
+    def labels(self) -> dict[str, str]:
+        """What the image says of it."""
+        told = (f"{name}={digest[:_SHORT]}" for name, digest in sorted(self.digests.items()))
+        return {KEY_LABEL: self.key, INPUTS_LABEL: " ".join(told)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
-    """A folder that `docker build` can be pointed at, and the digests of its files."""
+    """A folder that `docker build` can be pointed at, and what it was laid out from."""
+
+    inputs: Inputs
+    folder: Path
+
+    @property
+    def target(self) -> Target:
+        """What it is to build."""
+        return self.inputs.target
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Built:
+    """An image that has a target's name: its id, its bytes unpacked and its labels."""
+
+    id: str
+    size: int
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planned:
+    """A target and why it needs a build; no reason if its image is up to date.
+
+    `inputs` is None where it cannot be built as it is, and the reason says why.
+    """
 
     target: Target
-    folder: Path
-    files: Mapping[str, str]
+    inputs: Inputs | None
+    reasons: tuple[str, ...]
+    image: Built | None
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether the image that is there was made of the same."""
+        return not self.reasons
 
 
-def prepare(target: Target, images: Path, renderer: Renderer, contexts: Path) -> Context:
-    """Lay out a target's build context below `contexts`: rendered files, locks and wheelhouse.
+def inputs(target: Target, images: Path, renderer: Renderer) -> Inputs:
+    """What a target is to be built from now, with the locks below `images`.
 
-    The folder is kept between builds, so that BuildKit sends only what changed, and named by what
-    is in it, so that no two builds write into one. LockError if a lock is missing or was resolved
-    from something else than the matrix says now.
+    LockError if a lock is missing, was resolved from something else than the matrix says now, or
+    has a requirement without a hash.
     """
     committed = images / target.folder
     found = locks.state(committed, target)
@@ -47,23 +122,81 @@ def prepare(target: Target, images: Path, renderer: Renderer, contexts: Path) ->
     files = renderer.files(target)
     files |= {name: (committed / name).read_bytes() for name in LOCK_NAMES}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    folder = contexts / target.folder / _digest(digests)[:16]
+    said = {
+        "base": target.base.image,
+        "tools-base": target.tools_base.image,
+        "platform": PLATFORM,
+        "profile": PROFILE,
+    }
+    digests |= {name: hashlib.sha256(text.encode()).hexdigest() for name, text in said.items()}
+    return Inputs(target=target, files=files, digests=digests)
+
+
+def plan(
+    targets: Iterable[Target], images: Path, renderer: Renderer, built: Mapping[str, Built]
+) -> list[Planned]:
+    """Which targets need a build, and why; `built` are the images that are there, by name."""
+    planned = []
+    for target in targets:
+        image = built.get(target.name)
+        try:
+            now = inputs(target, images, renderer)
+        except LockError as error:
+            reasons = (error.message.removeprefix(f"{target.name} "),)
+            planned.append(Planned(target=target, inputs=None, reasons=reasons, image=image))
+            continue
+        planned.append(
+            Planned(target=target, inputs=now, reasons=tuple(why(now, image)), image=image)
+        )
+    return planned
+
+
+def prepare(inputs: Inputs, contexts: Path) -> Context:
+    """Lay out a target's build context below `contexts`: rendered files, locks and wheelhouse.
+
+    The folder is kept between builds, so that BuildKit sends only what changed, and named by what
+    is in it, so that no two builds write into one.
+    """
+    target = inputs.target
+    folder = contexts / target.folder / inputs.key[:16]
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
+    for name, content in inputs.files.items():
         path = folder / name
         if not path.is_file() or path.read_bytes() != content:
             path.write_bytes(content)
         path.chmod(0o755 if path.suffix == ".sh" else 0o644)
     wheelhouse.stage(target.build.wheels, wheelhouse.directories(), folder)
-    return Context(target=target, folder=folder, files=digests)
+    return Context(inputs=inputs, folder=folder)
 
 
-def build_key(context: Context, bases: Mapping[str, str]) -> str:
-    """The SHA-256 of everything that determines an image: its files and its bases' ids.
+def changed(now: Inputs, before: str) -> list[str]:
+    """The inputs that are not as in a label of `dlc.inputs`, in the order of their names.
 
-    A wheelhouse is no part of it: the locks name its wheels by hash.
+    >>> changed(Inputs(target=None, files={}, digests={"base": "ab", "x": "12"}), "base=cd y=00")
+    ['base changed', 'x is new', 'y is gone']
     """
-    return _digest({**context.files, **bases})
+    was = dict(part.split("=", 1) for part in before.split() if "=" in part)
+    told = []
+    for name in sorted({*now.digests, *was}):
+        if name not in was:
+            told.append(f"{name} is new")
+        elif name not in now.digests:
+            told.append(f"{name} is gone")
+        elif now.digests[name][:_SHORT] != was[name]:
+            told.append(f"{name} changed")
+    return told
+
+
+def why(now: Inputs, image: Built | None) -> list[str]:
+    """Why an image is to be built; nothing if it was made of the same."""
+    if image is None:
+        return ["there is no image"]
+    if image.labels.get(KEY_LABEL) == now.key:
+        return []
+    before = image.labels.get(INPUTS_LABEL)
+    if before is None:
+        return ["the image does not say what it was made of"]
+    return changed(now, before) or ["the image was made of something else"]
 
 
 def _digest(parts: Mapping[str, str]) -> str:

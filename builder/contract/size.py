@@ -24,9 +24,20 @@ if TYPE_CHECKING:
     import docker
 
     from builder.layers import Layer
+    from builder.plan import Built
     from builder.target import Target
 
-__all__ = ["DEFAULT_BUDGET", "Contents", "Size", "check", "explain", "limit", "look", "measure"]
+__all__ = [
+    "DEFAULT_BUDGET",
+    "Contents",
+    "Size",
+    "check",
+    "explain",
+    "fits",
+    "limit",
+    "look",
+    "measure",
+]
 
 DEFAULT_BUDGET = "15 %"
 TOLD = 5  # of packages, folders and layers, each
@@ -88,7 +99,7 @@ def limit(budget: str, closure: int) -> int:
 def look(client: docker.DockerClient, image: str) -> Contents:
     """What fills an image; asked once for each image, since an image never changes."""
     identity = str(client.images.get(image).id)
-    known = state_directory() / "sizes" / f"{identity.partition(':')[2]}.json"
+    known = _known(identity)
     if known.is_file():
         return _contents(known.read_text("utf-8"))
     output = run_files(
@@ -111,6 +122,15 @@ def measure(client: docker.DockerClient, image: str, target: Target) -> Size:
         contents=contents,
         layers=from_engine(client, image).layers,
     )
+
+
+def fits(image: Built, target: Target) -> bool:
+    """Whether an image is known to be within its target's budget, without asking the engine."""
+    known = _known(image.id)
+    if not known.is_file():
+        return False
+    closure = _contents(known.read_text("utf-8")).closure
+    return image.size <= limit(target.budget or DEFAULT_BUDGET, closure)
 
 
 def check(client: docker.DockerClient, image: str, target: Target) -> None:
@@ -162,6 +182,11 @@ def explain(size: Size, before: Contents | None = None) -> str:
         "largest layers: " + "; ".join(f"{human_size(each.size)} {each.step}" for each in layers),
     ]
     return "\n".join(lines)
+
+
+def _known(identity: str) -> Path:
+    """Where what was found in an image is kept."""
+    return state_directory() / "sizes" / f"{identity.partition(':')[2]}.json"
 
 
 def _basis(size: Size) -> str:

@@ -178,3 +178,20 @@ def test_the_dry_runs_definition_builds_by_hand(
     assert run(*program, *shlex.split(command)).returncode == 0
     built = run(*bake)
     assert built.returncode == 0, built.stderr
+
+
+def test_what_is_up_to_date_is_left_alone(
+    images: dict[str, Image], own_images: Path, tmp_path: Path
+) -> None:
+    result = dlc("build", INFERENCE, TRAINING, "--format", "json")
+    rows = {row["image"]: row for row in json.loads(result.stdout)}
+    assert {name: rows[name]["seconds"] for name in rows} == {INFERENCE: None, TRAINING: None}
+    assert rows[INFERENCE]["id"] == images[INFERENCE].inspected["Id"]
+    planned = json.loads(dlc("plan", INFERENCE, "--format", "json").stdout)
+    assert [row["state"] for row in planned] == ["up to date"]
+    other = template(tmp_path, "labels.j2", "LABEL other=1\n")
+    changed = ("--images", str(own_images), "--templates", str(other))
+    planned = json.loads(dlc(*changed, "plan", INFERENCE, "--format", "json").stdout)
+    assert [row["why"] for row in planned] == [["Dockerfile changed"]]
+    again = json.loads(dlc("build", INFERENCE, "--again", "--format", "json").stdout)
+    assert again[0]["seconds"] > 0

@@ -27,7 +27,7 @@ from builder.errors import BaseImageError, DlcError
 from builder.layers import from_engine, to_json
 from builder.matrix import Base, Wheel
 from builder.output import Lines
-from builder.plan import build_key, prepare
+from builder.plan import inputs
 from builder.render import Renderer
 from builder.resolver import address
 from builder.target import Target
@@ -138,14 +138,14 @@ class Prover:
         if built.target.stand_in:
             images = self._stand_ins
             lock(target, built.target, self._images, images)
-        context = prepare(built.target, images, Renderer(), state_directory() / "contexts")
+        made_of = inputs(built.target, images, Renderer())
         with closing(self._engine.client()) as client:
             was_there = not built.target.stand_in and bool(client.images.list(target.name))
         return Prepared(
             real=target,
             built=built,
             images=images,
-            key=build_key(context, {}),
+            key=made_of.key,
             was_there=was_there,
         )
 
@@ -193,6 +193,7 @@ class Prover:
             at_once=1,
             watcher=Lines(),
             say=self._say,
+            again=True,
         )
         row = _row(prepared.real, prepared.built, key=prepared.key, images=self._images)
         error = outcome.error

@@ -1,19 +1,19 @@
-"""Build contexts and the key of what determines an image."""
+"""Build contexts, the key of what determines an image, and what needs a build."""
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import shutil
 from pathlib import Path
 
 import pytest
 
+from builder import locks
 from builder.errors import LockError
-from builder.plan import Context, build_key, prepare
+from builder.plan import INPUTS_LABEL, Built, Context, Inputs, changed, inputs, plan, prepare, why
 from builder.render import LOCK_NAMES, Renderer
 from builder.target import Target
-
-BASES = {"base": "sha256:00", "tools": "sha256:11"}
 
 
 @pytest.fixture
@@ -24,54 +24,159 @@ def target(targets: tuple[Target, ...], monkeypatch: pytest.MonkeyPatch) -> Targ
 
 
 @pytest.fixture
-def context(target: Target, root: Path, tmp_path: Path) -> Context:
-    return prepare(target, root / "images", Renderer(), tmp_path / "contexts")
+def made_of(target: Target, root: Path) -> Inputs:
+    return inputs(target, root / "images", Renderer())
+
+
+@pytest.fixture
+def context(made_of: Inputs, tmp_path: Path) -> Context:
+    return prepare(made_of, tmp_path / "contexts")
+
+
+def image(made_of: Inputs) -> Built:
+    """An image as it would be built from the inputs."""
+    return Built(id="sha256:1", size=1, labels=made_of.labels())
 
 
 def test_a_context_is_what_is_committed(context: Context, target: Target, root: Path) -> None:
     committed = root / "images" / target.folder
     names = {"Dockerfile", "dockerd-entrypoint.py", "install.sh", *LOCK_NAMES}
-    assert {path.name for path in context.folder.iterdir()} == names == context.files.keys()
+    assert {path.name for path in context.folder.iterdir()} >= names
+    assert {path.name for path in context.folder.iterdir()} == context.inputs.files.keys()
     for name in names:
         assert (context.folder / name).read_bytes() == (committed / name).read_bytes()
     assert (context.folder / "install.sh").stat().st_mode & 0o111 == 0o111
 
 
-def test_a_context_is_kept(context: Context, target: Target, root: Path, tmp_path: Path) -> None:
+def test_a_context_is_kept(context: Context, made_of: Inputs, tmp_path: Path) -> None:
     """What did not change keeps its time; what did is written again."""
     times = {path.name: path.stat().st_mtime_ns for path in context.folder.iterdir()}
     (context.folder / "Dockerfile").write_text("FROM scratch\n")
     (context.folder / "install.sh").chmod(0o600)
-    again = prepare(target, root / "images", Renderer(), tmp_path / "contexts")
+    again = prepare(made_of, tmp_path / "contexts")
     assert again == context
     assert (context.folder / "install.sh").stat().st_mode & 0o777 == 0o755
-    assert (context.folder / "Dockerfile").read_text("utf-8").startswith(f"# {target.name}\n")
+    assert (context.folder / "Dockerfile").read_bytes() == made_of.files["Dockerfile"]
     now = {path.name: path.stat().st_mtime_ns for path in context.folder.iterdir()}
     assert {name for name in times if times[name] != now[name]} == {"Dockerfile"}
 
 
-def test_no_context_without_fresh_locks(target: Target, root: Path, tmp_path: Path) -> None:
+def test_no_inputs_without_fresh_locks(target: Target, root: Path, tmp_path: Path) -> None:
     images = tmp_path / "images"
     said = f"the locks of {target.name} are not fresh"
     with pytest.raises(LockError) as caught:
-        prepare(target, images, Renderer(), tmp_path)
+        inputs(target, images, Renderer())
     assert str(caught.value) == f"{said}: missing; run `dlc lock {target.name}`"
     shutil.copytree(root / "images" / target.folder, images / target.folder)
     newer = dataclasses.replace(target, uv="0.99.0")
     with pytest.raises(LockError) as caught:
-        prepare(newer, images, Renderer(), tmp_path)
+        inputs(newer, images, Renderer())
     assert str(caught.value) == f"{said}: tools.lock stale; run `dlc lock {target.name}`"
-    assert prepare(target, images, Renderer(), tmp_path).target == target
+    assert inputs(target, images, Renderer()).target == target
 
 
-def test_the_build_key(context: Context, tmp_path: Path) -> None:
-    key = build_key(context, BASES)
-    assert len(key) == 64
-    elsewhere = dataclasses.replace(context, folder=tmp_path)
-    assert build_key(elsewhere, dict(reversed(BASES.items()))) == key
-    others = [build_key(context, {**BASES, name: "sha256:22"}) for name in BASES]
-    others += [
-        build_key(dataclasses.replace(context, files={**context.files, name: "0"}), BASES)
-        for name in context.files
-    ]
-    assert len({key, *others}) == 1 + len(BASES) + len(context.files)
+def test_the_build_key_is_of_every_input(made_of: Inputs) -> None:
+    assert len(made_of.key) == 64
+    assert made_of.digests.keys() > made_of.files.keys()
+    others = {
+        dataclasses.replace(made_of, digests={**made_of.digests, name: "0"}).key
+        for name in made_of.digests
+    }
+    assert len({made_of.key, *others}) == 1 + len(made_of.digests)
+    backwards = dict(reversed(list(made_of.digests.items())))
+    assert dataclasses.replace(made_of, digests=backwards).key == made_of.key
+
+
+def test_another_base_is_another_key(made_of: Inputs, target: Target, root: Path) -> None:
+    image = target.base.image[:-1] + ("0" if target.base.image[-1] != "0" else "1")
+    newer = dataclasses.replace(target, base=dataclasses.replace(target.base, image=image))
+    found = inputs(newer, root / "images", Renderer())
+    assert changed(found, made_of.labels()[INPUTS_LABEL]) == ["Dockerfile changed", "base changed"]
+
+
+def test_why(made_of: Inputs) -> None:
+    assert why(made_of, None) == ["there is no image"]
+    assert why(made_of, image(made_of)) == []
+    other = dataclasses.replace(made_of, digests={**made_of.digests, "tools.lock": "0" * 64})
+    assert why(other, image(made_of)) == ["tools.lock changed"]
+    foreign = Built(id="sha256:2", size=1, labels={})
+    assert why(made_of, foreign) == ["the image does not say what it was made of"]
+
+
+# What a change plans
+
+
+@pytest.fixture(scope="module")
+def before(targets: tuple[Target, ...], root: Path) -> dict[str, Built]:
+    """Images of every target that can be built, as they would be built now."""
+    planned = plan(targets, root / "images", Renderer(), {})
+    return {each.target.name: image(each.inputs) for each in planned if each.inputs}
+
+
+def to_build(targets: tuple[Target, ...], images: Path, before: dict[str, Built]) -> set[str]:
+    """The names of what a plan would build."""
+    planned = plan(targets, images, Renderer(), before)
+    return {each.target.name for each in planned if each.reasons and each.inputs}
+
+
+def test_nothing_to_do(targets: tuple[Target, ...], root: Path, before: dict[str, Built]) -> None:
+    planned = plan(targets, root / "images", Renderer(), before)
+    assert [each.target.name for each in planned if each.inputs and not each.up_to_date] == []
+    blocked = [each for each in planned if each.inputs is None]
+    assert [each.target.device for each in blocked] == ["neuron"]
+    assert "cannot be built from hashes alone" in blocked[0].reasons[0]
+
+
+def test_a_change_to_a_release_plans_its_targets_only(
+    targets: tuple[Target, ...], root: Path, before: dict[str, Built]
+) -> None:
+    """A release's date is a label of its images, and what its libraries are locked as of."""
+    day = datetime.timedelta(days=1)
+    newer = tuple(
+        dataclasses.replace(target, date=target.date + day)
+        if target.transformers == "4.57.1"
+        else target
+        for target in targets
+    )
+    planned = plan(newer, root / "images", Renderer(), before)
+    found = {each.target.name for each in planned if each.reasons}
+    blocked = {each.target.name for each in planned if each.target.device == "neuron"}
+    assert found - blocked == {t.name for t in targets if t.transformers == "4.57.1"}
+
+
+def test_a_change_to_a_framework_lock_plans_its_targets_only(
+    targets: tuple[Target, ...], root: Path, before: dict[str, Built], tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    shutil.copytree(root / "images", images)
+    touched = {
+        target.name
+        for target in targets
+        if (target.framework, target.framework_version, target.device)
+        == ("tensorflow", "2.5.1", "cpu")
+    }
+    assert len(touched) == 3
+    for target in targets:
+        if target.name in touched:
+            _edit(images / target.folder, target)
+    assert to_build(targets, images, before) == touched
+
+
+def _edit(folder: Path, target: Target) -> None:
+    """Give a target's framework lock a requirement more, as if it had been resolved so."""
+    entries = {**locks.entries(folder, "framework"), "zzz": "zzz==1 --hash=sha256:00\n"}
+    framework = locks.Lock(
+        layer="framework",
+        inputs=locks.inputs_digest("framework", target),
+        entries=entries,
+        python=target.python,
+        date=target.locked.isoformat(),
+    )
+    libraries = locks.Lock(
+        layer="libraries",
+        inputs=locks.inputs_digest("libraries", target, framework.text()),
+        entries=locks.entries(folder, "libraries"),
+        python=target.python,
+        date=target.locked.isoformat(),
+    )
+    locks.write(folder, [framework, libraries])

@@ -27,7 +27,7 @@ from builder.document import Position
 from builder.errors import LockError
 from builder.locks import State, parse, pinned, state
 from builder.matrix import Upgrade
-from builder.plan import prepare
+from builder.plan import inputs
 from builder.render import LOCK_NAMES, Renderer
 from builder.resolver import Resolver
 from builder.target import Target
@@ -498,14 +498,11 @@ def test_a_source_that_cannot_be_reached(neuron: Project) -> None:
     found = neuron.state(NEURON)
     assert (found.text, found.unhashed) == ("fresh", {TORCH_NEURON: unreached("NEURON_WHEELS")})
     with pytest.raises(LockError) as caught:
-        prepare(
-            neuron.target(NEURON), neuron.folder / "images", Renderer(), neuron.folder / "contexts"
-        )
+        inputs(neuron.target(NEURON), neuron.folder / "images", Renderer())
     assert str(caught.value) == (
         f"{NEURON} cannot be built from hashes alone: {TORCH_NEURON} "
         f"({unreached('NEURON_WHEELS')}); run `dlc lock {NEURON}` where that source can be reached"
     )
-    assert not (neuron.folder / "contexts").exists()
 
 
 def test_its_hash_is_added_once_it_can(neuron: Project, nowhere: str, serve: Serve) -> None:
@@ -519,10 +516,8 @@ def test_its_hash_is_added_once_it_can(neuron: Project, nowhere: str, serve: Ser
         f"{TORCH_NEURON} \\\n    --hash=sha256:{digest}\n"
     )
     assert (neuron.state(NEURON).text, neuron.state(NEURON).unhashed) == ("fresh", {})
-    context = prepare(
-        neuron.target(NEURON), neuron.folder / "images", Renderer(), neuron.folder / "contexts"
-    )
-    assert digest in (context.folder / "framework.lock").read_text("utf-8")
+    made_of = inputs(neuron.target(NEURON), neuron.folder / "images", Renderer())
+    assert digest in made_of.files["framework.lock"].decode()
 
 
 def test_a_hash_stays_where_its_source_cannot_be_reached_again(
@@ -577,7 +572,7 @@ def test_a_wheel_that_cannot_be_reached(project: Project) -> None:
     ) in project.lock(CPU, "framework")
     assert project.state(CPU).unhashed == {"torch": unreached("PYTORCH_WHEELS")}
     with pytest.raises(LockError, match="cannot be built from hashes alone: torch"):
-        prepare(project.target(CPU), project.folder / "images", Renderer(), project.folder)
+        inputs(project.target(CPU), project.folder / "images", Renderer())
 
 
 @pytest.mark.usefixtures("index")

@@ -1,0 +1,111 @@
+"""`dlc plan`: against no engine, and against another commit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from builder import history
+from builder.bake import Outcome
+from builder.target import Target
+from tests.conftest import Dlc
+
+
+@pytest.fixture
+def checkout(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A git checkout of the matrix, templates and images, with one commit; no engine."""
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    shutil.copy(root / "matrix.yaml", folder)
+    for name in ("images", "templates"):
+        shutil.copytree(root / name, folder / name)
+    git(folder, "init", "--quiet")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "All")
+    monkeypatch.setattr("builder.engine.find", lambda: None)
+    monkeypatch.setenv("DLC_STATE", str(tmp_path / "state"))
+    return folder
+
+
+def git(folder: Path, *arguments: str) -> None:
+    who = ("-c", "user.name=Nobody", "-c", "user.email=nobody@example.com")
+    subprocess.run(["git", "-C", str(folder), *who, *arguments], check=True)
+
+
+def states(dlc: Dlc, folder: Path, *arguments: str) -> dict[str, dict[str, object]]:
+    """The rows of a plan that are not up to date, by image."""
+    run = dlc("--matrix", str(folder / "matrix.yaml"), "plan", *arguments, "--format", "json")
+    assert run.code == 0, run.err
+    return {row["image"]: row for row in json.loads(run.out) if row["state"] != "up to date"}
+
+
+def test_nothing_changed_since_the_commit(dlc: Dlc, checkout: Path) -> None:
+    found = states(dlc, checkout, "--since", "HEAD")
+    assert {row["state"] for row in found.values()} == {"blocked"}
+    assert all("-neuron:" in name for name in found)
+
+
+def test_a_template_changes_what_it_is_part_of(
+    dlc: Dlc, checkout: Path, targets: tuple[Target, ...]
+) -> None:
+    stage = checkout / "templates/stages/training.j2"
+    stage.write_text(stage.read_text("utf-8") + "ENV MORE=1\n", "utf-8")
+    run = ("--templates", str(checkout / "templates"), "--matrix", str(checkout / "matrix.yaml"))
+    found = json.loads(dlc(*run, "plan", "--since", "HEAD", "--format", "json").out)
+    changed = {row["image"]: row["why"] for row in found if row["state"] == "build"}
+    assert changed == {
+        target.name: ["Dockerfile changed"] for target in targets if target.mode == "training"
+    }
+
+
+def test_a_matrix_that_cannot_be_read_any_more(dlc: Dlc, checkout: Path) -> None:
+    matrix = checkout / "matrix.yaml"
+    good = matrix.read_text("utf-8")
+    matrix.write_text("old: 1\n", "utf-8")
+    git(checkout, "commit", "--all", "--quiet", "--message", "Old")
+    matrix.write_text(good, "utf-8")
+    run = dlc("--matrix", str(matrix), "plan", "*2.13.0*", "--since", "HEAD")
+    assert run.code == 0
+    assert "everything counts as changed" in run.err
+    assert "2 to build, 0 up to date" in run.err
+
+
+def test_no_such_commit(dlc: Dlc, checkout: Path) -> None:
+    run = dlc("--matrix", str(checkout / "matrix.yaml"), "plan", "--since", "nowhere")
+    assert run.code == 4
+    assert "nowhere" in run.err
+    assert "name a commit" in run.err
+
+
+def test_without_an_engine_everything_is_to_be_built(
+    dlc: Dlc, checkout: Path, targets: tuple[Target, ...]
+) -> None:
+    target = targets[-1]
+    history.record([Outcome(target=target, seconds=31.44, size=1_630_000_000)])
+    run = dlc("--matrix", str(checkout / "matrix.yaml"), "plan", target.name)
+    assert run.code == 0
+    assert "there is no image" in run.out
+    assert "31.4" in run.out
+    assert "1.63 GB" in run.out
+    assert "  framework.lock " in run.err
+    assert "1 to build, 0 up to date, about 31 s, one after the other, for the 1 known" in run.err
+
+
+def test_a_broken_history_is_none(checkout: Path, tmp_path: Path) -> None:
+    assert checkout.is_dir()
+    assert history.load() == {}
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "builds.json").write_text('{"a": 1}', "utf-8")
+    assert history.load() == {}
+
+
+def test_failures_are_no_history(checkout: Path, targets: tuple[Target, ...]) -> None:
+    assert checkout.is_dir()
+    wrong = Outcome(target=targets[0], seconds=3.0, error="it broke")
+    old = Outcome(target=targets[1], seconds=0.0, size=1, up_to_date=True)
+    history.record([wrong, old])
+    assert history.load() == {}
