@@ -78,5 +78,5 @@ $(VENV)/.ready: pyproject.toml
 	touch $@
 
 $(VENV)/.ready-test: pyproject.toml $(VENV)/.ready
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev]'
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev,sagemaker]'
 	touch $@

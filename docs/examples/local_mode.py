@@ -1,0 +1,126 @@
+"""Serve an image with the local mode of the SageMaker SDK: an endpoint, then a batch transform.
+
+    python local_mode.py IMAGE model.tar.gz --records input.jsonl
+
+No AWS account is needed, and nothing is sent to AWS: moto stands in for S3, on this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from moto.server import ThreadedMotoServer
+
+s3 = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+s3.start()
+os.environ.update(
+    AWS_ENDPOINT_URL="http://{}:{}".format(*s3.get_host_and_port()),
+    # The SDK looks for credentials as soon as it is imported.
+    AWS_ACCESS_KEY_ID="none",
+    AWS_SECRET_ACCESS_KEY="none",
+    AWS_DEFAULT_REGION="eu-west-1",
+)
+
+from sagemaker.huggingface import HuggingFaceModel  # noqa: E402
+from sagemaker.local import LocalSession  # noqa: E402
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("image", help="an inference image that the engine has")
+    parser.add_argument("model", type=Path, help="model.tar.gz, in a folder of its own")
+    parser.add_argument("--records", type=Path, help="a batch: one JSON request a line")
+    parser.add_argument("--strategy", default="SingleRecord", help="or MultiRecord")
+    parser.add_argument("--code", help="folder with an inference.py to add to the model")
+    parser.add_argument("--port", type=int, default=8080, help="the endpoint's port")
+    options = parser.parse_args()
+
+    said = {}
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            session = local_session(folder, options.port)
+            model = HuggingFaceModel(
+                image_uri=options.image,
+                model_data=f"file://{options.model.absolute()}",
+                role="arn:aws:iam::123456789012:role/any",  # nobody asks for it in local mode
+                # Without SAGEMAKER_PROGRAM or an entry_point the SDK sets it to nothing, and the
+                # toolkit then overlooks code/inference.py.
+                env={"HF_TASK": "text-classification", "SAGEMAKER_PROGRAM": "inference.py"},
+                entry_point="inference.py" if options.code else None,
+                source_dir=options.code,
+                sagemaker_session=session,
+            )
+            said["answer"] = ask(model, {"inputs": "I like you."})
+            if options.records:
+                said["batch"] = transform(model, session, options.records, options.strategy)
+    finally:
+        said["exit_codes"] = clean_up()
+        s3.stop()
+    print(json.dumps(said))
+
+
+def local_session(folder: str, port: int) -> LocalSession:
+    """A session that keeps its files in a folder and reports nothing to AWS."""
+    session = LocalSession(
+        default_bucket="local",  # made at the first need, here in moto
+        sagemaker_config={
+            "SchemaVersion": "1.0",
+            "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}},
+        },
+    )
+    session.config = {"local": {"container_root": folder, "serving_port": port}}
+    return session
+
+
+def ask(model: HuggingFaceModel, question: Any) -> Any:
+    """Deploy a model, ask it once, and stop it."""
+    predictor = model.deploy(initial_instance_count=1, instance_type="local")
+    try:
+        return predictor.predict(question)
+    finally:
+        predictor.delete_endpoint()
+
+
+def transform(
+    model: HuggingFaceModel, session: LocalSession, records: Path, strategy: str
+) -> list[str]:
+    """Run a model over the lines of a file in S3; the lines of its answer."""
+    data = session.upload_data(str(records), key_prefix="input")
+    job = model.transformer(
+        instance_count=1, instance_type="local", strategy=strategy, assemble_with="Line"
+    )
+    # The logs would come from CloudWatch; local mode prints the container's own.
+    job.transform(data, content_type="application/json", split_type="Line", logs=False)
+    bucket, prefix = job.output_path.removeprefix("s3://").split("/", 1)
+    [answer] = session.list_s3_files(bucket, prefix)
+    text: str = session.read_s3_file(bucket, answer)
+    return text.splitlines()
+
+
+def clean_up() -> dict[str, int]:
+    """Remove the stopped containers and the network that local mode leaves; the exit codes."""
+    network = "sagemaker-local"
+    stopped = docker(
+        "ps", "-a", "--filter", f"network={network}", "--filter", "status=exited", "--format",
+        "{{.Names}}",
+    ).split()  # fmt: skip
+    codes = {name: int(docker("inspect", "-f", "{{.State.ExitCode}}", name)) for name in stopped}
+    if stopped:
+        docker("rm", *stopped)
+        docker("network", "rm", network)
+    return codes
+
+
+def docker(*arguments: str) -> str:
+    command = ["docker", *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+if __name__ == "__main__":
+    main()
