@@ -26,7 +26,6 @@ from builder.models import make_tiny_model
 from tests.images.conftest import Image
 
 pytestmark = pytest.mark.images
-needs_compose = pytest.mark.usefixtures("compose")
 
 EXAMPLES = Path(__file__).parents[2] / "docs/examples"
 OFFLINE = Path(__file__).with_name("sagemaker_offline.py")
@@ -51,6 +50,7 @@ class LocalMode:
     folder: Path
     engine: engines.Engine
     image: Image
+    path: str
 
     def run(self, model: Path, *options: str) -> dict[str, Any]:
         """Run the example; what it printed last. Nothing may be left in its temporary folder."""
@@ -58,7 +58,7 @@ class LocalMode:
             self.folder,
             EXAMPLES / "local_mode.py",
             *(self.image.tag, str(model), "--port", str(free_port()), *options),
-            environment=self.engine.environment(),
+            environment={**self.engine.environment(), "PATH": self.path},
         )
         assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
         assert refused(self.folder) == []
@@ -117,30 +117,44 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def compose() -> None:
-    """What the SDK runs containers with: Compose 2 of the Docker command line, or docker-compose.
-
-    The SDK takes no plugin of another major version, and needs pgrep to stop what it started.
-    """
-    plugin = subprocess.run(
-        ["docker", "compose", "version"], capture_output=True, text=True, check=False
-    )
-    wanted = [] if shutil.which("pgrep") else ["procps"]
-    if "v2" not in plugin.stdout and shutil.which("docker-compose") is None:
+def compose(engine: engines.Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A PATH on which the SDK finds Compose, and pgrep, by which it stops what it started."""
+    wanted: tuple[str, ...] = () if shutil.which("pgrep") else ("procps",)
+    if not (shutil.which("docker-compose") or compose_plugin(engine)):
         names = ("docker-compose-v2", "docker-compose")
-        wanted.append(next((name for name in names if packages.offered(name)), names[-1]))
+        wanted += (next((name for name in names if packages.offered(name)), names[-1]),)
     try:
         if wanted:
             packages.install(*wanted, say=print)
     except packages.InstallError as error:
         pytest.skip(f"local mode needs Docker Compose: {error}")
+    path = os.environ["PATH"]
+    if shutil.which("docker-compose") is None:
+        # Many builds of the plugin do not call themselves v2, which the SDK looks for; as a
+        # program of that name it takes any.
+        folder = tmp_path_factory.mktemp("compose")
+        (folder / "docker-compose").symlink_to(compose_plugin(engine))
+        path = f"{folder}{os.pathsep}{path}"
+    return path
+
+
+def compose_plugin(engine: engines.Engine) -> str:
+    """The file of the Docker command line's plugin; nothing where there is none."""
+    plugins = '{{range .ClientInfo.Plugins}}{{if eq .Name "compose"}}{{.Path}}{{end}}{{end}}'
+    return subprocess.run(
+        ["docker", "info", "--format", plugins],
+        env=engine.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
 
 
 @pytest.fixture
 def local_mode(
-    tmp_path: Path, engine: engines.Engine, inference_image: Image
+    tmp_path: Path, engine: engines.Engine, inference_image: Image, compose: str
 ) -> Iterator[LocalMode]:
-    mode = LocalMode(folder=tmp_path, engine=engine, image=inference_image)
+    mode = LocalMode(folder=tmp_path, engine=engine, image=inference_image, path=compose)
     client = inference_image.client
     before = {network.id for network in client.networks.list(names=[NETWORK])}
     yield mode
@@ -200,7 +214,6 @@ def check_clean(local_mode: LocalMode, said: dict[str, Any], jobs: int) -> None:
     assert NETWORK not in names
 
 
-@needs_compose
 def test_endpoint_and_batch_of_single_records(
     local_mode: LocalMode, model: Path, tmp_path: Path
 ) -> None:
@@ -213,7 +226,6 @@ def test_endpoint_and_batch_of_single_records(
     check_clean(local_mode, said, jobs=2)
 
 
-@needs_compose
 def test_code_in_the_archive_answers_many_records_at_once(
     local_mode: LocalMode, model: Path, tmp_path: Path
 ) -> None:
@@ -226,7 +238,6 @@ def test_code_in_the_archive_answers_many_records_at_once(
     check_clean(local_mode, said, jobs=2)
 
 
-@needs_compose
 def test_code_that_the_sdk_adds_to_a_model(
     local_mode: LocalMode, model: Path, tmp_path: Path
 ) -> None:
