@@ -30,7 +30,7 @@ pytestmark = pytest.mark.images
 EXAMPLES = Path(__file__).parents[2] / "docs/examples"
 OFFLINE = Path(__file__).with_name("sagemaker_offline.py")
 NETWORK = "sagemaker-local"
-SECONDS = 400
+SECONDS = 600
 
 # The input of the reference documentation's batch transform.
 RECORDS = """\
