@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from builder.errors import ContainerError
 from builder.lifecycle import created, log, put, refused, start, text
-from builder.models import TAR_END, archive, check_model, make_tiny_model, tar_header
+from builder.models import TAR_END, archive, check_model, make_tiny_model, pack, tar_header
 
 if TYPE_CHECKING:
     import docker
@@ -196,6 +196,7 @@ def run(
     environment: Mapping[str, str] | None = None,
     port: int | None = None,
     command: Sequence[str] = ("serve",),
+    files: Mapping[str, bytes] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Iterator[Server]:
     """Start a container of the image and remove it at the end, however that comes.
@@ -203,7 +204,8 @@ def run(
     The model is a directory or a model.tar.gz; without one, and without HF_MODEL_ID in the
     environment, a tiny model with random weights is made by the image itself. It is copied and not
     mounted, so the engine may be on another machine. The port is one of this machine, by default a
-    free one. `options` are more of what the Docker SDK's `create` takes.
+    free one. `files` are more files for the container, by their paths; `options` more of what the
+    Docker SDK's `create` takes.
 
     ContainerError: no such image or model, or the container does not start.
     """
@@ -233,6 +235,8 @@ def run(
         elif model:
             with model.open("rb") as file:
                 put(container, "/opt/ml/model", file)
+        if files:
+            put(container, "/", pack(files))
         started = time.monotonic()
         start(container, image)
         container.reload()

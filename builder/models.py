@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,15 @@ from builder.lifecycle import created, log, start
 if TYPE_CHECKING:
     import docker
 
-__all__ = ["TAR_END", "archive", "check_model", "make_tiny_model", "tar_header"]
+__all__ = [
+    "TAR_END",
+    "archive",
+    "check_model",
+    "make_tiny_model",
+    "pack",
+    "tar_header",
+    "tiny_files",
+]
 
 TINY_MODEL = Path(__file__).with_name("files") / "tiny_model.py"
 TINY_MODEL_SECONDS = 600
@@ -57,6 +66,13 @@ def make_tiny_model(client: docker.DockerClient, image: str) -> bytes:
         return b"".join(container.get_archive(made)[0])
 
 
+def tiny_files(client: docker.DockerClient, image: str) -> dict[str, bytes]:
+    """The files of an image's tiny model, by name; ContainerError as of make_tiny_model."""
+    with tarfile.open(fileobj=io.BytesIO(make_tiny_model(client, image))) as tar:
+        members = [(member.name.rpartition("/")[2], tar.extractfile(member)) for member in tar]
+        return {name: file.read() for name, file in members if file}
+
+
 def archive(directory: Path) -> Iterator[bytes]:
     """A tar of a directory's content, piece by piece: a model may be larger than the memory.
 
@@ -84,3 +100,13 @@ def tar_header(name: str, size: int | None = None) -> bytes:
     member.mode = 0o755 if size is None else 0o644
     member.size = size or 0
     return member.tobuf()
+
+
+def pack(files: Mapping[str, bytes]) -> bytes:
+    """A tar of files, by their paths; whoever unpacks it makes the folders."""
+    return b"".join(map(_packed, files, files.values())) + TAR_END
+
+
+def _packed(path: str, content: bytes) -> bytes:
+    header = tar_header(path.lstrip("/"), len(content))
+    return header + content + bytes(-len(content) % tarfile.BLOCKSIZE)
