@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import docker
     from docker.models.containers import Container
 
-__all__ = ["Hub", "HubModel", "Request", "stand_in"]
+__all__ = ["Hub", "HubModel", "Request", "files_of", "stand_in"]
 
 HOST = "huggingface.co"
 LARGE_FILES_HOST = "cdn-lfs.huggingface.co"
@@ -107,14 +107,15 @@ def stand_in(
             name,
             names=(HOST, LARGE_FILES_HOST),
             command=["python", f"{FOLDER}/hub_server.py", FOLDER],
-            files={**_files(models), f"{FOLDER}/server.pem": pem},
+            files={**files_of(models), f"{FOLDER}/server.pem": pem},
         ) as container,
     ):
         trusted = {AUTHORITY: authority.cert_pem.bytes()}
         yield Hub(network=name, files=trusted, container=container, models=models)
 
 
-def _files(models: Mapping[str, HubModel]) -> dict[str, bytes]:
+def files_of(models: Mapping[str, HubModel]) -> dict[str, bytes]:
+    """What hub_server.py needs but for its certificate, by path."""
     described = {
         name: {
             "private": model.private,

@@ -213,8 +213,8 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__(("", PORT), Handler)
+    def __init__(self, directory: Path, address: "tuple[str, int]") -> None:
+        super().__init__(address, Handler)
         self.directory = directory
         self.hub = json.loads((directory / "hub.json").read_text(encoding="utf-8"))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -243,7 +243,7 @@ def say(message: "dict[str, Any]") -> None:
 
 
 def main(directory: Path) -> None:
-    server = Server(directory)
+    server = Server(directory, ("", PORT))
     say({"listening": PORT})
     server.serve_forever()
 

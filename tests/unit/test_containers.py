@@ -20,6 +20,16 @@ def unpacked(tar: bytes) -> dict[str, bytes | None]:
     return found
 
 
+def test_pack() -> None:
+    files = {"/srv/hub/hub.json": b"{}", "empty": b"", "block": b"x" * 512}
+    assert unpacked(models.pack(files)) == {
+        "srv/hub/hub.json": b"{}",
+        "empty": b"",
+        "block": b"x" * 512,
+    }
+    assert unpacked(models.pack({})) == {}
+
+
 def test_archive_of_a_directory(tmp_path: Path) -> None:
     weights = bytes(range(256)) * 8192  # more than one piece, no whole block
     (tmp_path / "model.safetensors").write_bytes(weights + b"!")
