@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     import docker
     from docker.models.containers import Container
 
-__all__ = ["Hub", "HubModel", "Request", "files_of", "stand_in"]
+__all__ = ["FOLLOWS_REDIRECTS", "Hub", "HubModel", "Request", "files_of", "stand_in"]
+
+# The Hub answers for a small file of an organisation's public model with a redirect to a path of
+# its own since 2025, see https://github.com/huggingface/huggingface_hub/issues/3185; before this
+# version, huggingface_hub takes the path for a whole address, and so does Transformers of its time.
+FOLLOWS_REDIRECTS = (0, 9)
 
 HOST = "huggingface.co"
 LARGE_FILES_HOST = "cdn-lfs.huggingface.co"

@@ -14,7 +14,7 @@ import pytest
 
 from builder.containers import QUESTION, Server
 from builder.contract.conftest import Serve
-from builder.contract.hub import Hub, HubModel, Request, stand_in
+from builder.contract.hub import FOLLOWS_REDIRECTS, Hub, HubModel, Request, stand_in
 from builder.contract.subject import Subject
 from builder.errors import ContainerError
 from builder.lifecycle import refused
@@ -31,10 +31,6 @@ FOREIGN = {
     "pytorch": ("tf_model.h5", "flax_model.msgpack"),
     "tensorflow": ("pytorch_model.bin", "flax_model.msgpack"),
 }
-
-# The Hub answers for a small file of an organisation's public model with a redirect to a path
-# since 2025; huggingface_hub before 0.9 takes the path for a whole address.
-FOLLOWS_REDIRECTS = (0, 9)
 
 END_SECONDS = 120
 LISTEN_SECONDS = 120
