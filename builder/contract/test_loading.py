@@ -179,7 +179,7 @@ def test_model_archive_with_a_folder(
     environment = {"SAGEMAKER_MODEL_SERVER_WORKERS": "1", "HF_TASK": "text-classification"}
     message = refusal(serve(model=model, environment=environment, ready=False))
     assert "/model" in message
-    assert "config.json" in message
+    assert any(name in message for name in tiny), message
 
 
 def archive(folder: Path, files: Mapping[str, bytes]) -> Path:
