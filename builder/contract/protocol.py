@@ -1,0 +1,204 @@
+"""What the serving packages do over HTTP, by version, and how to ask a container about it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
+    from builder.containers import Response, Server
+    from builder.contract.subject import Subject
+
+__all__ = [
+    "CSV",
+    "CSV_COLUMNS",
+    "HANDLER",
+    "IMAGES_OUT",
+    "JSON",
+    "LIMIT",
+    "MEDIA_IN",
+    "NPY",
+    "PAYLOAD_IN_MB",
+    "TIMEOUT_SECONDS",
+    "UNSUPPORTED",
+    "Since",
+    "check_limit",
+    "echo_model",
+    "error",
+    "listening",
+    "post",
+    "processes",
+]
+
+JSON = "application/json"
+CSV = "text/csv"
+NPY = "application/x-npy"
+
+LIMIT = 6_553_500
+"""Bytes of a request that multi-model-server takes by default, and of an answer that it gives."""
+
+HANDLER = "InternalServerException"
+"""The type of every error that the toolkit tells of, whosever fault it is; its status is 400."""
+UNSUPPORTED = "is not supported by this framework"
+
+TOOLKIT = "sagemaker-huggingface-inference-toolkit"
+ECHO = Path(__file__).parents[1] / "files" / "echo_inference.py"
+
+# Prints every process as [pid, its parent's, words of its command line]; few images have ps.
+PROCESSES = """
+import json, os
+found = []
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        with open("/proc/%s/cmdline" % pid, "rb") as file:
+            words = file.read().decode("utf-8", "replace").split(chr(0))
+        with open("/proc/%s/stat" % pid) as file:
+            parent = file.read().rpartition(")")[2].split()[1]
+        found.append([int(pid), int(parent), words])
+    except OSError:
+        pass
+print(json.dumps(found))
+"""
+
+# Prints the ports that the container listens on, from the kernel's tables: state 0A is LISTEN.
+PORTS = """
+import json
+ports = set()
+for name in ("/proc/net/tcp", "/proc/net/tcp6"):
+    try:
+        with open(name) as file:
+            rows = [line.split() for line in file][1:]
+    except OSError:
+        rows = []
+    ports |= {int(row[1].split(":")[1], 16) for row in rows if row[3] == "0A"}
+print(json.dumps(sorted(ports)))
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Since:
+    """What packages do from some of their versions on; `before` is what happens with older ones."""
+
+    versions: Mapping[str, tuple[int, ...]]
+    before: str
+
+    def holds(self, subject: Subject) -> bool:
+        """Whether the image has every one of the packages new enough."""
+        return all(subject.version(name) >= first for name, first in self.versions.items())
+
+
+CSV_COLUMNS = Since(
+    versions={TOOLKIT: (1, 1, 1)},
+    before="CSV is a matrix of numbers in, which no pipeline takes, and Python's own text out",
+)
+MEDIA_IN = Since(
+    versions={TOOLKIT: (2, 0, 0)},
+    before="an image or a sound is an unsupported content type",
+)
+IMAGES_OUT = Since(
+    versions={TOOLKIT: (2, 3, 0)},
+    before="an image is an unsupported type of answer",
+)
+PAYLOAD_IN_MB = Since(
+    versions={"sagemaker-inference": (1, 9, 2)},
+    before="SAGEMAKER_MAX_PAYLOAD_IN_MB is not read; MMS_MAX_REQUEST_SIZE, in bytes, is",
+)
+TIMEOUT_SECONDS = Since(
+    versions={"sagemaker-inference": (1, 10, 0), "multi-model-server": (1, 1, 11)},
+    before="SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS is not read, and the other counts minutes",
+)
+
+
+def echo_model(directory: Path) -> Path:
+    """Make a model in the directory that answers with what it is asked; the directory itself."""
+    code = directory / "code"
+    code.mkdir(parents=True)
+    shutil.copy(ECHO, code / "inference.py")
+    return directory
+
+
+def post(
+    server: Server,
+    body: object,
+    *,
+    path: str = "/invocations",
+    kind: str | None = JSON,
+    accept: str | None = None,
+) -> Response:
+    """POST bytes as they are, or anything else as JSON; None leaves a header out."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    # urllib would add a Content-Type of its own, but not an empty one.
+    headers = {"Content-Type": kind or ""} | ({"Accept": accept} if accept is not None else {})
+    return server.ask("POST", path, body=data, headers=headers)
+
+
+def error(response: Response, status: int, kind: str) -> str:
+    """The message of an error; AssertionError unless it has this status, type and form."""
+    assert (response.status, response.content_type) == (status, JSON), response
+    said: dict[str, Any] = json.loads(response.body)
+    assert said.keys() == {"code", "type", "message"}, said
+    assert (said["code"], said["type"]) == (status, kind), said
+    message: str = said["message"]
+    assert message, said
+    return message
+
+
+def check_limit(server: Server, limit: int) -> str:
+    """Send requests of the limit in bytes and a byte less; announce a byte more and the double.
+
+    Announced only: the server closes after its 413, and who still sends may not see it.
+    """
+    for size in (limit - 1, limit):
+        answer = post(server, b'{"inputs": "a", "rest": "'.ljust(size - 2, b"x") + b'"}')
+        assert answer.status == 200, (size, answer)
+    for size in (limit + 1, 2 * limit):
+        assert _announce(server, size) == (413, b""), size
+    return f"{limit} bytes"
+
+
+def _announce(server: Server, size: int) -> tuple[int, bytes]:
+    parts = urlsplit(server.url)
+    with closing(HTTPConnection(parts.hostname or "", parts.port, timeout=60)) as connection:
+        connection.putrequest("POST", "/invocations")
+        connection.putheader("Content-Type", JSON)
+        connection.putheader("Content-Length", str(size))
+        connection.endheaders()
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+def listening(container: Container) -> set[int]:
+    """The TCP ports that the container listens on."""
+    output: Any = container.exec_run(["python", "-c", PORTS]).output
+    return set(json.loads(output))
+
+
+def processes(container: Container) -> tuple[int, Mapping[str, frozenset[int]]]:
+    """Java's process id, and those of the workers by the name of their model.
+
+    A model has one process that listens for multi-model-server and forks a worker for each of its
+    connections; it loads nothing itself.
+    """
+    output: Any = container.exec_run(["python", "-c", PROCESSES]).output
+    java, listeners, children = 0, dict[int, str](), list[tuple[int, int]]()
+    for pid, parent, words in json.loads(output):
+        if "com.amazonaws.ml.mms.ModelServer" in words:
+            java = pid
+        elif any(word.endswith("model_service_worker.py") for word in words[:3]):
+            listeners[pid] = words[words.index("--model-name") + 1]
+            children.append((pid, parent))
+    workers = dict[str, frozenset[int]]()
+    for pid, parent in children:
+        if parent in listeners:
+            model = listeners[pid]
+            workers[model] = workers.get(model, frozenset()) | {pid}
+    return java, workers
