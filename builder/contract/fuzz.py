@@ -52,6 +52,7 @@ class Outcome:
     """What became of a request: a status, CLOSED or ABANDONED, after so many seconds."""
 
     status: int
+    body: bytes
     seconds: float
 
 
@@ -81,20 +82,17 @@ def exchange(address: tuple[str, int], fault: Fault, *, seconds: float) -> Outco
             connection.sendall(fault.data)
             if fault.end == "end":
                 connection.shutdown(socket.SHUT_WR)
-        status = ABANDONED if fault.end == "leave" else _status(connection)
-    return Outcome(status=status, seconds=time.monotonic() - started)
+        status, body = (ABANDONED, b"") if fault.end == "leave" else _answer(connection)
+    return Outcome(status=status, body=body, seconds=time.monotonic() - started)
 
 
-def _status(connection: socket.socket) -> int:
+def _answer(connection: socket.socket) -> tuple[int, bytes]:
     response = HTTPResponse(connection)
     try:
         response.begin()
-        status = response.status
-        response.read()
+        return response.status, response.read()
     except (ConnectionError, HTTPException):
-        return CLOSED
-    else:
-        return status
+        return CLOSED, b""
     finally:
         response.close()
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CSV",
     "CSV_COLUMNS",
+    "ECHO",
     "HANDLER",
     "IMAGES_OUT",
     "JSON",
@@ -28,10 +29,13 @@ __all__ = [
     "MEDIA_IN",
     "NPY",
     "PAYLOAD_IN_MB",
+    "READ_PAST_END",
+    "RESTART_SECONDS",
     "TIMEOUT_SECONDS",
     "UNSUPPORTED",
     "Since",
     "check_limit",
+    "died",
     "echo_model",
     "error",
     "listening",
@@ -48,6 +52,16 @@ LIMIT = 6_553_500
 
 HANDLER = "InternalServerException"
 """The type of every error that the toolkit tells of, whosever fault it is; its status is 400."""
+READ_PAST_END = "exceeds writerIndex"
+"""In the log when multi-model-server gave up a worker over a whole and good answer of its own.
+
+Its ModelResponseDecoder reads the answer's status before those four bytes have come, if what came
+so far ends just there: it depends on the length of an error's message and on the answers before.
+The same in 1.1.4, 1.1.8 and 1.1.11; the request is answered 500 "Worker died.".
+"""
+RESTART_SECONDS = 120
+TRACE_LINES = 100
+
 UNSUPPORTED = "is not supported by this framework"
 
 TOOLKIT = "sagemaker-huggingface-inference-toolkit"
@@ -134,11 +148,23 @@ def post(
     kind: str | None = JSON,
     accept: str | None = None,
 ) -> Response:
-    """POST bytes as they are, or anything else as JSON; None leaves a header out."""
+    """POST bytes as they are, or anything else as JSON; None leaves a header out.
+
+    Once more if READ_PAST_END took the worker: that can happen to any answer.
+    """
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     # urllib would add a Content-Type of its own, but not an empty one.
     headers = {"Content-Type": kind or ""} | ({"Accept": accept} if accept is not None else {})
-    return server.ask("POST", path, body=data, headers=headers)
+    answer = server.ask("POST", path, body=data, headers=headers)
+    if died(answer) and READ_PAST_END in server.logs(TRACE_LINES):
+        server.wait_ready(RESTART_SECONDS)
+        answer = server.ask("POST", path, body=data, headers=headers)
+    return answer
+
+
+def died(answer: Response) -> bool:
+    """Whether the answer is that of a worker that died with the request."""
+    return answer.status == 500 and b"Worker died." in answer.body
 
 
 def error(response: Response, status: int, kind: str) -> str:
