@@ -156,7 +156,9 @@ def test_request_limit(server: Server, record_property: Record) -> None:
 
 def test_workers_by_default(server: Server, record_property: Record) -> None:
     """Without it there are as many as the container sees processors."""
-    output: Any = server.container.exec_run(["python", "-c", "import os; print(os.cpu_count())"])
+    output: Any = server.container.exec_run(
+        ["python", "-c", "import os; print(len(os.sched_getaffinity(0)))"]
+    )
     _, workers = processes(server.container)
     record_property("detail", f"{len(workers['model'])} workers")
     assert len(workers["model"]) == int(output.output)
