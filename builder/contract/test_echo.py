@@ -24,6 +24,7 @@ from builder.contract.protocol import (
     MEDIA_IN,
     NPY,
     PAYLOAD_IN_MB,
+    RESTART_SECONDS,
     TIMEOUT_SECONDS,
     UNSUPPORTED,
     check_limit,
@@ -233,7 +234,8 @@ def _act(server: Server, *, accept: str | None = None, **inputs: object) -> Resp
 
 
 def _worker(server: Server) -> int:
-    """The process that answers; a worker that is being replaced answers when it is there."""
+    """The process that answers, once there is one: a worker may just be being replaced."""
+    server.wait_ready(RESTART_SECONDS)
     answer = _act(server)
     assert answer.status == 200, answer
     return int(json.loads(answer.body)["worker"])
