@@ -57,6 +57,9 @@ serve: $(VENV)/.ready ## Run TARGET as SageMaker would, until Ctrl-C (MODEL=fold
 prove: $(VENV)/.ready-test ## Build and check every row, on stand-ins where needed (ROWS=selector RESUME=1)
 	$(VENV)/bin/python -m tests.standins $(if $(RESUME),--resume) $(if $(ROWS),'$(ROWS)')
 
+tasks: $(VENV)/.ready-test ## Ask images every task and write docs/tasks.md (ROWS=selector)
+	$(VENV)/bin/python -m tests.standins.tasks '$(or $(ROWS),$(DEFAULT))'
+
 push: $(VENV)/.ready ## Push TARGET to REGISTRY=host/prefix
 	@test -n '$(REGISTRY)' || { echo "name a registry: make push TARGET=... REGISTRY=host/prefix"; exit 2; }
 	$(DLC) push '$(or $(TARGET),$(DEFAULT))' --registry '$(REGISTRY)'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 class Result:
     """What became of one test. `outcome` is passed, failed or skipped; `detail` what was found.
 
-    `output` is why it failed, in full.
+    `output` is why it failed, in full; `properties` are those that the test recorded.
     """
 
     test: str
@@ -30,6 +30,7 @@ class Result:
     seconds: float
     detail: str = ""
     output: str = ""
+    properties: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -62,6 +63,7 @@ class Collector:
             seconds=round(report.duration, 1),
             detail=detail,
             output=str(report.longrepr) if report.failed else "",
+            properties=said,
         )
         self.results.append(result)
         self.told(result)

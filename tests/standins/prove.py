@@ -8,9 +8,9 @@ import shutil
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,26 @@ class Prover:
                     pending = checks.submit(self._check, prepared, made)
             if pending:
                 keep(pending.result())
+
+    @contextmanager
+    def image(self, target: Target) -> Iterator[Target]:
+        """A target's image for as long as it is looked at, built if it is not there.
+
+        DlcError if it cannot be built. Gives the target that was really built.
+        """
+        prepared = self._prepare(target)
+        built = prepared.built.target
+        with closing(self._engine.client(timeout=600)) as client:
+            was_there = bool(client.images.list(built.name))
+            if not was_there:
+                row = self._build(prepared)
+                if row.error:
+                    raise DlcError(f"{built.name}: {row.error}", remedy="mend what it says")
+            try:
+                yield built
+            finally:
+                if not was_there:
+                    client.images.remove(built.name, force=True)
 
     def _prepare(self, target: Target) -> Prepared:
         base = self._base(target)

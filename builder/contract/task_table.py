@@ -1,0 +1,140 @@
+"""What became of every task on every image that was asked: kept as JSON, shown as a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from builder.contract.run import Result
+
+__all__ = ["Row", "TaskResult", "load", "results", "save", "table", "wrong"]
+
+_INTRODUCTION = """\
+# What every task answers
+
+Written by `make tasks ROWS=SELECTOR`: each image is built if it is not there, on stand-ins where
+that is needed, and asked every task of the reference pages, with the pages' own request where they
+give one. The models are tiny and random, and made by the image itself; what is checked is the form
+of the answer: labels, scores, offsets, numbers of items, masks. Results are kept in `tasks.json`.
+`dlc test TARGET --only tasks` asks one image and writes nothing.
+
+*Yes* is an answer in the right form. *No* is an error with a status of 400 to 599 and a message
+that names the reason under the table, from a server that goes on serving. What an image can do
+follows from what is installed in it, by the rules in `builder/contract/tasks.py`.
+
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskResult:
+    """What became of a task: `outcome` is passed or failed; seconds to the first answer.
+
+    `reason` is why it, or one way to ask it, is refused; `detail` what was answered.
+    """
+
+    task: str
+    supported: bool
+    outcome: str
+    seconds: float
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """An image that was asked, what stood in for its real parts, its versions, and the day."""
+
+    image: str
+    stand_in: str
+    versions: Mapping[str, str]
+    date: str
+    tasks: Sequence[TaskResult]
+
+
+def results(found: Iterable[Result]) -> tuple[TaskResult, ...]:
+    """The tasks among the contract's results."""
+    return tuple(
+        TaskResult(
+            task=result.properties["task"],
+            supported=result.properties["supported"] == "True",
+            outcome=result.outcome,
+            seconds=float(result.properties.get("seconds", 0)),
+            reason=result.properties["reason"],
+            detail=result.detail,
+        )
+        for result in found
+        if "task" in result.properties
+    )
+
+
+def load(path: Path) -> dict[str, Row]:
+    """The rows by the image's name; none if there is no file yet."""
+    if not path.is_file():
+        return {}
+    return {
+        row["image"]: Row(**{**row, "tasks": tuple(TaskResult(**task) for task in row["tasks"])})
+        for row in json.loads(path.read_text("utf-8"))["rows"]
+    }
+
+
+def save(path: Path, rows: Iterable[Row]) -> None:
+    """Write the rows; the file is replaced whole or not at all."""
+    temporary = path.with_name(f".{path.name}.new")
+    text = json.dumps({"rows": [asdict(row) for row in rows]}, indent=1, ensure_ascii=False)
+    temporary.write_text(text + "\n", "utf-8")
+    temporary.replace(path)
+
+
+def wrong(row: Row, tasks: Iterable[str]) -> list[str]:
+    """What a row does not show of the tasks as it should, a line for each."""
+    found = {result.task: result for result in row.tasks}
+    said = [f"{row.image}: {task} was not asked" for task in tasks if task not in found]
+    for name, result in found.items():
+        if result.outcome != "passed":
+            said.append(f"{row.image}: {name} {result.outcome}: {result.detail}")
+        elif not result.supported and not result.reason:
+            said.append(f"{row.image}: {name} is refused without a reason")
+    return said
+
+
+def table(rows: Sequence[Row], tasks: Sequence[str]) -> str:
+    """The page: a line for each task, a column for each image, and reasons below."""
+    notes: list[str] = []
+    lines = [
+        f"| task | {' | '.join(_heading(row) for row in rows)} |",
+        f"|---{'|---' * len(rows)}|",
+    ]
+    for task in tasks:
+        cells = (_cell(row, task, notes) for row in rows)
+        lines.append(f"| `{task}` | {' | '.join(cells)} |")
+    asked = [
+        f"- {_heading(row)}: `{row.image}`"
+        + (f" with a stand-in for {row.stand_in}" if row.stand_in else "")
+        + f", toolkit {row.versions['toolkit']}, on {row.date}"
+        for row in rows
+    ]
+    parts = ["\n".join(lines), "Why not, or how else:", _numbered(notes), "Asked:"]
+    return _INTRODUCTION + "\n\n".join([*filter(None, parts), "\n".join(asked)]) + "\n"
+
+
+def _heading(row: Row) -> str:
+    versions = row.versions
+    return f"{versions['framework']}, Transformers {versions['transformers']}"
+
+
+def _cell(row: Row, task: str, notes: list[str]) -> str:
+    result = next((result for result in row.tasks if result.task == task), None)
+    if result is None:
+        return "-"
+    if result.outcome != "passed":
+        return "**failed**"
+    if result.reason and result.reason not in notes:
+        notes.append(result.reason)
+    note = f" ({notes.index(result.reason) + 1})" if result.reason else ""
+    return ("yes" if result.supported else "no") + note
+
+
+def _numbered(notes: Iterable[str]) -> str:
+    return "\n".join(f"{number}. {note}" for number, note in enumerate(notes, 1))

@@ -1,0 +1,82 @@
+"""`make tasks`: ask images every task, and write docs/tasks.json and docs/tasks.md."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from pathlib import Path
+
+import click
+
+from builder.cli_images import engine_client
+from builder.contract.run import Result, run
+from builder.contract.subject import examine
+from builder.contract.task_table import Row, load, results, save, table, wrong
+from builder.contract.tasks import TASKS, TOOLKIT
+from builder.errors import DlcError
+from builder.output import say
+from builder.selection import select
+from builder.target import Target
+from builder.targets import load_targets
+from tests.standins.prove import Prover, default_interpreters
+
+ROOT = Path(__file__).parents[2]
+NAMES = [task.name for task in TASKS]
+
+
+@click.command()
+@click.argument("selectors", nargs=-1, required=True, metavar="SELECTOR...")
+def tasks(selectors: tuple[str, ...]) -> None:
+    """Build inference images that are not there, ask them every task, and remove those again."""
+    targets = load_targets(ROOT / "matrix.yaml")
+    chosen = [target for target in select(targets, selectors) if target.mode == "inference"]
+    rows: dict[str, Row] = {}
+    prover = Prover(ROOT / "images", default_interpreters(), say)
+    for target in chosen:
+        with prover.image(target) as built:
+            row = _row(target, built)
+        rows = load(ROOT / "docs" / "tasks.json") | {target.name: row}
+        known = [rows[target.name] for target in targets if target.name in rows]
+        save(ROOT / "docs" / "tasks.json", known)
+        (ROOT / "docs" / "tasks.md").write_text(table(known, NAMES), "utf-8")
+    bad = [line for target in chosen for line in wrong(rows[target.name], NAMES)]
+    for line in bad:
+        say(line)
+    say(f"{len(chosen)} images asked, {len(bad)} tasks not as they should be")
+    sys.exit(int(bool(bad)))
+
+
+def _row(target: Target, built: Target) -> Row:
+    with engine_client() as client:
+        subject = examine(client, built.name, target.name)
+    found = run(built.name, name=target.name, only="tasks", told=_tell)
+    label = {"pytorch": "PyTorch", "tensorflow": "TensorFlow"}[target.framework]
+    return Row(
+        image=target.name,
+        stand_in=built.stand_in,
+        versions={
+            "framework": f"{label} {target.framework_version}",
+            "transformers": subject.packages["transformers"],
+            "toolkit": subject.packages[TOOLKIT],
+        },
+        date=datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
+        tasks=results(found),
+    )
+
+
+def _tell(result: Result) -> None:
+    say(f"{result.outcome:7} {result.seconds:6.1f} s  {result.test}: {result.detail}")
+
+
+if __name__ == "__main__":
+    try:
+        tasks(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except DlcError as error:
+        say(f"tasks: {error}")
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        say("tasks: interrupted")
+        sys.exit(130)
