@@ -16,7 +16,7 @@ from typing import Any
 
 from builder.contract.media import HEIGHT, WIDTH, pixels
 
-__all__ = ["Answered", "WrongAnswerError"]
+__all__ = ["Answered", "WrongAnswerError", "need"]
 
 NEAR = 1e-3
 

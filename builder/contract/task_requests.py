@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from builder.containers import Response
 from builder.contract import task_answers as answers
-from builder.contract.task_answers import Answered
+from builder.contract.task_answers import Answered, WrongAnswerError, need
 from builder.contract.task_models import MEDIA
 from builder.contract.tasks import BODY, Facts, Limit
 
-__all__ = ["ASKS", "Ask"]
+__all__ = ["ASKS", "Ask", "refused"]
 
 MODEL = "/opt/ml/model"
 _TYPES = {"picture.png": "image/png", "sound.wav": "audio/wave"}
@@ -43,11 +45,45 @@ class Ask:
             asked["parameters"] = self.parameters
         return json.dumps(asked).encode(), "application/json"
 
+    def limits(self, limit: Limit | None, facts: Facts) -> list[Limit]:
+        """Why an image refuses it: the task's reason, its own, or both; none if it does not."""
+        own = self.limit if self.limit and self.limit.applies(facts) else None
+        return [found for found in (limit, own) if found]
+
+    def found(self, reply: Response, config: Mapping[str, Any], earlier: list[object]) -> str:
+        """What the check says of an answer, which then is an earlier one; WrongAnswerError."""
+        if reply.status != 200:
+            raise WrongAnswerError(f"{reply.status}: {reply.body.decode('utf-8', 'replace')}")
+        said = Answered(
+            answer=json.loads(reply.body),
+            inputs=self.inputs,
+            parameters=self.parameters,
+            config=config,
+            earlier=tuple(earlier),
+        )
+        earlier.append(said.answer)
+        return self.check(said)
+
     def _named(self, facts: Facts) -> str:
         """A file in JSON: pictures by their content since Transformers 4.32, else by its name."""
         if self.file == "picture.png" and facts.fits("transformers", ">=4.32"):
             return base64.b64encode(MEDIA[self.file]).decode()
         return f"{MODEL}/{self.file}"
+
+
+def refused(reply: Response, limits: Sequence[Limit]) -> str:
+    """What the server says, which must be why: WrongAnswerError if its message names no reason."""
+    shown = reply.body.decode("utf-8", "replace")
+    need(400 <= reply.status < 600, f"answered, although {limits[0].why}: {shown[:200]}")
+    try:
+        error = json.loads(shown)
+        code, kind, message = error["code"], error["type"], str(error["message"])
+    except (ValueError, KeyError, TypeError) as wrong:
+        raise WrongAnswerError(f"not the toolkit's error: {shown[:200]}") from wrong
+    need(code == reply.status and bool(kind), f"not the toolkit's error: {shown[:200]}")
+    named = any(re.search(limit.says, message) for limit in limits)
+    need(named, f"it does not say that {limits[0].why}: {message}")
+    return f"{reply.status}: {message.strip().splitlines()[0][:160]}"
 
 
 def _media(file: str, check: Callable[[Answered], str], **parameters: Any) -> tuple[Ask, Ask]:

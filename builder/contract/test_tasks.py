@@ -6,24 +6,21 @@ as HF_TASK is the server's; two servers start at a time.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from builder import containers
 from builder.cli_images import engine_client
 from builder.contract.subject import Subject
-from builder.contract.task_answers import Answered
-from builder.contract.task_models import Made, Makings, make
-from builder.contract.task_requests import ASKS, Ask
-from builder.contract.tasks import TASKS, Facts, Limit, Task
+from builder.contract.task_models import Makings, make
+from builder.contract.task_requests import ASKS, refused
+from builder.contract.tasks import TASKS, Facts, Task
 from builder.errors import ContainerError
 
 if TYPE_CHECKING:
@@ -127,7 +124,7 @@ def _wait(server: containers.Server) -> None:
 def test_task(task: Task, asked: Asked, record_property: Record) -> None:
     """A task is answered where it can be, else refused for a known reason, and the server lives."""
     limit = task.limit(asked.facts)
-    limits = [_limits(ask, limit, asked.facts) for ask in ASKS[task.name]]
+    limits = [ask.limits(limit, asked.facts) for ask in ASKS[task.name]]
     reason = next((found[0].why for found in limits if found), "")
     record_property("task", task.name)
     record_property("supported", limit is None)
@@ -138,45 +135,13 @@ def test_task(task: Task, asked: Asked, record_property: Record) -> None:
     record_property("seconds", f"{outcome.seconds:.1f}")
     made = asked.makings.models.get(task.model)
     told: list[str] = []
-    earlier: list[Any] = []
+    earlier: list[object] = []
     for ask, answer, refusals in zip(ASKS[task.name], outcome.answers, limits, strict=True):
         if refusals:
-            told.append(_refused(answer, refusals))
+            told.append(refused(answer, refusals))
         else:
             assert made
-            told.append(_answered(ask, answer, made, earlier))
+            told.append(ask.found(answer, made.config, earlier))
     record_property("detail", "; ".join(told))
     assert outcome.ping.status == 200
     assert b'"Healthy"' in outcome.ping.body
-
-
-def _limits(ask: Ask, limit: Limit | None, facts: Facts) -> list[Limit]:
-    """Why a request is refused: the task's reason, its own, or both; none if it is not."""
-    own = ask.limit if ask.limit and ask.limit.applies(facts) else None
-    return [found for found in (limit, own) if found]
-
-
-def _answered(ask: Ask, answer: containers.Response, made: Made, earlier: list[Any]) -> str:
-    """What the check says of an answer, which then is an earlier one."""
-    assert answer.status == 200, answer.body.decode("utf-8", "replace")
-    said = Answered(
-        answer=json.loads(answer.body),
-        inputs=ask.inputs,
-        parameters=ask.parameters,
-        config=made.config,
-        earlier=tuple(earlier),
-    )
-    earlier.append(said.answer)
-    return ask.check(said)
-
-
-def _refused(answer: containers.Response, limits: Sequence[Limit]) -> str:
-    """What the server says, which must be why; an error that names nothing helps nobody."""
-    why = limits[0].why
-    assert 400 <= answer.status < 600, f"answered, although {why}: {answer.body[:200]!r}"
-    error = json.loads(answer.body)
-    assert error["code"] == answer.status
-    assert error["type"]
-    message: str = error["message"]
-    assert any(re.search(limit.says, message) for limit in limits), message
-    return f"{answer.status}: {message.strip().splitlines()[0][:160]}"

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import typing
 from pathlib import Path
 
 ANIMALS = ("cat", "dog", "bird")
@@ -11,11 +12,11 @@ SIDE = 32
 SURE = 20.0
 
 
-def kit():
+def kit() -> typing.Any:
     return importlib.import_module("tiny_tasks")
 
 
-def processor(model, **options):
+def processor(model: str, **options: typing.Any) -> typing.Any:
     """What prepares pictures for a model, by its newer name where there is one."""
     transformers = importlib.import_module("transformers")
     newer = model + "ImageProcessor"
@@ -24,7 +25,7 @@ def processor(model, **options):
     return getattr(transformers, model + "FeatureExtractor")(**options)
 
 
-def image_classification(directory: "Path") -> None:
+def image_classification(directory: Path) -> None:
     transformers = importlib.import_module("transformers")
     config = transformers.ViTConfig(
         image_size=SIDE, patch_size=8, **dict(kit().labels(ANIMALS), **kit().SMALL)
@@ -33,19 +34,19 @@ def image_classification(directory: "Path") -> None:
     processor("ViT", size=SIDE).save_pretrained(str(directory))
 
 
-def detr(config_options, directory):
+def detr(directory: Path) -> None:
     """The one model for these tasks in older Transformers; it wants timm, and PyTorch."""
     importlib.import_module("torch")
     transformers = importlib.import_module("transformers")
-    config = transformers.DetrConfig(**config_options)
+    config = transformers.DetrConfig(**kit().labels(ANIMALS))
     kit().without_weights(config, directory)
     processor("Detr").save_pretrained(str(directory))
 
 
-def object_detection(directory: "Path") -> None:
+def object_detection(directory: Path) -> None:
     transformers = importlib.import_module("transformers")
     if not hasattr(transformers, "YolosForObjectDetection"):
-        detr(kit().labels(ANIMALS), directory)
+        detr(directory)
         return
     config = transformers.YolosConfig(
         image_size=[SIDE, SIDE],
@@ -61,10 +62,10 @@ def object_detection(directory: "Path") -> None:
     processor("Yolos", size=size).save_pretrained(str(directory))
 
 
-def image_segmentation(directory: "Path") -> None:
+def image_segmentation(directory: Path) -> None:
     transformers = importlib.import_module("transformers")
     if not hasattr(transformers, "AutoModelForSemanticSegmentation"):
-        detr(kit().labels(ANIMALS), directory)
+        detr(directory)
         return
     config = transformers.SegformerConfig(
         depths=[1, 1, 1, 1],
@@ -79,7 +80,7 @@ def image_segmentation(directory: "Path") -> None:
     processor("Segformer", size=2 * SIDE).save_pretrained(str(directory))
 
 
-def zero_shot_image_classification(directory: "Path") -> None:
+def zero_shot_image_classification(directory: Path) -> None:
     transformers = importlib.import_module("transformers")
     signs = kit().alphabet()
     tokens = signs + [sign + "</w>" for sign in signs] + ["<|startoftext|>", "<|endoftext|>"]
@@ -97,7 +98,7 @@ def zero_shot_image_classification(directory: "Path") -> None:
     processor("CLIP", size=SIDE, crop_size=SIDE).save_pretrained(str(directory))
 
 
-def wav2vec2(**options):
+def wav2vec2(**options: typing.Any) -> typing.Any:
     transformers = importlib.import_module("transformers")
     return transformers.Wav2Vec2Config(
         conv_dim=(8, 8),
@@ -111,18 +112,18 @@ def wav2vec2(**options):
     )
 
 
-def listener(directory):
+def listener(directory: Path) -> None:
     transformers = importlib.import_module("transformers")
     transformers.Wav2Vec2FeatureExtractor().save_pretrained(str(directory))
 
 
-def audio_classification(directory: "Path") -> None:
+def audio_classification(directory: Path) -> None:
     config = wav2vec2(**kit().labels(ANIMALS))
     kit().build("Wav2Vec2ForSequenceClassification", config).save_pretrained(str(directory))
     listener(directory)
 
 
-def speech_recognition(directory: "Path") -> None:
+def speech_recognition(directory: Path) -> None:
     transformers = importlib.import_module("transformers")
     vocabulary = json.dumps({token: index for index, token in enumerate(SPOKEN)})
     (directory / "vocab.json").write_text(vocabulary, encoding="utf-8")

@@ -14,7 +14,10 @@ import shutil
 import sys
 import tarfile
 import tempfile
+import typing
 from pathlib import Path
+
+Maker = typing.Callable[[Path], None]
 
 PROGRAMS = ("ffmpeg",)
 
@@ -31,7 +34,7 @@ SMALL = {
 }
 
 
-def labels(names):
+def labels(names: "typing.Sequence[str]") -> "dict[str, typing.Any]":
     """What a configuration says of a model's labels."""
     return {
         "id2label": dict(enumerate(names)),
@@ -39,7 +42,7 @@ def labels(names):
     }
 
 
-def build(name, config):
+def build(name: str, config: typing.Any) -> typing.Any:
     """A model with random weights, always the same ones; `name` is that of its PyTorch class."""
     transformers = importlib.import_module("transformers")
     if transformers.is_torch_available():
@@ -51,7 +54,7 @@ def build(name, config):
     return model
 
 
-def without_weights(config, directory):
+def without_weights(config: typing.Any, directory: Path) -> None:
     """For a model whose class cannot be used: the server gets as far as to want to."""
     config.save_pretrained(str(directory))
     if importlib.import_module("transformers").is_torch_available():
@@ -60,7 +63,7 @@ def without_weights(config, directory):
         (directory / "tf_model.h5").write_bytes(b"")
 
 
-def mute(model, number):
+def mute(model: typing.Any, number: int) -> None:
     """Let a model that generates never say its first tokens, the special ones."""
     weight = model.get_input_embeddings().weight
     if hasattr(weight, "assign"):
@@ -71,7 +74,7 @@ def mute(model, number):
         weight.data[:number] = 0
 
 
-def lean(layer, first, last, value):
+def lean(layer: typing.Any, first: int, last: int, value: float) -> None:
     """Add a value to the bias of a layer's outputs from `first` up to `last`."""
     if hasattr(layer.bias, "assign"):
         values = layer.bias.numpy()
@@ -81,34 +84,32 @@ def lean(layer, first, last, value):
         layer.bias.data[first:last] = value
 
 
-def alphabet():
+def alphabet() -> "list[str]":
     """The signs that stand for the 256 bytes in byte-level vocabularies."""
     module = importlib.import_module("transformers.models.gpt2.tokenization_gpt2")
     return [sign for _, sign in sorted(module.bytes_to_unicode().items())]
 
 
-def byte_vocabulary(directory, tokens):
+def byte_vocabulary(directory: Path, tokens: "list[str]") -> None:
     """Write a vocabulary of bytes, without any that are longer."""
     text = json.dumps({token: index for index, token in enumerate(tokens)})
     (directory / "vocab.json").write_text(text, encoding="utf-8")
     (directory / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
 
 
-def wordpieces(directory, tokenizer="DistilBertTokenizerFast", more=()):
+def wordpieces(directory: Path) -> int:
     """Write a tokenizer of tiny_model.py's vocabulary; its size."""
-    words = importlib.import_module("tiny_model").vocabulary() + list(more)
+    words = importlib.import_module("tiny_model").vocabulary()
     (directory / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
     transformers = importlib.import_module("transformers")
-    if not hasattr(getattr(transformers, tokenizer), "vocab_files_names"):
-        raise ImportError(tokenizer + " cannot be used")
-    getattr(transformers, tokenizer).from_pretrained(
+    transformers.DistilBertTokenizerFast.from_pretrained(
         str(directory), model_max_length=512
     ).save_pretrained(str(directory))
     return len(words)
 
 
-def distilbert(head, names=()):
-    def make(directory):
+def distilbert(head: str, names: "tuple[str, ...]" = ()) -> Maker:
+    def make(directory: Path) -> None:
         transformers = importlib.import_module("transformers")
         config = transformers.DistilBertConfig(
             vocab_size=wordpieces(directory),
@@ -125,11 +126,11 @@ def distilbert(head, names=()):
     return make
 
 
-def text_classification(directory):
+def text_classification(directory: Path) -> None:
     importlib.import_module("tiny_model").make(directory)
 
 
-def seq2seq(directory):
+def seq2seq(directory: Path) -> None:
     transformers = importlib.import_module("transformers")
     tokens = list(SPECIAL) + alphabet()
     byte_vocabulary(directory, tokens)
@@ -155,7 +156,7 @@ def seq2seq(directory):
     model.save_pretrained(str(directory))
 
 
-def causal(directory):
+def causal(directory: Path) -> None:
     transformers = importlib.import_module("transformers")
     tokens = ["<|endoftext|>", *alphabet()]
     byte_vocabulary(directory, tokens)
@@ -180,7 +181,7 @@ def causal(directory):
     model.save_pretrained(str(directory))
 
 
-def table(directory):
+def table(directory: Path) -> None:
     transformers = importlib.import_module("transformers")
     words = [*importlib.import_module("tiny_model").vocabulary(), "[EMPTY]"]
     (directory / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
@@ -201,7 +202,7 @@ def table(directory):
         without_weights(config, directory)
 
 
-def makers():
+def makers() -> "dict[str, Maker]":
     """What makes each model, by its name."""
     media = importlib.import_module("tiny_media")
     text = {
@@ -218,7 +219,7 @@ def makers():
     return dict(text, **media.MAKERS)
 
 
-def pack(directory, more, target):
+def pack(directory: Path, more: "list[Path]", target: Path) -> None:
     for path in more:
         shutil.copy(str(path), str(directory))
     with tarfile.open(str(target), "w:gz", compresslevel=1) as archive:
@@ -226,7 +227,7 @@ def pack(directory, more, target):
             archive.add(str(path), arcname=path.name)
 
 
-def main(target, more):
+def main(target: Path, more: "list[Path]") -> None:
     target.mkdir(parents=True)
     failed = {}
     for name, make in sorted(makers().items()):
