@@ -186,6 +186,7 @@ def cells(said: Answered) -> str:
     _keys(said.answer, "answer", "coordinates", "cells", "aggregator")
     columns = list(said.inputs["table"].values())
     at = [columns[column][row] for row, column in said.answer["coordinates"]]
+    need(at != [], "no cells")
     need(said.answer["cells"] == at, f"{said.answer['cells']} are not at their coordinates")
     known = said.config["aggregation_labels"].values()
     need(said.answer["aggregator"] in known, f"no aggregator {said.answer['aggregator']!r}")

@@ -111,7 +111,7 @@ _FFMPEG = Limit(
 )
 _TIMM = Limit(
     lacks="timm",
-    transformers="<4.20",
+    transformers="<4.19",
     why="its one model of that time, DETR, needs timm, which is not in the image",
     says="timm",
 )
@@ -179,7 +179,7 @@ TASKS = (
     Task(
         name="automatic-speech-recognition",
         model="speech-recognition",
-        limits=(_since("4.10", "automatic-speech-recognition"), _pytorch_alone(), _FFMPEG),
+        limits=(_since("4.9", "automatic-speech-recognition"), _pytorch_alone(), _FFMPEG),
     ),
     Task(
         name="image-classification",

@@ -214,6 +214,7 @@ CASES: dict[str, Case] = {
         [
             {**CELLS, "coordinates": [[1, 1]]},
             {**CELLS, "cells": ["4"]},
+            {**CELLS, "cells": [], "coordinates": []},
             {**CELLS, "aggregator": "MOST"},
             {**CELLS, "answer": "4"},
             {"answer": "3"},
