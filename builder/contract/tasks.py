@@ -79,6 +79,9 @@ class Task:
         return next((limit for limit in self.limits if limit.applies(facts)), None)
 
 
+_OLDER = "Transformers 4.12 and older have it for PyTorch alone"
+
+
 def _since(version: str, task: str) -> Limit:
     return Limit(
         transformers=f"<{version}",
@@ -134,7 +137,7 @@ TASKS = (
         name="table-question-answering",
         model="table",
         limits=(
-            _pytorch_alone("<4.15", "Transformers has it for TensorFlow since 4.15"),
+            _pytorch_alone("<4.13", _OLDER),
             Limit(
                 framework="pytorch",
                 transformers="<4.25",
@@ -184,7 +187,7 @@ TASKS = (
     Task(
         name="image-classification",
         model="image-classification",
-        limits=(_pytorch_alone("<4.13", "Transformers 4.12 and older have it for PyTorch alone"),),
+        limits=(_pytorch_alone("<4.13", _OLDER),),
     ),
     Task(
         name="image-segmentation",

@@ -65,9 +65,8 @@ REFUSED: list[tuple[Facts, Mapping[str, str]]] = [
     (
         TENSORFLOW,
         {
-            "table-question-answering": "since 4.15",
             "zero-shot-image-classification": "since 4.17",
-            **dict.fromkeys((*SOUND, *SEEING), "PyTorch alone"),
+            **dict.fromkeys((*SOUND, *SEEING, "table-question-answering"), "PyTorch alone"),
         },
     ),
     (
