@@ -27,6 +27,10 @@ HEADER = "Rendered from matrix.yaml by `dlc render`: change that or the template
 LOCK_NAMES = ("build.lock", "framework.lock", "libraries.lock", "tools.lock")
 
 _COPIED = ("dockerd-entrypoint.py", "install.sh")
+# Before this Transformers, which leaves downloads to huggingface_hub 0.9, they do not follow the
+# redirects that the Hub answers with today.
+_FOLLOWS_REDIRECTS = "4.22"
+_MENDS = "follow_redirects.py"
 _FRAMEWORK_TITLES = {"pytorch": "PyTorch", "tensorflow": "TensorFlow"}
 # Repositories by NVIDIA's and Ubuntu's names for a base.
 _CUDA_REPOSITORY = "https://developer.download.nvidia.com/compute/cuda/repos"
@@ -76,7 +80,7 @@ class Renderer:
     def files(self, target: Target) -> dict[str, bytes]:
         """What a target's folder holds besides its locks: file name to content."""
         found = {"Dockerfile": self._dockerfile(target).encode()}
-        for name in _COPIED:
+        for name in (*_COPIED, *([_MENDS] if _is_mended(target) else [])):
             path = next(
                 (f / "files" / name for f in self.folders if (f / "files" / name).is_file()), None
             )
@@ -128,6 +132,7 @@ def _context(target: Target) -> Mapping[str, Any]:
         sources["UV_INDEX"] = " ".join(indexes)
     return {
         "target": target,
+        "mended": _is_mended(target),
         "header": HEADER,
         "accelerator_kind": {"gpu": "cuda", "neuron": "neuron"}.get(target.device, ""),
         "cuda_series": ".".join(accelerator.version.split(".")[:2]) if accelerator else "",
@@ -141,6 +146,12 @@ def _context(target: Target) -> Mapping[str, Any]:
         "wheel_sources": sorted(sources.items()),
         "framework_title": _FRAMEWORK_TITLES[target.framework],
     }
+
+
+def _is_mended(target: Target) -> bool:
+    from packaging.version import Version
+
+    return Version(target.transformers) < Version(_FOLLOWS_REDIRECTS)
 
 
 def _template_line(error: Exception) -> str:
@@ -170,7 +181,7 @@ def changes(
     if prune:
         for dockerfile in sorted(images.glob("*/*/Dockerfile")):
             if dockerfile.parent not in folders and _is_ours(dockerfile):
-                for name in ("Dockerfile", *_COPIED, *LOCK_NAMES):
+                for name in ("Dockerfile", *_COPIED, _MENDS, *LOCK_NAMES):
                     path = dockerfile.parent / name
                     if path.is_file():
                         yield Change(path=path, before=path.read_bytes(), after=None)

@@ -16,12 +16,7 @@ if TYPE_CHECKING:
     import docker
     from docker.models.containers import Container
 
-__all__ = ["FOLLOWS_REDIRECTS", "Hub", "HubModel", "Request", "files_of", "stand_in"]
-
-# The Hub answers for a small file of an organisation's public model with a redirect to a path of
-# its own since 2025, see https://github.com/huggingface/huggingface_hub/issues/3185; before this
-# version, huggingface_hub takes the path for a whole address, and so does Transformers of its time.
-FOLLOWS_REDIRECTS = (0, 9)
+__all__ = ["Hub", "HubModel", "Request", "files_of", "stand_in"]
 
 HOST = "huggingface.co"
 LARGE_FILES_HOST = "cdn-lfs.huggingface.co"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import docker
 import pytest
 
-from builder.contract.hub import FOLLOWS_REDIRECTS, Hub, HubModel, stand_in
+from builder.contract.hub import Hub, HubModel, stand_in
 from builder.contract.subject import Subject
 from builder.lifecycle import created, log, put, refused, start, text
 from builder.models import pack, tiny_files
@@ -57,11 +57,5 @@ def test_from_pretrained(
             code = container.wait(timeout=END_SECONDS)["StatusCode"]
         told = log(container)
         output = text(container.logs(stdout=True, stderr=False))
-    old = subject.version("huggingface-hub") < FOLLOWS_REDIRECTS
-    if code and old and name == REDIRECTED and "/api/resolve-cache/" in told:
-        pytest.skip(
-            f"Transformers {subject.packages['transformers']} "
-            "does not follow the redirects of today's Hub"
-        )
     assert code == 0, told
     assert output.splitlines()[-1] == "5 2"

@@ -14,7 +14,7 @@ import pytest
 
 from builder.containers import QUESTION, Server
 from builder.contract.conftest import Serve
-from builder.contract.hub import FOLLOWS_REDIRECTS, Hub, HubModel, Request, stand_in
+from builder.contract.hub import Hub, HubModel, Request, stand_in
 from builder.contract.subject import Subject
 from builder.errors import ContainerError
 from builder.lifecycle import refused
@@ -95,16 +95,9 @@ def test_model_by_id(load: Load, subject: Subject, asked: Callable[[], list[Requ
     assert not downloaded & set(FOREIGN[subject.repository.framework])
 
 
-def test_model_behind_redirects(load: Load, subject: Subject) -> None:
+def test_model_behind_redirects(load: Load) -> None:
     """The same, from a Hub that answers as today's does."""
-    server = load({"HF_MODEL_ID": REDIRECTED, "HF_TASK": "text-classification"}, ready=False)
-    version = subject.packages["huggingface-hub"]
-    try:
-        server.wait_ready(END_SECONDS)
-    except ContainerError as error:
-        if subject.version("huggingface-hub") < FOLLOWS_REDIRECTS and "MissingSchema" in str(error):
-            pytest.skip(f"huggingface_hub {version} does not follow the redirects of today's Hub")
-        raise
+    server = load({"HF_MODEL_ID": REDIRECTED, "HF_TASK": "text-classification"})
     assert label(server) in LABELS
 
 

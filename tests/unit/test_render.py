@@ -15,7 +15,7 @@ from builder.render import LOCK_NAMES, Change, Renderer, apply, changes
 from builder.target import Target
 from tests.conftest import GOLDEN, Dlc, Run
 
-OURS = {"Dockerfile", "dockerd-entrypoint.py", "install.sh"}
+OURS = {"Dockerfile", "dockerd-entrypoint.py", "follow_redirects.py", "install.sh"}
 TARGET = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
 
 
@@ -85,7 +85,7 @@ def test_twice_the_same(project: Path, dlc: Dlc) -> None:
     matrix, one, other = project / "matrix.yaml", project / "one", project / "other"
     run = dlc("--matrix", matrix, "--images", one, "render")
     assert (run.code, run.out) == (0, "")
-    assert run.err.splitlines()[-1] == "8 targets rendered, 24 files changed"
+    assert run.err.splitlines()[-1] == "8 targets rendered, 32 files changed"
     dlc("--matrix", matrix, "--images", other, "render")
     assert files(one) == files(other)
     again = dlc("--matrix", matrix, "--images", one, "render")
@@ -100,7 +100,7 @@ def test_a_folder_holds_what_its_dockerfile_copies(
     modes = {
         path.name: path.stat().st_mode & 0o777 for path in (tmp_path / target.folder).iterdir()
     }
-    assert modes == {"Dockerfile": 0o644, "dockerd-entrypoint.py": 0o644, "install.sh": 0o755}
+    assert modes == {**dict.fromkeys(OURS, 0o644), "install.sh": 0o755}
     dockerfile = (tmp_path / target.folder / "Dockerfile").read_text("utf-8")
     copied = {
         name
@@ -108,7 +108,9 @@ def test_a_folder_holds_what_its_dockerfile_copies(
         if line.startswith("COPY") and "--from=" not in line
         for name in line.split()[1:-1]
     }
-    assert copied == {*OURS, *LOCK_NAMES, "wheelhouse*"} - {"Dockerfile"}
+    mounted = {"follow_redirects.py"}
+    assert all(f"--mount=type=bind,source={name}," in dockerfile for name in mounted)
+    assert copied == {*OURS, *LOCK_NAMES, "wheelhouse*"} - {"Dockerfile"} - mounted
 
 
 def test_pruning_leaves_what_is_not_ours(project: Path, dlc: Dlc, small: dict[str, Target]) -> None:
@@ -134,11 +136,11 @@ def test_pruning_leaves_what_is_not_ours(project: Path, dlc: Dlc, small: dict[st
     matrix.write_text(text[:begin] + text[end:], "utf-8")
 
     dlc("--matrix", matrix, "render", TARGET)
-    assert len(files(images)) == 8 * 3 + 4 * len(LOCK_NAMES) + len(foreign), (
+    assert len(files(images)) == 8 * len(OURS) + 4 * len(LOCK_NAMES) + len(foreign), (
         "a selection removes nothing"
     )
     run = dlc("--matrix", matrix, "render")
-    assert run.err.count(f"removed {images}/") == 4 * (3 + len(LOCK_NAMES))
+    assert run.err.count(f"removed {images}/") == 4 * (len(OURS) + len(LOCK_NAMES))
     left = {f"{target.folder}/{name}" for target in kept for name in OURS}
     assert files(images).keys() == left | foreign.keys()
     assert not any(path.is_dir() and not any(path.iterdir()) for path in images.rglob("*"))
@@ -192,8 +194,8 @@ def test_check_tells_of_targets_that_are_gone(
     folder.rename(folder.with_name("0.1"))
     run = dlc("--matrix", project / "matrix.yaml", "render", "--check")
     assert run.code == 7
-    assert run.out.count("\n--- /dev/null\n") + run.out.startswith("--- /dev/null\n") == 3
-    assert run.out.count("\n+++ /dev/null\n") == 3
+    assert run.out.count("\n--- /dev/null\n") + run.out.startswith("--- /dev/null\n") == len(OURS)
+    assert run.out.count("\n+++ /dev/null\n") == len(OURS)
 
 
 def test_gpu_images_say_which_driver_they_need(targets: tuple[Target, ...]) -> None:
