@@ -80,7 +80,9 @@ def test_every_result_is_told() -> None:
         duration=1.26,
     )
     collector.pytest_runtest_logreport(report)
-    assert told == [Result(test="first::answers", outcome="passed", seconds=1.3, detail="POSITIVE")]
+    assert [(each.test, each.outcome, each.seconds, each.detail) for each in told] == [
+        ("first::answers", "passed", 1.3, "POSITIVE")
+    ]
 
 
 @pytest.mark.parametrize("prefix", ["", "stand-in/", "1.dkr.ecr.eu-west-1.amazonaws.com/a/"])
