@@ -31,6 +31,7 @@ _COPIED = ("dockerd-entrypoint.py", "install.sh")
 # redirects that the Hub answers with today.
 _FOLLOWS_REDIRECTS = "4.22"
 _MENDS = "follow_redirects.py"
+_COPIED_TO_SERVE = ("dlc_ready.py", "dlc_serving.py")
 _FRAMEWORK_TITLES = {"pytorch": "PyTorch", "tensorflow": "TensorFlow"}
 # Repositories by NVIDIA's and Ubuntu's names for a base.
 _CUDA_REPOSITORY = "https://developer.download.nvidia.com/compute/cuda/repos"
@@ -80,7 +81,9 @@ class Renderer:
     def files(self, target: Target) -> dict[str, bytes]:
         """What a target's folder holds besides its locks: file name to content."""
         found = {"Dockerfile": self._dockerfile(target).encode()}
-        for name in (*_COPIED, *([_MENDS] if _is_mended(target) else [])):
+        serving = _COPIED_TO_SERVE if target.mode == "inference" else ()
+        mending = (_MENDS,) if _is_mended(target) else ()
+        for name in (*_COPIED, *serving, *mending):
             path = next(
                 (f / "files" / name for f in self.folders if (f / "files" / name).is_file()), None
             )
@@ -181,7 +184,8 @@ def changes(
     if prune:
         for dockerfile in sorted(images.glob("*/*/Dockerfile")):
             if dockerfile.parent not in folders and _is_ours(dockerfile):
-                for name in ("Dockerfile", *_COPIED, _MENDS, *LOCK_NAMES):
+                ours = ("Dockerfile", *_COPIED, *_COPIED_TO_SERVE, _MENDS, *LOCK_NAMES)
+                for name in ours:
                     path = dockerfile.parent / name
                     if path.is_file():
                         yield Change(path=path, before=path.read_bytes(), after=None)

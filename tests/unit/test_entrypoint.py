@@ -20,13 +20,15 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ENTRYPOINT = ROOT / "templates" / "files" / "dockerd-entrypoint.py"
+FILES = ROOT / "templates" / "files"
+ENTRYPOINT = FILES / "dockerd-entrypoint.py"
 # Not the tests' own interpreter: that one may have the toolkit.
 PYTHON = shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin") or sys.executable
 
 
 @pytest.fixture
-def entrypoint() -> Any:
+def entrypoint(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(FILES)  # beside it, as in an image
     spec = importlib.util.spec_from_file_location("entrypoint", ENTRYPOINT)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -86,7 +88,11 @@ def start() -> Iterator[Callable[..., Started]]:
             started.process.kill()
 
 
-@pytest.mark.parametrize("file", [ENTRYPOINT, ROOT / "builder" / "files" / "tiny_model.py"])
+@pytest.mark.parametrize(
+    "file",
+    [*sorted(FILES.glob("*.py")), ROOT / "builder" / "files" / "tiny_model.py"],
+    ids=lambda file: file.name,
+)
 def test_runs_on_python_3_6(file: Path) -> None:
     ast.parse(file.read_text(encoding="utf-8"), feature_version=(3, 6))
 
@@ -223,6 +229,14 @@ def serving(tmp_path: Path) -> dict[str, str]:
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "serving.py").write_text(textwrap.dedent(TOOLKIT))
+    for name, content in (
+        ("sagemaker_inference/__init__.py", ""),
+        ("sagemaker_inference/model_server.py", "_generate_mms_config_properties = str"),
+        ("mms/__init__.py", ""),
+        ("mms/version.py", "__version__ = '1.1.11'"),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
     java = tmp_path / "java"
     java.write_text("#!/bin/sh\n${JAVA:-exec sleep 60}\n")
     java.chmod(0o755)
@@ -230,6 +244,7 @@ def serving(tmp_path: Path) -> dict[str, str]:
         "PYTHONPATH": str(tmp_path),
         "PATH": f"{tmp_path}:{os.environ['PATH']}",
         "TEMP": str(tmp_path / "deep" / "tmp"),
+        "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
     }
 
 
@@ -299,14 +314,76 @@ def test_serve_without_java(start: Callable[..., Started], serving: dict[str, st
     assert "there is no /nowhere/bin/java; set JAVA_HOME" in errors
 
 
-def test_temporary_directory_that_cannot_be_made_is_left_out(
-    entrypoint: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("temp", ["file/tmp", "locked", None])
+def test_temporary_directory_that_cannot_be_used_is_replaced(
+    entrypoint: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, temp: str | None
 ) -> None:
     (tmp_path / "file").touch()
-    environment = {"TEMP": str(tmp_path / "file" / "tmp")}
-    entrypoint.make_temporary_directory(environment)
-    assert environment == {}
-    assert "Not a directory; left out" in capsys.readouterr().err
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "other").mkdir()
+    monkeypatch.setattr(entrypoint, "writable", lambda path: not path.endswith("locked"))
+    monkeypatch.setattr(entrypoint.tempfile, "gettempdir", lambda: str(tmp_path / "other"))
+    environment = {"TEMP": str(tmp_path / temp)} if temp else {}
+    assert entrypoint.choose_temporary_directory(environment) is None
+    assert environment == {"TEMP": str(tmp_path / "other")}
+
+
+def test_no_temporary_directory_is_said(entrypoint: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(entrypoint.tempfile, "gettempdir", none)
+    assert "mount a tmpfs or a volume at /tmp" in entrypoint.choose_temporary_directory({})
+
+
+def test_home_that_cannot_be_written_is_replaced(
+    entrypoint: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(entrypoint, "writable", lambda path: path == "/writable")
+    (tmp_path / ".cache").mkdir()
+    for home, expected in (
+        ("/writable", "/writable"),
+        (str(tmp_path), str(tmp_path)),  # it may be a volume
+        ("/locked", "/room"),
+        ("", "/room"),
+    ):
+        environment = {"HOME": home}
+        entrypoint.make_home(environment, "/room")
+        assert environment["HOME"] == expected
+
+
+@pytest.mark.parametrize(
+    ("environment", "count"),
+    [
+        ({}, "1"),
+        ({"SAGEMAKER_MODEL_SERVER_WORKERS": "3"}, "3"),
+        ({"SAGEMAKER_MULTI_MODEL": "true"}, None),
+        ({"SAGEMAKER_MODEL_SERVER_VMARGS": "-Xmx1g"}, None),
+        ({"MMS_DEFAULT_WORKERS_PER_MODEL": "2"}, None),
+    ],
+)
+def test_one_worker_first_unless_told_otherwise(
+    entrypoint: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    count: str | None,
+) -> None:
+    started: list[Any] = []
+    monkeypatch.setattr(entrypoint.os, "sched_getaffinity", lambda _: {0, 1, 2})
+    monkeypatch.setattr(entrypoint.shutil, "which", lambda _: None)
+    monkeypatch.setattr(entrypoint, "spawn", lambda *how, **_: started.append(how) or 7)
+    later = entrypoint.start_workers_later(environment, set())
+    assert environment.get("SAGEMAKER_MODEL_SERVER_WORKERS") == count
+    assert later == (7 if count == "1" else None)
+    assert [how[0][2:] for how in started] == ([["workers", "8080", "3"]] if later else [])
+
+
+def test_unknown_way_to_answer_pings_is_named(
+    start: Callable[..., Started], serving: dict[str, str]
+) -> None:
+    code, errors = start("serve", **serving, DLC_PING="yes").end()
+    assert code == 1
+    assert "DLC_PING is 'yes'; it can be live, the default, or ready" in errors
 
 
 # Neuron's monitor

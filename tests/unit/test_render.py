@@ -16,6 +16,7 @@ from builder.target import Target
 from tests.conftest import GOLDEN, Dlc, Run
 
 OURS = {"Dockerfile", "dockerd-entrypoint.py", "follow_redirects.py", "install.sh"}
+TO_SERVE = {"dlc_ready.py", "dlc_serving.py"}
 TARGET = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
 
 
@@ -85,7 +86,7 @@ def test_twice_the_same(project: Path, dlc: Dlc) -> None:
     matrix, one, other = project / "matrix.yaml", project / "one", project / "other"
     run = dlc("--matrix", matrix, "--images", one, "render")
     assert (run.code, run.out) == (0, "")
-    assert run.err.splitlines()[-1] == "8 targets rendered, 32 files changed"
+    assert run.err.splitlines()[-1] == "8 targets rendered, 42 files changed"
     dlc("--matrix", matrix, "--images", other, "render")
     assert files(one) == files(other)
     again = dlc("--matrix", matrix, "--images", one, "render")
@@ -100,7 +101,7 @@ def test_a_folder_holds_what_its_dockerfile_copies(
     modes = {
         path.name: path.stat().st_mode & 0o777 for path in (tmp_path / target.folder).iterdir()
     }
-    assert modes == {**dict.fromkeys(OURS, 0o644), "install.sh": 0o755}
+    assert modes == {name: 0o644 for name in OURS | TO_SERVE} | {"install.sh": 0o755}
     dockerfile = (tmp_path / target.folder / "Dockerfile").read_text("utf-8")
     copied = {
         name
@@ -110,7 +111,7 @@ def test_a_folder_holds_what_its_dockerfile_copies(
     }
     mounted = {"follow_redirects.py"}
     assert all(f"--mount=type=bind,source={name}," in dockerfile for name in mounted)
-    assert copied == {*OURS, *LOCK_NAMES, "wheelhouse*"} - {"Dockerfile"} - mounted
+    assert copied == {*OURS, *TO_SERVE, *LOCK_NAMES, "wheelhouse*"} - {"Dockerfile"} - mounted
 
 
 def test_pruning_leaves_what_is_not_ours(project: Path, dlc: Dlc, small: dict[str, Target]) -> None:
@@ -140,8 +141,13 @@ def test_pruning_leaves_what_is_not_ours(project: Path, dlc: Dlc, small: dict[st
         "a selection removes nothing"
     )
     run = dlc("--matrix", matrix, "render")
-    assert run.err.count(f"removed {images}/") == 4 * (len(OURS) + len(LOCK_NAMES))
-    left = {f"{target.folder}/{name}" for target in kept for name in OURS}
+    wanted = {
+        target.name: OURS | (TO_SERVE if target.mode == "inference" else set())
+        for target in small.values()
+    }
+    removed = sum(len(wanted[t.name]) + len(LOCK_NAMES) for t in small.values() if t not in kept)
+    assert run.err.count(f"removed {images}/") == removed
+    left = {f"{target.folder}/{name}" for target in kept for name in wanted[target.name]}
     assert files(images).keys() == left | foreign.keys()
     assert not any(path.is_dir() and not any(path.iterdir()) for path in images.rglob("*"))
 
@@ -170,7 +176,7 @@ def test_check_shows_a_diff_and_writes_nothing(
 +++ {changed} (rendered)
 @@ -{number - 3},7 +{number - 3},7 @@
      TEMP=/home/model-server/tmp
- COPY dockerd-entrypoint.py /usr/local/bin/
+ COPY dockerd-entrypoint.py dlc_ready.py dlc_serving.py /usr/local/bin/
 {" "}
 -EXPOSE 80
 +EXPOSE 8080
