@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from builder.cli_images import engine_client
 from builder.containers import QUESTION, Server, run
@@ -86,8 +86,8 @@ def first_answer(client: docker.DockerClient, image: str) -> tuple[float, float]
                 )
             time.sleep(0.05)
         wall = time.monotonic() - server.started
-        used = server.container.stats(stream=False)["cpu_stats"]["cpu_usage"]["total_usage"]
-        return wall, used / 1e9
+        stats: Any = server.container.stats(stream=False)
+        return wall, stats["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9
 
 
 def _answers(server: Server) -> bool:

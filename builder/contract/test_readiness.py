@@ -110,6 +110,23 @@ def test_model_that_does_not_load_is_never_ready(
     assert REASON in text(answer.body)
 
 
+def test_other_workers_follow_the_first(server: containers.Server, record_property: Record) -> None:
+    """A CPU image has one worker when it is ready, and in the end one for each processor."""
+    tell = "import os; print(len(os.sched_getaffinity(0)))"
+    wanted = int(text(server.container.exec_run(["python", "-c", tell]).output))
+    deadline = time.monotonic() + START_SECONDS
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while True:
+        with opener.open(f"{server.url}/models/model", timeout=30) as answer:
+            states = [worker["status"] for worker in json.load(answer)["workers"]]
+        if states == ["READY"] * wanted:
+            break
+        assert time.monotonic() < deadline, states
+        time.sleep(0.5)
+    record_property("detail", f"{len(states)} workers")
+    assert server.invoke(containers.QUESTION).status == 200
+
+
 def code(folder: Path, inference: str) -> Path:
     """A model of nothing but code."""
     (folder / "code").mkdir()

@@ -25,8 +25,7 @@ import tempfile
 ANSWER_SECONDS = 5.0
 POLL_SECONDS = 0.2
 SCALE_TRIES = 10
-HEAD_BYTES = 65536
-PIECE_BYTES = 65536
+PIECE_BYTES = 1 << 18  # as much as asyncio takes from a socket at once
 
 
 # What the handler found
@@ -223,7 +222,7 @@ def gate(port, inner):
                 None, wait_for_change, state["reason"], inner
             )
 
-    listening = asyncio.start_server(client, "0.0.0.0", port, limit=HEAD_BYTES)  # noqa: S104
+    listening = asyncio.start_server(client, "0.0.0.0", port, limit=PIECE_BYTES)  # noqa: S104
     running.add(loop.run_until_complete(listening))
     loop.run_until_complete(watch())
     loop.run_forever()

@@ -371,7 +371,12 @@ def test_one_worker_first_unless_told_otherwise(
     started: list[Any] = []
     monkeypatch.setattr(entrypoint.os, "sched_getaffinity", lambda _: {0, 1, 2})
     monkeypatch.setattr(entrypoint.shutil, "which", lambda _: None)
-    monkeypatch.setattr(entrypoint, "spawn", lambda *how, **_: started.append(how) or 7)
+
+    def spawn(*how: Any, foreground: bool) -> int:
+        started.append((*how, foreground))
+        return 7
+
+    monkeypatch.setattr(entrypoint, "spawn", spawn)
     later = entrypoint.start_workers_later(environment, set())
     assert environment.get("SAGEMAKER_MODEL_SERVER_WORKERS") == count
     assert later == (7 if count == "1" else None)

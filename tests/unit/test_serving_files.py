@@ -292,5 +292,5 @@ def test_toolkit_that_does_not_import_is_told(
     monkeypatch.setitem(sys.modules, f"{serving.TOOLKIT}.handler_service", None)
     handler.initialize(CONTEXT)
     assert "handler_service" in ready.why_not_loaded("org/a model")
-    with pytest.raises(sys.modules["mms.service"].PredictionException):  # type: ignore[attr-defined]
+    with pytest.raises(sys.modules["mms.service"].PredictionException):
         handler.handle(["x"], CONTEXT)
