@@ -150,11 +150,16 @@ def models_loaded():
 
 
 def wait_for_change(reason, port):
-    """What to tell after a moment; the server, which logs each request, is not asked too early."""
+    """What to tell after a moment; the server, which logs each request, is asked at the end only."""
     import time  # noqa: PLC0415
 
     time.sleep(POLL_SECONDS)
-    if models_loaded() or os.environ.get("SAGEMAKER_MULTI_MODEL") == "true":
+    loaded = models_loaded()
+    for name in loaded:
+        why = why_not_loaded(name)
+        if why:
+            return "model {} did not load: {}".format(name, why)
+    if loaded or os.environ.get("SAGEMAKER_MULTI_MODEL") == "true":
         return reason_not_ready(port)
     return reason
 

@@ -168,6 +168,26 @@ def test_long_reason_is_one_line_and_cut(ready: Any) -> None:
     assert len(ready.one_line(ValueError("a" * 1000))) == 500
 
 
+def test_waiting_does_not_fill_the_log_of_the_server(
+    ready: Any, serving: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del serving  # it makes the folder
+    asked: list[int] = []
+    loaded: set[str] = set()
+    monkeypatch.setattr(ready, "POLL_SECONDS", 0)
+    monkeypatch.setattr(ready, "models_loaded", lambda: loaded)
+    monkeypatch.setattr(ready, "reason_not_ready", asked.append)
+    assert ready.wait_for_change("early", 8080) == "early"
+    loaded.add("a")
+    failure = Path(ready.failure_file("a", os.getpid()))
+    failure.write_text("no weights")
+    assert ready.wait_for_change("early", 8080) == "model a did not load: no weights"
+    assert asked == []
+    failure.unlink()
+    assert ready.wait_for_change("early", 8080) is None
+    assert asked == [8080]
+
+
 # The server
 
 
