@@ -150,7 +150,7 @@ def models_loaded():
 
 
 def wait_for_change(reason, port):
-    """What to tell after a moment; the server, which logs each request, is asked at the end only."""
+    """What to tell after a moment; the server logs each request, so it is asked at the end only."""
     import time  # noqa: PLC0415
 
     time.sleep(POLL_SECONDS)

@@ -46,9 +46,15 @@ class Echo(socketserver.StreamRequestHandler):
                 return
 
 
+class Echoes(socketserver.ThreadingTCPServer):
+    """With room for all connections of a test at once."""
+
+    request_queue_size = 64
+
+
 @pytest.fixture
 def echo() -> Iterator[int]:
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server:
+    with Echoes(("127.0.0.1", 0), Echo) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield server.server_address[1]
