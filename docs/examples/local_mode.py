@@ -49,9 +49,7 @@ def main() -> None:
                 image_uri=options.image,
                 model_data=f"file://{options.model.absolute()}",
                 role="arn:aws:iam::123456789012:role/any",  # nobody asks for it in local mode
-                # Without SAGEMAKER_PROGRAM or an entry_point the SDK sets it to nothing, and the
-                # toolkit then overlooks code/inference.py.
-                env={"HF_TASK": "text-classification", "SAGEMAKER_PROGRAM": "inference.py"},
+                env={"HF_TASK": "text-classification"},
                 entry_point="inference.py" if options.code else None,
                 source_dir=options.code,
                 sagemaker_session=session,

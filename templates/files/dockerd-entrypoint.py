@@ -53,6 +53,7 @@ TOKENS = ("HF_TOKEN", "HF_HUB_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_API_TOKEN")
 
 def main(arguments):
     share_token(os.environ)
+    forget_empty_program(os.environ)
     if not arguments:
         say("nothing to run: give `serve`, `ready` or a command")
         return 2
@@ -73,6 +74,12 @@ def share_token(environment):
     for name in TOKENS:
         if tokens and not environment.get(name):
             environment[name] = tokens[0]
+
+
+def forget_empty_program(environment):
+    """The SageMaker SDK sets it to nothing, and the toolkit would overlook code/inference.py."""
+    if environment.get("SAGEMAKER_PROGRAM") == "":
+        del environment["SAGEMAKER_PROGRAM"]
 
 
 # Any command
@@ -185,9 +192,8 @@ def serve():
             send(child, number)
         else:
             codes = dict(reap())
-            if monitor in codes and not stopping:
-                say("neuron-monitor ended, exit code {}; not started again".format(codes[monitor]))
             if not stopping and lost is None:
+                say_if_monitor_ended(codes, monitor)
                 lost = code_of_lost(codes, gate)
                 if lost is not None:
                     # The toolkit may not have seen Java yet, and would look for it for ten minutes.
@@ -195,11 +201,7 @@ def serve():
                     deadline = time.monotonic() + STOP_SECONDS
             if child in codes:
                 break
-    stop_monitor(monitor, signal.SIGTERM)
-    sweep(child)
-    for group in filter(None, (gate, more, monitor)):
-        send_group(group, signal.SIGKILL)
-    reap()
+    sweep([group for group in (child, gate, more, monitor) if group])
     if stopping:
         return 0
     if lost is not None:
@@ -355,16 +357,18 @@ def next_signal(deadline):
     return caught.si_signo if caught else None
 
 
-def sweep(group):
-    """End what the server left behind: Java if the toolkit died first, and busy workers."""
-    send_group(group, signal.SIGTERM)
+def sweep(groups):
+    """End what the server left behind, Java if the toolkit died first, and what ran beside it."""
+    for group in groups:
+        send_group(group, signal.SIGTERM)
     deadline = time.monotonic() + SWEEP_SECONDS
     while time.monotonic() < deadline:
         reap()
         if not has_children():
             return
         time.sleep(0.02)
-    send_group(group, signal.SIGKILL)
+    for group in groups:
+        send_group(group, signal.SIGKILL)
     reap()
 
 
@@ -397,9 +401,9 @@ def start_monitor(environment, mask):
     return spawn(["sh", "-c", MONITOR], mask, foreground=False)
 
 
-def stop_monitor(group, number):
-    if group is not None:
-        send_group(group, number)
+def say_if_monitor_ended(codes, monitor):
+    if monitor in codes:
+        say("neuron-monitor ended, exit code {}; not started again".format(codes[monitor]))
 
 
 # Readiness

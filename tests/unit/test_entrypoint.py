@@ -132,6 +132,21 @@ def test_no_token_stays_none(entrypoint: Any) -> None:
     assert environment == {}
 
 
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        ({"SAGEMAKER_PROGRAM": ""}, {}),
+        ({"SAGEMAKER_PROGRAM": "a.py"}, {"SAGEMAKER_PROGRAM": "a.py"}),
+    ],
+)
+def test_program_without_a_name_is_none(
+    entrypoint: Any, given: dict[str, str], left: dict[str, str]
+) -> None:
+    environment = dict(given)
+    entrypoint.forget_empty_program(environment)
+    assert environment == left
+
+
 def test_command_sees_the_token(start: Callable[..., Started]) -> None:
     started = start("sh", "-c", "echo $HF_API_TOKEN", HF_TOKEN="secret")  # noqa: S106
     assert started.line() == "secret"
