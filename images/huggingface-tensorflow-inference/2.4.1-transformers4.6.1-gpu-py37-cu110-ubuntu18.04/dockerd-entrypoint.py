@@ -9,31 +9,42 @@ As process 1 it forwards signals to its child, reaps orphans and ends with the c
 never does.
 
 `ready` is for Kubernetes exec probes and HEALTHCHECK: GET /ping answers 200 as soon as the port is
-open, long before a model is loaded.
+open, long before a model is loaded. With DLC_PING=ready it answers 503 and why until then.
+
+An inference image has dlc_ready.py and dlc_serving.py beside this file.
 
 Standard library only, Python 3.6 and later: this file is the same in every image.
 """
 
 import contextlib
+import glob
 import importlib.util
 import os
-import re
+import pwd
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
 
 TOOLKIT = "sagemaker_huggingface_inference_toolkit"
-# Not `-m`: the module has a __main__ guard only from toolkit 2.0 on.
-SERVER = [sys.executable, "-c", "from {}.serving import main; main()".format(TOOLKIT)]
+HERE = os.path.dirname(os.path.abspath(__file__))
+SERVER = [sys.executable, os.path.join(HERE, "dlc_serving.py")]
+READY = [sys.executable, os.path.join(HERE, "dlc_ready.py")]
+
+TRAINING_IMAGE = (
+    "this is a training image, it has no model server; serve the model with the inference "
+    "image of the same release, or give a command to run here"
+)
 
 STOP = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP}
 FORWARDED = STOP | {signal.SIGUSR1, signal.SIGUSR2}
 
 STOP_SECONDS = 7.0  # with SWEEP_SECONDS below the ten that `docker stop` waits before it kills
 SWEEP_SECONDS = 1.0
-ANSWER_SECONDS = 5.0
+
+PINGS = ("", "live", "ready")
 
 # In order of preference. The toolkit reads HF_API_TOKEN alone; huggingface_hub reads HF_TOKEN, and
 # before 0.15 HUGGING_FACE_HUB_TOKEN; HF_HUB_TOKEN is the name of the newer inference toolkit.
@@ -42,6 +53,7 @@ TOKENS = ("HF_TOKEN", "HF_HUB_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_API_TOKEN")
 
 def main(arguments):
     share_token(os.environ)
+    forget_empty_program(os.environ)
     if not arguments:
         say("nothing to run: give `serve`, `ready` or a command")
         return 2
@@ -62,6 +74,12 @@ def share_token(environment):
     for name in TOKENS:
         if tokens and not environment.get(name):
             environment[name] = tokens[0]
+
+
+def forget_empty_program(environment):
+    """The SageMaker SDK sets it to nothing, and the toolkit would overlook code/inference.py."""
+    if environment.get("SAGEMAKER_PROGRAM") == "":
+        del environment["SAGEMAKER_PROGRAM"]
 
 
 # Any command
@@ -149,16 +167,17 @@ def send_group(group, number):
 
 def serve():
     """Run the model server; 0 if it was asked to stop, otherwise never 0."""
-    wrong = why_no_server(os.environ)
+    wrong = why_no_server(os.environ) or make_room(os.environ)
     if wrong:
         say(wrong)
         return 1
-    make_temporary_directory(os.environ)
     remove_pid_file()
     mask = watch_signals()
+    gate = start_gate(os.environ, mask)
+    more = start_workers_later(os.environ, mask)
     child = spawn(SERVER, mask, foreground=False)
     monitor = start_monitor(os.environ, mask)
-    stopping, deadline, java = False, None, None
+    stopping, deadline, lost = False, None, None
     while True:
         number = next_signal(deadline)
         if number is None:
@@ -173,34 +192,44 @@ def serve():
             send(child, number)
         else:
             codes = dict(reap())
-            if monitor in codes and not stopping:
-                say("neuron-monitor ended, exit code {}; not started again".format(codes[monitor]))
-            if not stopping and java is None and java_pid() in codes:
-                java = codes[java_pid()]
-                why = ", most often because memory ran out" if java == 137 else ""
-                say("the model server (Java) ended with exit code {}{}".format(java, why))
-                # The toolkit may not have seen Java yet, and would look for it for ten minutes.
-                send(child, signal.SIGTERM)
-                deadline = time.monotonic() + STOP_SECONDS
+            if not stopping and lost is None:
+                say_if_monitor_ended(codes, monitor)
+                lost = code_of_lost(codes, gate)
+                if lost is not None:
+                    # The toolkit may not have seen Java yet, and would look for it for ten minutes.
+                    send(child, signal.SIGTERM)
+                    deadline = time.monotonic() + STOP_SECONDS
             if child in codes:
                 break
-    stop_monitor(monitor, signal.SIGTERM)
-    sweep(child)
-    stop_monitor(monitor, signal.SIGKILL)
+    sweep([group for group in (child, gate, more, monitor) if group])
     if stopping:
         return 0
-    if java is not None:
-        return java or 1  # the toolkit's own code is only how it took our SIGTERM
+    if lost is not None:
+        return lost or 1  # the toolkit's own code is only how it took our SIGTERM
     say("the model server ended by itself with exit code {}".format(codes[child]))
     return codes[child] or 1
+
+
+def code_of_lost(codes, gate):
+    """The exit code of Java or of what answers /ping, if it has ended; it is said why."""
+    java = java_pid()
+    if java in codes:
+        why = ", most often because memory ran out" if codes[java] == 137 else ""
+        say("the model server (Java) ended with exit code {}{}".format(codes[java], why))
+        return codes[java]
+    if gate in codes:
+        say("what answers /ping ended with exit code {}".format(codes[gate]))
+        return codes[gate]
+    return None
 
 
 def why_no_server(environment):
     """What is missing for `serve`, or nothing."""
     if importlib.util.find_spec(TOOLKIT) is None:
-        return (
-            "this is a training image, it has no model server; serve the model with the inference "
-            "image of the same release, or give a command to run here"
+        return TRAINING_IMAGE
+    if environment.get("DLC_PING", "") not in PINGS:
+        return "DLC_PING is {!r}; it can be live, the default, or ready".format(
+            environment["DLC_PING"]
         )
     home = environment.get("JAVA_HOME")
     java = os.path.join(home, "bin", "java") if home else "java"
@@ -209,16 +238,95 @@ def why_no_server(environment):
     return None
 
 
-def make_temporary_directory(environment):
-    """The model server refuses to start where TEMP names no directory."""
-    directory = environment.get("TEMP")
-    if not directory or os.path.isdir(directory):
-        return
+def make_room(environment):
+    """Let the server write in the temporary directory alone; what hinders that, or nothing."""
+    wrong = choose_temporary_directory(environment)
+    if wrong:
+        return wrong
+    room = os.path.join(environment["TEMP"], "model-server")
+    failed = os.path.join(room, "failed")
     try:
-        os.makedirs(directory)
+        shutil.rmtree(failed, ignore_errors=True)  # of a container that is started again
+        os.makedirs(failed)
+        os.chdir(room)  # where the toolkit puts models of the Hub, and Java its logs
     except OSError as error:
-        say("TEMP={}: {}; left out".format(directory, error.strerror))
-        del environment["TEMP"]
+        return "{}: {}; remove it or give another TEMP".format(room, error.strerror)
+    make_home(environment, room)
+    return None
+
+
+def choose_temporary_directory(environment):
+    """Make TEMP one that exists and can be written; what to do if there is none, or nothing.
+
+    The model server refuses to start where TEMP names no directory, and puts its sockets there.
+    """
+    directory = environment.get("TEMP")
+    if directory and not os.path.isdir(directory):
+        with contextlib.suppress(OSError):
+            os.makedirs(directory)
+    if not directory or not writable(directory):
+        environment.pop("TEMP", None)
+    tempfile.tempdir = None  # what it was before TEMP was looked at
+    try:
+        environment["TEMP"] = tempfile.gettempdir()
+    except OSError:
+        return "no temporary directory can be written; mount a tmpfs or a volume at /tmp"
+    return None
+
+
+def make_home(environment, room):
+    """Libraries keep caches at home and ask for the user's name; not every user id has those."""
+    home = environment.get("HOME")
+    if not home or not (writable(home) or os.path.isdir(os.path.join(home, ".cache"))):
+        environment["HOME"] = room
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        environment.setdefault("USER", "model-server")
+
+
+def writable(directory):
+    return os.path.isdir(directory) and os.access(directory, os.W_OK | os.X_OK)
+
+
+def start_gate(environment, mask):
+    """Put something before the server's port if /ping is to wait; its process, or nothing."""
+    if environment.get("DLC_PING") != "ready":
+        return None
+    port, inner = environment.get("SAGEMAKER_BIND_TO_PORT") or "8080", str(free_port())
+    environment["SAGEMAKER_BIND_TO_PORT"] = environment["DLC_INNER_PORT"] = inner
+    return spawn([*READY, "gate", port, inner], mask, foreground=False)
+
+
+def start_workers_later(environment, mask):
+    """Start with one worker where the number is left to the server; its process, or nothing."""
+    count = len(os.sched_getaffinity(0))  # as Java counts, which the toolkit tells no limit
+    if count == 1 or not counts_processors(environment):
+        return None
+    environment["SAGEMAKER_MODEL_SERVER_WORKERS"] = "1"
+    port = environment.get("SAGEMAKER_BIND_TO_PORT") or "8080"
+    return spawn([*READY, "workers", port, str(count)], mask, foreground=False)
+
+
+def counts_processors(environment):
+    """Whether the server would start a worker per processor: nothing else says how many."""
+    said = ("SAGEMAKER_MODEL_SERVER_WORKERS", "SAGEMAKER_MODEL_SERVER_VMARGS")
+    return (
+        environment.get("SAGEMAKER_MULTI_MODEL") != "true"
+        and not any(environment.get(name) for name in said)
+        and not any(name.startswith("MMS_") for name in environment)
+        and shutil.which("nvidia-smi") is None
+        and not glob.glob("/dev/neuron*")
+    )
+
+
+def free_port():
+    """A port of the loopback; multi-model-server takes none above 49151."""
+    for port in range(18080, 49151):
+        with contextlib.closing(socket.socket()) as found, contextlib.suppress(OSError):
+            found.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no port is free")
 
 
 def pid_file():
@@ -249,16 +357,18 @@ def next_signal(deadline):
     return caught.si_signo if caught else None
 
 
-def sweep(group):
-    """End what the server left behind: Java if the toolkit died first, and busy workers."""
-    send_group(group, signal.SIGTERM)
+def sweep(groups):
+    """End what the server left behind, Java if the toolkit died first, and what ran beside it."""
+    for group in groups:
+        send_group(group, signal.SIGTERM)
     deadline = time.monotonic() + SWEEP_SECONDS
     while time.monotonic() < deadline:
         reap()
         if not has_children():
             return
         time.sleep(0.02)
-    send_group(group, signal.SIGKILL)
+    for group in groups:
+        send_group(group, signal.SIGKILL)
     reap()
 
 
@@ -291,9 +401,9 @@ def start_monitor(environment, mask):
     return spawn(["sh", "-c", MONITOR], mask, foreground=False)
 
 
-def stop_monitor(group, number):
-    if group is not None:
-        send_group(group, number)
+def say_if_monitor_ended(codes, monitor):
+    if monitor in codes:
+        say("neuron-monitor ended, exit code {}; not started again".format(codes[monitor]))
 
 
 # Readiness
@@ -302,78 +412,17 @@ def stop_monitor(group, number):
 def ready():
     """Say whether every model can answer; 0 if so, otherwise 1."""
     try:
-        reason = why_not_ready(int(os.environ.get("SAGEMAKER_BIND_TO_PORT") or 8080))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        cause = getattr(error, "reason", error)
-        reason = "the model server does not answer yet: {}".format(cause)
+        from dlc_ready import reason_not_ready  # noqa: PLC0415 not in a training image
+    except ImportError:
+        say(TRAINING_IMAGE)
+        return 1
+    choose_temporary_directory(os.environ)
+    try:
+        reason = reason_not_ready(int(os.environ.get("SAGEMAKER_BIND_TO_PORT") or 8080))
+    except ValueError as error:
+        reason = "SAGEMAKER_BIND_TO_PORT is no port: {}".format(error)
     print("not ready: " + reason if reason else "ready", flush=True)
     return 1 if reason else 0
-
-
-def why_not_ready(port):
-    """What the first model that cannot answer lacks, or nothing.
-
-    OSError: no answer. ValueError, KeyError or TypeError: an answer that is not the model server's.
-    """
-    from urllib.parse import quote  # noqa: PLC0415 slow to import, and needed here only
-
-    names = model_names(port)
-    if not names and os.environ.get("SAGEMAKER_MULTI_MODEL") != "true":
-        return "no model is registered yet"
-    loaded = models_loaded()
-    for name in names:
-        workers = ask(port, "/models/" + quote(name, safe=""))["workers"]
-        if not any(worker["status"] == "READY" for worker in workers):
-            return "model {} has no worker".format(name)
-        if name not in loaded:
-            return "model {} is still loading".format(name)
-    return None
-
-
-def model_names(port):
-    names, token = [], "0"
-    while token:
-        page = ask(port, "/models?next_page_token=" + token)
-        names += [model["modelName"] for model in page["models"]]
-        token = page.get("nextPageToken")
-    return names
-
-
-def ask(port, path):
-    """The answer of the model server's management API, https://github.com/awslabs/multi-model-server."""
-    import http.client  # noqa: PLC0415
-    import json  # noqa: PLC0415
-    import urllib.request  # noqa: PLC0415
-
-    # Without the caller's proxies: they cannot reach this container's loopback.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    url = "http://127.0.0.1:{}{}".format(port, path)
-    try:
-        with opener.open(url, timeout=ANSWER_SECONDS) as answer:
-            return json.loads(answer.read().decode("utf-8"))
-    except http.client.HTTPException as error:
-        raise OSError("no whole answer: {!r}".format(error)) from None
-
-
-def models_loaded():
-    """Names of the models that at least one worker process has loaded.
-
-    The management API says READY from the moment a worker's thread exists, so look at the worker:
-    once it has reported its model as loaded, it turns its standard output to a pipe named
-    *-stdout (_remap_io in mms/model_service_worker.py, the same in MMS 1.1.4 to 1.1.11).
-    """
-    names = set()
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open("/proc/{}/cmdline".format(pid), "rb") as file:
-                words = file.read().decode("utf-8", "replace").split("\0")
-            output = os.readlink("/proc/{}/fd/1".format(pid))
-        except OSError:
-            continue
-        worker = any(word.endswith("model_service_worker.py") for word in words[:3])
-        if worker and "--model-name" in words and re.search(r"-stdout( \(deleted\))?$", output):
-            names.add(words[words.index("--model-name") + 1])
-    return names
 
 
 if __name__ == "__main__":
