@@ -1,0 +1,122 @@
+"""How a job ends: what its requirements install, how it fails, and how it is stopped."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+
+import pytest
+
+from builder.contract.subject import Subject
+from builder.contract.training_job import ML, Job, Train, program
+
+Record = Callable[[str, object], None]
+
+pytestmark = pytest.mark.training
+
+# The first toolkit that writes the script's exit code into the reason of a failure.
+TELLS_EXIT_CODE = (4,)
+
+REQUIREMENTS = b"--no-index\n--find-links wheels\nadded-part==1.2\n"
+
+
+def wheel() -> bytes:
+    """A package of one module, added_part, as small as pip takes it."""
+    metadata = "Metadata-Version: 2.1\nName: added-part\nVersion: 1.2\n"
+    kind = "Wheel-Version: 1.0\nGenerator: contract\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    files = {
+        "added_part.py": "VALUE = 12\n",
+        "added_part-1.2.dist-info/METADATA": metadata,
+        "added_part-1.2.dist-info/WHEEL": kind,
+    }
+    record = "".join(f"{name},,\n" for name in [*files, "added_part-1.2.dist-info/RECORD"])
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as packed:
+        for name, content in {**files, "added_part-1.2.dist-info/RECORD": record}.items():
+            packed.writestr(name, content)
+    return buffer.getvalue()
+
+
+def test_requirements_are_installed(train: Train) -> None:
+    """Those of code/requirements.txt, before the script starts."""
+    code = {
+        "train.py": program("training_report.py"),
+        "requirements.txt": REQUIREMENTS,
+        "wheels/added_part-1.2-py3-none-any.whl": wheel(),
+    }
+    run = train(Job(code=code, hyperparameters={"import": "added_part"})).done()
+    assert run.report()["imported"]["added_part"].endswith("site-packages/added_part.py")
+
+
+def test_requirements_that_nobody_has(train: Train) -> None:
+    """The job fails before the script starts, and says which requirement it was."""
+    code = {
+        "train.py": program("training_report.py"),
+        "requirements.txt": REQUIREMENTS.replace(b"1.2", b"1.3"),
+        "wheels/added_part-1.2-py3-none-any.whl": wheel(),
+    }
+    run = train(Job(code=code))
+    assert run.wait() != 0
+    assert "No matching distribution found for added-part==1.3" in run.log()
+    assert "InstallRequirementsError" in run.files(f"{ML}/output")["failure"].decode()
+    assert "the report is written" not in run.log()
+
+
+def test_an_exception_fails_the_job(train: Train, record_property: Record) -> None:
+    """With an exit code, the traceback in the log, and the reason where SageMaker looks for it."""
+    script = b'def work():\n    raise ValueError("the tenth record has no label")\n\n\nwork()\n'
+    run = train(Job(code={"train.py": script}))
+    code = run.wait()
+    assert code == 1
+    log = run.log()
+    assert "Traceback (most recent call last)" in log
+    assert "line 2, in work" in log
+    failure = run.files(f"{ML}/output")["failure"].decode()
+    record_property("detail", failure.splitlines()[0])
+    # SageMaker's DescribeTrainingJob shows the first 1024 characters.
+    assert "ExecuteUserScriptError" in failure[:1024]
+    assert "the tenth record has no label" in failure
+
+
+def test_the_script_s_own_exit_code(train: Train, subject: Subject) -> None:
+    """The container's only says that the job failed; the reason tells the script's."""
+    run = train(Job(code={"train.py": b"import sys\nsys.exit(42)\n"}))
+    assert run.wait() != 0
+    failure = run.files(f"{ML}/output")["failure"].decode()
+    assert "ExecuteUserScriptError" in failure
+    assert ("ExitCode 42" in failure) == (subject.version("sagemaker-training") >= TELLS_EXIT_CODE)
+
+
+def test_what_failed_before_the_script(train: Train) -> None:
+    """An entry point that is not there."""
+    run = train(Job(code={"other.py": b""}))
+    assert run.wait() != 0
+    assert "train.py" in run.files(f"{ML}/output")["failure"].decode()
+
+
+def test_success_leaves_no_failure(train: Train) -> None:
+    """And the file that says so."""
+    run = train(Job(code={"train.py": b'print("done")\n'})).done()
+    files = run.files(f"{ML}/output")
+    assert "success" in files
+    assert "failure" not in files
+
+
+def test_sigterm_ends_the_job(train: Train) -> None:
+    """Long before it would be killed."""
+    script = b'import time\nprint("at work", flush=True)\ntime.sleep(600)\n'
+    run = train(Job(code={"train.py": script}))
+    run.wait_for("at work")
+    code = run.stop()
+    assert code == 143, f"exit code {code}"
+
+
+def test_the_toolkit_leaves_the_image_as_it_is(train: Train, subject: Subject) -> None:
+    """A job without requirements installs nothing."""
+    script = (
+        b"import subprocess, sys\nsubprocess.check_call([sys.executable, '-m', 'pip', 'check'])\n"
+    )
+    run = train(Job(code={"train.py": script})).done()
+    assert "No broken requirements found" in run.log()
+    assert subject.version("sagemaker-training")

@@ -1,0 +1,188 @@
+"""A real fine-tuning: its metrics, its checkpoints, and its model where models are served."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from builder.containers import run
+from builder.contract.subject import Subject, parse
+from builder.contract.training_job import ML, Job, Run, Train, program
+from builder.errors import TagError
+
+Record = Callable[[str, object], None]
+
+pytestmark = pytest.mark.training
+
+GOOD = "i love this movie|it was very good|this is a great film|i like it|a very great movie|good"
+BAD = "i hate this movie|it was very bad|this is a bad film|i hate it|a very bad movie|bad"
+QUESTIONS = ("it is a great movie", "it is a bad movie")
+STEPS = 60
+
+
+def table(copies: int) -> bytes:
+    """Texts and labels, as a CSV file."""
+    rows = [
+        f"{text},{label}" for label, texts in ((1, GOOD), (0, BAD)) for text in texts.split("|")
+    ]
+    return "\n".join(["text,label", *(rows * copies)]).encode() + b"\n"
+
+
+def job(tiny: Mapping[str, bytes], **hyperparameters: object) -> Job:
+    """A fine-tuning of the tiny model."""
+    return Job(
+        code={"train.py": program("training_text.py")},
+        channels={"train": {"data.csv": table(4)}, "test": {"data.csv": table(1)}, "model": tiny},
+        hyperparameters={"steps": STEPS, **hyperparameters},
+    )
+
+
+def serving_image(client: docker.DockerClient, subject: Subject) -> str:
+    """The inference image of the same release that is on the engine, for the CPU if it can be."""
+    found = []
+    for name in (tag for image in client.images.list() for tag in image.tags):
+        try:
+            repository, tag = parse(name)
+        except TagError:
+            continue
+        if (
+            repository.mode == "inference"
+            and not repository.neuron
+            and repository.framework == subject.repository.framework
+            and tag.framework_version == subject.tag.framework_version
+            and tag.transformers == subject.tag.transformers
+        ):
+            found.append((tag.device, name))
+    return min(found)[1] if found else ""
+
+
+def answers(
+    client: docker.DockerClient, image: str, files: Mapping[str, bytes], folder: Path
+) -> list[tuple[str, float]]:
+    """What an inference image says to the questions with a model: label and score of each."""
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    environment = {"HF_TASK": "text-classification"}
+    with run(client, image, model=folder, environment=environment) as server:
+        server.wait_ready(300)
+        response = server.invoke(json.dumps({"inputs": list(QUESTIONS)}).encode())
+        assert response.status == 200, response.body
+        found: list[Any] = json.loads(response.body)
+        return [(answer["label"], float(answer["score"])) for answer in found]
+
+
+def test_trained_here_predicted_there(
+    train: Train,
+    client: docker.DockerClient,
+    subject: Subject,
+    tiny: Mapping[str, bytes],
+    tmp_path: Path,
+    record_property: Record,
+) -> None:
+    """A model learns two words, and the inference image of the same release knows them then."""
+    run = train(job(tiny)).done()
+    report = run.report()
+    assert report["first"] == 1
+    assert report["last"] == STEPS
+    assert report["losses"][-1] < report["losses"][0]
+    assert report["accuracy"] == 1.0
+    model = run.files(f"{ML}/model")
+    assert {"config.json", "vocab.txt"} <= set(model)
+    learnt = f"loss {report['losses'][0]:.2f} to {report['losses'][-1]:.2f}"
+    record_property("detail", learnt)
+    image = serving_image(client, subject)
+    if not image:
+        pytest.skip(f"{learnt}; no inference image of the same release is on the engine")
+    before = answers(client, image, tiny, tmp_path / "before")
+    after = answers(client, image, model, tmp_path / "after")
+    shown = ", ".join(
+        f"{question!r} {_shown(then)} then {_shown(now)}"
+        for question, then, now in zip(QUESTIONS, before, after, strict=True)
+    )
+    record_property("detail", f"{learnt}; {image} answers {shown}")
+    assert [label for label, _ in after] == ["POSITIVE", "NEGATIVE"], shown
+    assert all(score > 0.8 for _, score in after), shown
+    assert before != after
+
+
+def _shown(answer: tuple[str, float]) -> str:
+    return f"{answer[0]} {answer[1]:.2f}"
+
+
+# Of notebook 06, and of SageMaker's own examples for Keras.
+NUMBER = r"([0-9]+(.|e\-)[0-9]+),?"
+METRICS: Mapping[str, Mapping[str, str]] = {
+    "pytorch": {
+        **{name: f"'{name}': {NUMBER}" for name in ("loss", "learning_rate", "epoch")},
+        **{
+            f"eval_{name}": f"'eval_{name}': {NUMBER}"
+            for name in ("loss", "accuracy", "f1", "precision", "recall", "runtime")
+        },
+        "eval_samples_per_second": f"'eval_samples_per_second': {NUMBER}",
+    },
+    "tensorflow": {
+        "train:loss": r".*loss: ([0-9\.]+) - accuracy: [0-9\.]+.*",
+        "train:accuracy": r".*loss: [0-9\.]+ - accuracy: ([0-9\.]+).*",
+        "validation:loss": r".*val_loss: ([0-9\.]+) - val_accuracy: [0-9\.]+.*",
+        "validation:accuracy": r".*val_accuracy: ([0-9\.]+).*",
+    },
+}
+
+
+def test_metrics(
+    train: Train, subject: Subject, tiny: Mapping[str, bytes], record_property: Record
+) -> None:
+    """The lines of a job's log from which SageMaker reads metrics."""
+    log = train(job(tiny, steps=12)).done().log()
+    wanted = METRICS[subject.repository.framework]
+    found = {name: re.search(pattern, log) for name, pattern in wanted.items()}
+    missing = [name for name, match in found.items() if not match]
+    assert not missing, f"{', '.join(missing)} not in\n{log}"
+    values = {name: float(match[1]) for name, match in found.items() if match}
+    record_property("detail", ", ".join(f"{name} {value:g}" for name, value in values.items()))
+
+
+def test_checkpoint_and_resume(
+    train: Train, tiny: Mapping[str, bytes], record_property: Record
+) -> None:
+    """A job that is stopped in mid-run is taken up by another container, as on spot instances."""
+    steps, every = 20, 4
+    first = train(job(tiny, steps=steps, save_steps=every, pause=0.5))
+    first.wait_for(rf"saved step {every}\n")
+    code = first.stop()
+    assert code not in {0, 137}, f"exit code {code}"
+    saved = first.files(f"{ML}/checkpoints")
+    reached = max(int(number) for number in re.findall(r"saved step (\d+)", first.log()))
+    assert every <= reached < steps
+    assert saved
+    second = _resumed(train, tiny, saved, steps=steps, save_steps=every).done()
+    report = second.report()
+    began = report["first"] - 1
+    record_property("detail", f"stopped with {code} after step {reached}, went on after {began}")
+    assert began >= every, "it began anew"
+    assert began % every == 0
+    assert report["last"] == steps
+    assert "config.json" in second.files(f"{ML}/model")
+
+
+def _resumed(
+    train: Train, tiny: Mapping[str, bytes], saved: Mapping[str, bytes], **how: object
+) -> Run:
+    again = job(tiny, **how)
+    files = {f"{ML}/checkpoints/{name}": content for name, content in saved.items()}
+    return train(
+        Job(
+            code=again.code,
+            channels=again.channels,
+            hyperparameters=again.hyperparameters,
+            files=files,
+        )
+    )
