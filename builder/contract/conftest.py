@@ -11,7 +11,7 @@ import pytest
 from builder import containers
 from builder.cli_images import engine_client
 from builder.contract.subject import Subject, examine, parse
-from builder.contract.training_job import network, tiny, train  # noqa: F401 - fixtures
+from builder.contract.training_job import tiny, train  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
     import docker

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Callable
 
 import pytest
 
+from builder.contract.index import wheel
 from builder.contract.subject import Subject
 from builder.contract.training_job import ML, Job, Train, program
 
@@ -18,24 +17,10 @@ pytestmark = pytest.mark.training
 # The first toolkit that writes the script's exit code into the reason of a failure.
 TELLS_EXIT_CODE = (4,)
 
+WHEEL = {
+    f"wheels/{name}": content for name, content in wheel("added_part", "1.2", "VALUE = 12").items()
+}
 REQUIREMENTS = b"--no-index\n--find-links wheels\nadded-part==1.2\n"
-
-
-def wheel() -> bytes:
-    """A package of one module, added_part, as small as pip takes it."""
-    metadata = "Metadata-Version: 2.1\nName: added-part\nVersion: 1.2\n"
-    kind = "Wheel-Version: 1.0\nGenerator: contract\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    files = {
-        "added_part.py": "VALUE = 12\n",
-        "added_part-1.2.dist-info/METADATA": metadata,
-        "added_part-1.2.dist-info/WHEEL": kind,
-    }
-    record = "".join(f"{name},,\n" for name in [*files, "added_part-1.2.dist-info/RECORD"])
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as packed:
-        for name, content in {**files, "added_part-1.2.dist-info/RECORD": record}.items():
-            packed.writestr(name, content)
-    return buffer.getvalue()
 
 
 def test_requirements_are_installed(train: Train) -> None:
@@ -43,7 +28,7 @@ def test_requirements_are_installed(train: Train) -> None:
     code = {
         "train.py": program("training_report.py"),
         "requirements.txt": REQUIREMENTS,
-        "wheels/added_part-1.2-py3-none-any.whl": wheel(),
+        **WHEEL,
     }
     run = train(Job(code=code, hyperparameters={"import": "added_part"})).done()
     assert run.report()["imported"]["added_part"].endswith("site-packages/added_part.py")
@@ -54,7 +39,7 @@ def test_requirements_that_nobody_has(train: Train) -> None:
     code = {
         "train.py": program("training_report.py"),
         "requirements.txt": REQUIREMENTS.replace(b"1.2", b"1.3"),
-        "wheels/added_part-1.2-py3-none-any.whl": wheel(),
+        **WHEEL,
     }
     run = train(Job(code=code))
     assert run.wait() != 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shlex
 import tarfile
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 from builder.containers import run
 from builder.contract.basics import run_files
 from builder.contract.subject import Subject
+from builder.contract.training_data import VALUES, plain
 from builder.contract.training_job import ML, Job, Train, program
 
 Record = Callable[[str, object], None]
@@ -22,35 +22,6 @@ Record = Callable[[str, object], None]
 pytestmark = pytest.mark.training
 
 REPORT = {"train.py": program("training_report.py")}
-
-PROMPT = 'it\'s $HOME; "quoted" & more'
-
-# Every type of JSON, and texts that a shell or a second decoding would spoil. With each, what the
-# script gets after --name, and in SM_HP_NAME.
-VALUES: Mapping[str, tuple[object, str, str]] = {
-    "epochs": (3, "3", "3"),
-    "learning_rate": (5e-5, "5e-05", "5e-05"),
-    "offset": (-7, "-7", "-7"),
-    "fp16": (True, "True", "true"),
-    "nothing": (None, "", ""),
-    "model_id": ("distilbert-base-uncased", "distilbert-base-uncased", "distilbert-base-uncased"),
-    "prompt": (PROMPT, PROMPT, PROMPT),
-    "layers": ([1, 2, "x"], "[1, 2, 'x']", '[1,2,"x"]'),
-    "labels": ({"bad": 0, "good": 1}, "bad=0,good=1", '{"bad":0,"good":1}'),
-    "s": ("one letter", "one letter", "one letter"),
-}
-
-
-# Toolkits from the first to before the second join the script's arguments for a shell to read.
-WITH_A_SHELL = ((4,), (5, 1, 3))
-
-
-def plain(values: Mapping[str, Any], subject: Subject) -> Mapping[str, Any]:
-    """The values that the image's toolkit can pass on."""
-    first, end = WITH_A_SHELL
-    if not first <= subject.version("sagemaker-training") < end:
-        return values
-    return {name: value for name, value in values.items() if shlex.quote(value[1]) == value[1]}
 
 
 def given(job: Job, train: Train) -> Any:

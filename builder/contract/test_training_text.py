@@ -12,26 +12,15 @@ import docker
 import pytest
 
 from builder.containers import run
-from builder.contract.subject import Subject, parse
+from builder.contract.subject import Subject
+from builder.contract.training_data import METRICS, QUESTIONS, serving_image, table
 from builder.contract.training_job import ML, Job, Run, Train, program
-from builder.errors import TagError
 
 Record = Callable[[str, object], None]
 
 pytestmark = pytest.mark.training
 
-GOOD = "i love this movie|it was very good|this is a great film|i like it|a very great movie|good"
-BAD = "i hate this movie|it was very bad|this is a bad film|i hate it|a very bad movie|bad"
-QUESTIONS = ("it is a great movie", "it is a bad movie")
 STEPS = 60
-
-
-def table(copies: int) -> bytes:
-    """Texts and labels, as a CSV file."""
-    rows = [
-        f"{text},{label}" for label, texts in ((1, GOOD), (0, BAD)) for text in texts.split("|")
-    ]
-    return "\n".join(["text,label", *(rows * copies)]).encode() + b"\n"
 
 
 def job(tiny: Mapping[str, bytes], **hyperparameters: object) -> Job:
@@ -41,25 +30,6 @@ def job(tiny: Mapping[str, bytes], **hyperparameters: object) -> Job:
         channels={"train": {"data.csv": table(4)}, "test": {"data.csv": table(1)}, "model": tiny},
         hyperparameters={"steps": STEPS, **hyperparameters},
     )
-
-
-def serving_image(client: docker.DockerClient, subject: Subject) -> str:
-    """The inference image of the same release that is on the engine, for the CPU if it can be."""
-    found = []
-    for name in (tag for image in client.images.list() for tag in image.tags):
-        try:
-            repository, tag = parse(name)
-        except TagError:
-            continue
-        if (
-            repository.mode == "inference"
-            and not repository.neuron
-            and repository.framework == subject.repository.framework
-            and tag.framework_version == subject.tag.framework_version
-            and tag.transformers == subject.tag.transformers
-        ):
-            found.append((tag.device, name))
-    return min(found)[1] if found else ""
 
 
 def answers(
@@ -115,26 +85,6 @@ def test_trained_here_predicted_there(
 
 def _shown(answer: tuple[str, float]) -> str:
     return f"{answer[0]} {answer[1]:.2f}"
-
-
-# Of notebook 06, and of SageMaker's own examples for Keras.
-NUMBER = r"([0-9]+(.|e\-)[0-9]+),?"
-METRICS: Mapping[str, Mapping[str, str]] = {
-    "pytorch": {
-        **{name: f"'{name}': {NUMBER}" for name in ("loss", "learning_rate", "epoch")},
-        **{
-            f"eval_{name}": f"'eval_{name}': {NUMBER}"
-            for name in ("loss", "accuracy", "f1", "precision", "recall", "runtime")
-        },
-        "eval_samples_per_second": f"'eval_samples_per_second': {NUMBER}",
-    },
-    "tensorflow": {
-        "train:loss": r".*loss: ([0-9\.]+) - accuracy: [0-9\.]+.*",
-        "train:accuracy": r".*loss: [0-9\.]+ - accuracy: ([0-9\.]+).*",
-        "validation:loss": r".*val_loss: ([0-9\.]+) - val_accuracy: [0-9\.]+.*",
-        "validation:accuracy": r".*val_accuracy: ([0-9\.]+).*",
-    },
-}
 
 
 def test_metrics(

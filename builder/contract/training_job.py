@@ -11,25 +11,25 @@ import json
 import re
 import tarfile
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from builder.contract.basics import FILES
+from builder.contract.network import neighbour, network
 from builder.contract.subject import Subject
 from builder.errors import ContainerError
-from builder.lifecycle import LABELS, created, put, refused, start, text
-from builder.models import TAR_END, make_tiny_model, tar_header
+from builder.lifecycle import created, put, refused, start, text
+from builder.models import pack, tar_header, tiny_files
 
 if TYPE_CHECKING:
     import docker
     from docker.models.containers import Container
 
-__all__ = ["ML", "Job", "Run", "Train", "layout", "network", "pack", "program", "train", "unpack"]
+__all__ = ["ML", "Job", "Run", "Train", "layout", "program", "tiny", "train", "unpack"]
 
 ML = "/opt/ml"
 PROGRAM = "train.py"
@@ -103,18 +103,10 @@ def layout(job: Job, host: str) -> dict[str, bytes]:
     return {**files, **job.files}
 
 
-def pack(files: Mapping[str, bytes], folders: Sequence[str] = ()) -> bytes:
-    """A tar of folders, and of files by their paths."""
-    parts = [tar_header(folder.strip("/")) for folder in folders]
-    for path, content in files.items():
-        parts += [tar_header(path.lstrip("/"), len(content)), content, bytes(-len(content) % 512)]
-    return b"".join(parts) + TAR_END
-
-
 def unpack(tar: bytes) -> dict[str, bytes]:
     """The files of a tar of one folder, by their paths below it.
 
-    >>> unpack(pack({"model/config.json": b"{}"}, ["model"]))
+    >>> unpack(pack({"model/config.json": b"{}"}))
     {'config.json': b'{}'}
     """
     with tarfile.open(fileobj=io.BytesIO(tar)) as opened:
@@ -185,7 +177,7 @@ class Train:
     def __call__(self, job: Job, host: str = "", command: Sequence[str] = ("train",)) -> Run:
         """Start a job on one of its hosts, by default the first."""
         host = host or job.hosts[0]
-        folders = [ML, *(f"{ML}/{name}" for name in ("code", "model", "output", "output/data"))]
+        folders = [f"opt/ml/{name}" for name in ("", "code", "model", "output", "output/data")]
         container = self._stack.enter_context(
             created(
                 self.client,
@@ -199,57 +191,32 @@ class Train:
                 },
             )
         )
-        put(container, "/", pack(layout(job, host), folders))
+        put(container, "/", b"".join(map(tar_header, folders)) + pack(layout(job, host)))
         start(container, self.image)
         return Run(container=container)
 
     def neighbour(self, name: str, script: bytes, files: Mapping[str, bytes]) -> None:
-        """Start a script of ours under a name on the network; it is there after its first line."""
-        container = self._stack.enter_context(
-            created(
+        """Start a script of ours under a name on the network."""
+        self._stack.enter_context(
+            neighbour(
                 self.client,
                 self.image,
-                entrypoint=["python", "/srv/script.py"],
-                network=self.network,
-                networking_config={
-                    self.network: self.client.api.create_endpoint_config(aliases=[name])
-                },
+                self.network,
+                names=[name],
+                command=["python", "/srv/script.py"],
+                files={"/srv/script.py": script, **files},
             )
         )
-        put(container, "/", pack({"/srv/script.py": script, **files}))
-        start(container, self.image)
-        Run(container=container).wait_for(".", timeout=60)
-
-
-@contextmanager
-def _network(client: docker.DockerClient) -> Iterator[str]:
-    import docker.errors
-
-    name = f"dlc-training-{uuid.uuid4().hex[:12]}"
-    try:
-        with refused("no network can be made", "see what the engine says"):
-            client.networks.create(name, driver="bridge", internal=True, labels=LABELS)
-        yield name
-    finally:
-        with suppress(docker.errors.NotFound):
-            client.networks.get(name).remove()
 
 
 @pytest.fixture
-def network(client: docker.DockerClient) -> Iterator[str]:
-    """The name of a network of the test's own, without a way out."""
-    with _network(client) as name:
-        yield name
-
-
-@pytest.fixture
-def train(client: docker.DockerClient, subject: Subject, network: str) -> Iterator[Train]:
-    """Starts jobs that end with the test."""
-    with ExitStack() as stack:
-        yield Train(client, subject.image, network, stack)
+def train(client: docker.DockerClient, subject: Subject) -> Iterator[Train]:
+    """Starts jobs that end with the test, on a network of its own without a way out."""
+    with network(client) as name, ExitStack() as stack:
+        yield Train(client, subject.image, name, stack)
 
 
 @pytest.fixture(scope="session")
 def tiny(client: docker.DockerClient, subject: Subject) -> Mapping[str, bytes]:
     """The files of a tiny text-classification model, with random weights, of the image's making."""
-    return unpack(make_tiny_model(client, subject.image))
+    return tiny_files(client, subject.image)

@@ -1,0 +1,95 @@
+"""What training jobs are given and asked for: values, texts, metrics, and who serves their model."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from builder.contract.subject import Subject, parse
+from builder.errors import TagError
+
+if TYPE_CHECKING:
+    import docker
+
+__all__ = ["METRICS", "QUESTIONS", "VALUES", "plain", "serving_image", "table"]
+
+PROMPT = 'it\'s $HOME; "quoted" & more'
+
+# Every type of JSON, and texts that a shell or a second decoding would spoil. With each, what the
+# script gets after --name, and in SM_HP_NAME.
+VALUES: Mapping[str, tuple[object, str, str]] = {
+    "epochs": (3, "3", "3"),
+    "learning_rate": (5e-5, "5e-05", "5e-05"),
+    "offset": (-7, "-7", "-7"),
+    "fp16": (True, "True", "true"),
+    "nothing": (None, "", ""),
+    "model_id": ("distilbert-base-uncased", "distilbert-base-uncased", "distilbert-base-uncased"),
+    "prompt": (PROMPT, PROMPT, PROMPT),
+    "layers": ([1, 2, "x"], "[1, 2, 'x']", '[1,2,"x"]'),
+    "labels": ({"bad": 0, "good": 1}, "bad=0,good=1", '{"bad":0,"good":1}'),
+    "s": ("one letter", "one letter", "one letter"),
+}
+
+
+# Toolkits from the first to before the second join the script's arguments for a shell to read.
+WITH_A_SHELL = ((4,), (5, 1, 3))
+
+
+def plain(values: Mapping[str, Any], subject: Subject) -> Mapping[str, Any]:
+    """The values that the image's toolkit can pass on."""
+    first, end = WITH_A_SHELL
+    if not first <= subject.version("sagemaker-training") < end:
+        return values
+    return {name: value for name, value in values.items() if shlex.quote(value[1]) == value[1]}
+
+
+GOOD = "i love this movie|it was very good|this is a great film|i like it|a very great movie|good"
+BAD = "i hate this movie|it was very bad|this is a bad film|i hate it|a very bad movie|bad"
+QUESTIONS = ("it is a great movie", "it is a bad movie")
+
+# Of notebook 06, and of SageMaker's own examples for Keras.
+NUMBER = r"([0-9]+(.|e\-)[0-9]+),?"
+METRICS: Mapping[str, Mapping[str, str]] = {
+    "pytorch": {
+        **{name: f"'{name}': {NUMBER}" for name in ("loss", "learning_rate", "epoch")},
+        **{
+            f"eval_{name}": f"'eval_{name}': {NUMBER}"
+            for name in ("loss", "accuracy", "f1", "precision", "recall", "runtime")
+        },
+        "eval_samples_per_second": f"'eval_samples_per_second': {NUMBER}",
+    },
+    "tensorflow": {
+        "train:loss": r".*loss: ([0-9\.]+) - accuracy: [0-9\.]+.*",
+        "train:accuracy": r".*loss: [0-9\.]+ - accuracy: ([0-9\.]+).*",
+        "validation:loss": r".*val_loss: ([0-9\.]+) - val_accuracy: [0-9\.]+.*",
+        "validation:accuracy": r".*val_accuracy: ([0-9\.]+).*",
+    },
+}
+
+
+def table(copies: int) -> bytes:
+    """Texts and labels, as a CSV file."""
+    rows = [
+        f"{text},{label}" for label, texts in ((1, GOOD), (0, BAD)) for text in texts.split("|")
+    ]
+    return "\n".join(["text,label", *(rows * copies)]).encode() + b"\n"
+
+
+def serving_image(client: docker.DockerClient, subject: Subject) -> str:
+    """The inference image of the same release that is on the engine, for the CPU if it can be."""
+    found = []
+    for name in (tag for image in client.images.list() for tag in image.tags):
+        try:
+            repository, tag = parse(name)
+        except TagError:
+            continue
+        if (
+            repository.mode == "inference"
+            and not repository.neuron
+            and repository.framework == subject.repository.framework
+            and tag.framework_version == subject.tag.framework_version
+            and tag.transformers == subject.tag.transformers
+        ):
+            found.append((tag.device, name))
+    return min(found)[1] if found else ""

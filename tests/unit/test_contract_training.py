@@ -1,0 +1,151 @@
+"""The training contract's pure parts: how a job is laid out, and what its scripts tell."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import docker
+import pytest
+
+from builder.contract.basics import FILES
+from builder.contract.subject import Subject, parse
+from builder.contract.training_data import METRICS, QUESTIONS, VALUES, plain, serving_image, table
+from builder.contract.training_job import ML, Job, layout, program
+
+NAME = "huggingface-pytorch-training:1.7.1-transformers4.6.1-gpu-py36-cu110-ubuntu18.04"
+
+
+def subject(**packages: str) -> Subject:
+    """A training image of a release, with packages."""
+    repository, tag = parse(NAME)
+    versions = {name.replace("_", "-"): version for name, version in packages.items()}
+    return Subject(image=NAME, repository=repository, tag=tag, packages=versions)
+
+
+def test_a_job_of_two_hosts() -> None:
+    job = Job(
+        code={"train.py": b"1"},
+        hyperparameters={"epochs": 3, "flag": True, "name": "it's", "none": None},
+        channels={"train": {"a/b.csv": b"x"}},
+        files={"/srv/other": b"y"},
+        hosts=("algo-1", "algo-2"),
+    )
+    files = layout(job, "algo-2")
+    config = {
+        name: json.loads(files.pop(f"{ML}/input/config/{name}.json"))
+        for name in ("hyperparameters", "resourceconfig", "inputdataconfig")
+    }
+    assert files == {
+        f"{ML}/code/train.py": b"1",
+        f"{ML}/input/data/train/a/b.csv": b"x",
+        "/srv/other": b"y",
+    }
+    assert config["hyperparameters"] == {
+        "sagemaker_program": '"train.py"',
+        "sagemaker_submit_directory": '"/opt/ml/code"',
+        "epochs": "3",
+        "flag": "true",
+        "name": '"it\'s"',
+        "none": "null",
+    }
+    assert config["resourceconfig"]["current_host"] == "algo-2"
+    assert config["resourceconfig"]["hosts"] == ["algo-1", "algo-2"]
+    assert config["resourceconfig"]["instance_groups"][0]["hosts"] == ["algo-1", "algo-2"]
+    assert config["inputdataconfig"]["train"]["TrainingInputMode"] == "File"
+
+
+def test_hyperparameters_name_another_source_directory() -> None:
+    job = Job(hyperparameters={"sagemaker_submit_directory": "s3://bucket/key"}, program="run.sh")
+    found = json.loads(layout(job, "algo-1")[f"{ML}/input/config/hyperparameters.json"])
+    assert found == {
+        "sagemaker_program": '"run.sh"',
+        "sagemaker_submit_directory": '"s3://bucket/key"',
+    }
+
+
+@pytest.mark.parametrize(
+    ("version", "whole"),
+    [("3.9.2", True), ("4.0.0", False), ("4.4.7", False), ("5.1.0", False), ("5.1.4", True)],
+)
+def test_what_a_shell_would_spoil_is_left_out(version: str, whole: bool) -> None:
+    found = plain(VALUES, subject(sagemaker_training=version))
+    assert (found == VALUES) == whole
+    assert {"epochs", "learning_rate", "labels", "model_id"} <= set(found)
+
+
+def test_the_inference_image_of_the_same_release() -> None:
+    release = "1.7.1-transformers4.6.1"
+    tags = [
+        "another:latest",
+        NAME,
+        f"huggingface-pytorch-inference:{release}-gpu-py36-cu110-ubuntu18.04",
+        f"stand-in/huggingface-pytorch-inference:{release}-cpu-py36-ubuntu18.04",
+        "huggingface-pytorch-inference:1.8.1-transformers4.10.2-cpu-py36-ubuntu18.04",
+        f"huggingface-tensorflow-inference:{release}-cpu-py37-ubuntu18.04",
+    ]
+
+    def client(of: list[str]) -> docker.DockerClient:
+        images = SimpleNamespace(list=lambda: [SimpleNamespace(tags=[tag]) for tag in of])
+        return cast("docker.DockerClient", SimpleNamespace(images=images))
+
+    assert serving_image(client(tags), subject()) == tags[3]
+    assert serving_image(client(tags[:3]), subject()) == tags[2]
+    assert serving_image(client(tags[:2] + tags[4:]), subject()) == ""
+
+
+TRAINER = (
+    "{'loss': 0.914, 'learning_rate': 4.58e-05, 'epoch': 0.17}\n"
+    "{'eval_loss': 0.63, 'eval_accuracy': 0.66, 'eval_f1': 0.5, 'eval_precision': 1.0, "
+    "'eval_recall': 0.33, 'eval_runtime': 0.2088, 'eval_samples_per_second': 57.4, 'epoch': 2.0}\n"
+)
+KERAS = "6/6 - 3s - loss: 0.6931 - accuracy: 0.5000 - val_loss: 0.6900 - val_accuracy: 0.7500\n"
+
+
+@pytest.mark.parametrize(("framework", "log"), [("pytorch", TRAINER), ("tensorflow", KERAS)])
+def test_metrics_are_found_in_the_frameworks_lines_alone(framework: str, log: str) -> None:
+    for name, pattern in METRICS[framework].items():
+        assert re.search(pattern, log), name
+        assert not re.search(pattern, "INFO epoch 1, loss=0.5, accuracy=0.75"), name
+
+
+def test_the_data_of_the_fine_tuning() -> None:
+    lines = table(2).decode().splitlines()
+    assert lines[0] == "text,label"
+    assert len(lines) == 1 + 2 * 12
+    assert all(re.fullmatch(r"[a-z ]+,[01]", line) for line in lines[1:])
+    assert not {question for question in QUESTIONS if any(question in line for line in lines)}
+
+
+def report(folder: Path, *arguments: str, **variables: str) -> Any:
+    """What training_report.py writes down."""
+    (folder / "out").mkdir()
+    environment = {**os.environ, "SM_OUTPUT_DATA_DIR": str(folder / "out"), **variables}
+    subprocess.run(
+        [sys.executable, str(FILES / "training_report.py"), *arguments],
+        env=environment,
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    return json.loads((folder / "out/report.json").read_text("utf-8"))
+
+
+def test_the_reporting_script(tmp_path: Path) -> None:
+    channel = tmp_path / "data"
+    channel.mkdir()
+    (channel / "a.csv").touch()
+    variables = {"SM_CHANNELS": '["train"]', "SM_CHANNEL_TRAIN": str(channel)}
+    found = report(tmp_path, "--import", "json", "--text", "two words", **variables)
+    assert found["arguments"] == ["--import", "json", "--text", "two words"]
+    assert found["channels"] == {"train": ["a.csv"]}
+    assert found["folder"] == str(tmp_path)
+    assert found["imported"] == {"json": str(Path(json.__file__))}
+    assert found["environment"]["SM_CHANNELS"] == '["train"]'
+    assert program("training_report.py").startswith(b'"""')
