@@ -31,6 +31,8 @@ _COPIED = ("dockerd-entrypoint.py", "install.sh")
 # redirects that the Hub answers with today.
 _FOLLOWS_REDIRECTS = "4.22"
 _MENDS = "follow_redirects.py"
+# A wheel that brings the program; only its name is to be put on PATH.
+_FFMPEG_WHEEL = "imageio-ffmpeg"
 _COPIED_TO_SERVE = ("dlc_ready.py", "dlc_serving.py")
 _FRAMEWORK_TITLES = {"pytorch": "PyTorch", "tensorflow": "TensorFlow"}
 # Repositories by NVIDIA's and Ubuntu's names for a base.
@@ -136,6 +138,7 @@ def _context(target: Target) -> Mapping[str, Any]:
     return {
         "target": target,
         "mended": _is_mended(target),
+        "ffmpeg_wheel": _FFMPEG_WHEEL in target.library_requirements,
         "header": HEADER,
         "accelerator_kind": {"gpu": "cuda", "neuron": "neuron"}.get(target.device, ""),
         "cuda_series": ".".join(accelerator.version.split(".")[:2]) if accelerator else "",

@@ -49,6 +49,8 @@ COPY prefix /opt/python/{version}
 RUN echo /opt/python/{version}/lib > /etc/ld.so.conf.d/stand-in.conf \\
  && ldconfig \\
  && ln --symbolic /opt/python/{version}/bin/python{python} /usr/bin/python{python} \\
+ && find /opt/python/{version}/lib -maxdepth 1 -name 'libpython{python}*.so' \\
+        -exec ln --symbolic {{}} /usr/local/lib/ ';' \\
  && python{python} -c 'import {modules}'
 """
 
