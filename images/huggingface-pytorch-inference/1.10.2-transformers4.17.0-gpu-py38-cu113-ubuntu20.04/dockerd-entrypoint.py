@@ -41,7 +41,9 @@ TRAINING_IMAGE = (
 STOP = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP}
 FORWARDED = STOP | {signal.SIGUSR1, signal.SIGUSR2}
 
-STOP_SECONDS = 7.0  # with SWEEP_SECONDS below the ten that `docker stop` waits before it kills
+STOP_SECONDS = (
+    7.0  # with SWEEP_SECONDS twice below the ten that `docker stop` waits before it kills
+)
 SWEEP_SECONDS = 1.0
 
 PINGS = ("", "live", "ready")
@@ -359,17 +361,15 @@ def next_signal(deadline):
 
 def sweep(groups):
     """End what the server left behind, Java if the toolkit died first, and what ran beside it."""
-    for group in groups:
-        send_group(group, signal.SIGTERM)
-    deadline = time.monotonic() + SWEEP_SECONDS
-    while time.monotonic() < deadline:
-        reap()
-        if not has_children():
-            return
-        time.sleep(0.02)
-    for group in groups:
-        send_group(group, signal.SIGKILL)
-    reap()
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for group in groups:
+            send_group(group, number)
+        deadline = time.monotonic() + SWEEP_SECONDS
+        while time.monotonic() < deadline:
+            reap()
+            if not has_children():
+                return
+            time.sleep(0.02)
 
 
 def has_children():
