@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ __all__ = [
     "listening",
     "post",
     "processes",
+    "settled",
 ]
 
 JSON = "application/json"
@@ -228,3 +230,18 @@ def processes(container: Container) -> tuple[int, Mapping[str, frozenset[int]]]:
             model = listeners[pid]
             workers[model] = workers.get(model, frozenset()) | {pid}
     return java, workers
+
+
+def settled(container: Container, workers: int) -> tuple[int, Mapping[str, frozenset[int]]]:
+    """The processes, once the model has so many workers: the first comes alone, a lost one later.
+
+    AssertionError if it has another number after RESTART_SECONDS.
+    """
+    deadline = time.monotonic() + RESTART_SECONDS
+    while True:
+        found = processes(container)
+        if len(found[1].get("model", ())) == workers:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not {workers} workers: {found[1]}")
+        time.sleep(0.5)

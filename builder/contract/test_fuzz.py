@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
+import docker
 import pytest
 
 from builder.containers import Server
+from builder.contract.conftest import Serve
 from builder.contract.fuzz import ABANDONED, CLOSED, KINDS, exchange, requests
-from builder.contract.protocol import READ_PAST_END, RESTART_SECONDS, post, processes
+from builder.contract.protocol import READ_PAST_END, RESTART_SECONDS, post, processes, settled
+from builder.contract.subject import Subject
 
 pytestmark = pytest.mark.inference
 
@@ -30,6 +32,14 @@ LOG_LINES = 50_000
 STALLED = 100
 
 GOOD = {"inputs": "I love this movie."}
+
+
+@pytest.fixture(scope="module")
+def server(client: docker.DockerClient, subject: Subject) -> Iterator[Server]:
+    """Two workers from the start: by default the second one follows when the first has loaded."""
+    with ExitStack() as stack:
+        start = Serve(client, subject.image, stack)
+        yield start(environment={"SAGEMAKER_MODEL_SERVER_WORKERS": "2"})
 
 
 def test_malformed_requests(server: Server, record_property: Record) -> None:
@@ -70,7 +80,7 @@ def test_malformed_requests(server: Server, record_property: Record) -> None:
     )
     assert not wrong, "\n".join(wrong)
     assert deaths <= replaced <= known, (deaths, replaced, known)
-    after = _settled(server, len(before["model"]))
+    after = settled(server.container, len(before["model"]))
     assert after[0] == java
     assert replaced or after[1] == before
 
@@ -94,17 +104,6 @@ def test_stalled_requests(server: Server, record_property: Record) -> None:
 def _address(server: Server) -> tuple[str, int]:
     parts = urlsplit(server.url)
     return parts.hostname or "", parts.port or 0
-
-
-def _settled(server: Server, workers: int) -> tuple[int, Mapping[str, frozenset[int]]]:
-    """The processes, once there are as many workers as before."""
-    deadline = time.monotonic() + RESTART_SECONDS
-    while True:
-        found = processes(server.container)
-        if len(found[1].get("model", ())) == workers or time.monotonic() > deadline:
-            assert {name: len(pids) for name, pids in found[1].items()} == {"model": workers}
-            return found
-        time.sleep(0.5)
 
 
 def _name(status: int) -> str:
