@@ -167,3 +167,11 @@ def test_entry_point_by_variables(train: Train) -> None:
         environment={"SAGEMAKER_PROGRAM": "other.py", "SAGEMAKER_SUBMIT_DIRECTORY": f"{ML}/code"},
     )
     assert given(job, train)["script"] == "other.py"
+
+
+def test_what_sample_scripts_import(train: Train, subject: Subject) -> None:
+    """The modules of the sample notebooks' scripts, images' among them, in one process."""
+    modules = ["PIL.Image", "datasets", "numpy", "sklearn.metrics", "tqdm", "transformers"]
+    modules.append({"pytorch": "torch", "tensorflow": "tensorflow"}[subject.repository.framework])
+    code = "".join(f"import {module}\n" for module in modules) + "print('all imported')\n"
+    assert "all imported" in train(Job(code={"train.py": code.encode()})).done().log()

@@ -62,7 +62,7 @@ def test_trained_here_predicted_there(
     report = run.report()
     assert report["first"] == 1
     assert report["last"] == STEPS
-    assert report["losses"][-1] < report["losses"][0]
+    assert sum(report["losses"][-5:]) < sum(report["losses"][:5])
     assert report["accuracy"] == 1.0
     model = run.files(f"{ML}/model")
     assert {"config.json", "vocab.txt"} <= set(model)

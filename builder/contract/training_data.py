@@ -1,4 +1,4 @@
-"""What training jobs are given and asked for: values, texts, metrics, who serves their model."""
+"""What training jobs are given and asked for: values, texts, metrics, and who serves a model."""
 
 from __future__ import annotations
 
