@@ -193,6 +193,33 @@ def test_signal_that_the_command_does_not_handle_ends_it(start: Callable[..., St
     assert started.end()[0] == 128 + signal.SIGTERM
 
 
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ('trap "echo saved; exit 0" TERM; echo up; while :; do sleep 0.02; done', 5),
+        ("echo up", 143),
+    ],
+)
+def test_a_training_job_s_signal_is_for_its_script(
+    script: str, code: int, start: Callable[..., Started], tmp_path: Path
+) -> None:
+    toolkit = tmp_path / "train"
+    # Without a script there is nobody but the toolkit to signal.
+    toolkit.write_text(
+        f"#!/bin/sh\n(exec sh -c '{script}')\n"
+        + ("exit 5\n" if code == 5 else "while :; do :; done\n"),
+        "utf-8",
+    )
+    toolkit.chmod(0o755)
+    started = start(str(toolkit))
+    assert started.line() == "up"
+    time.sleep(0.2)
+    started.send(signal.SIGTERM)
+    if code == 5:
+        assert started.line() == "saved"
+    assert started.end()[0] == code
+
+
 def test_command_gets_no_blocked_or_ignored_signals(start: Callable[..., Started]) -> None:
     started = start("grep", "-E", "SigBlk|SigIgn", "/proc/self/status")
     # Signals from 32 on are the C library's own, and inherited from whoever started the tests.
