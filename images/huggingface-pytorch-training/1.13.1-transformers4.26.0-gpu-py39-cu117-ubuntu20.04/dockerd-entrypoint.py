@@ -97,8 +97,27 @@ def run(command):
             codes = dict(reap())
             if child in codes:
                 return codes[child]
+        elif os.path.basename(command[0]) == "train":
+            send_script(child, number)
         else:
             send(child, number)
+
+
+def send_script(toolkit, number):
+    """Signal what the training toolkit runs, else itself.
+
+    The toolkit keeps signals from its script and dies of them, and the script would be killed at
+    work. It ends with its script, though, and then says how that ended.
+    """
+    group = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if pid != toolkit]
+    for pid in [pid for pid in group if in_group(pid, toolkit)] or [toolkit]:
+        send(pid, number)
+
+
+def in_group(pid, group):
+    with contextlib.suppress(ProcessLookupError):
+        return os.getpgid(pid) == group
+    return False
 
 
 def watch_signals():
