@@ -1,0 +1,42 @@
+"""The whole contract of both Debian 12 images: what `dlc test` says of them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.images.conftest import INFERENCE, TRAINING, Image, dlc
+
+pytestmark = pytest.mark.images
+
+# Each of these has at least one test that passes; what is skipped names its reason.
+MODULES = {
+    INFERENCE: {
+        *("batch", "citizen", "echo", "first", "from_pretrained", "fuzz", "lean", "loading"),
+        *("multi_model", "protocol", "readiness", "tasks", "user_code"),
+    },
+    TRAINING: {
+        *("first", "from_pretrained", "lean"),
+        *("training_end", "training_hosts", "training_start", "training_text"),
+    },
+}
+
+
+@pytest.mark.parametrize("name", [INFERENCE, TRAINING])
+def test_contract(name: str, images: dict[str, Image]) -> None:
+    assert images[name].inspected["Id"]
+    run = dlc("test", name, "--format", "json")
+    assert run.returncode == 0, run.stderr
+    results = json.loads(run.stdout)
+    passed = {row["test"].partition("::")[0] for row in results if row["outcome"] == "passed"}
+    assert passed == MODULES[name]
+    assert [row for row in results if row["outcome"] == "skipped" and not row["detail"]] == []
+
+
+def test_a_broken_promise_is_told(images: dict[str, Image]) -> None:
+    """An inference image that is said to be another is found out, with its own exit code."""
+    run = dlc("test", TRAINING, "--image", images[INFERENCE].tag, "--only", "training_start")
+    assert run.returncode == 13
+    assert "breaks its contract: training_start::" in run.stderr
+    assert "0 passed" in run.stderr
