@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import docker
@@ -62,11 +63,13 @@ def test_trained_here_predicted_there(
     report = run.report()
     assert report["first"] == 1
     assert report["last"] == STEPS
-    assert sum(report["losses"][-5:]) < sum(report["losses"][:5])
+    # Single steps are noisy: the model is tiny and has dropout.
+    first, last = mean(report["losses"][:10]), mean(report["losses"][-10:])
+    assert last < first
     assert report["accuracy"] == 1.0
     model = run.files(f"{ML}/model")
     assert {"config.json", "vocab.txt"} <= set(model)
-    learnt = f"loss {report['losses'][0]:.2f} to {report['losses'][-1]:.2f}"
+    learnt = f"mean loss {first:.2f} to {last:.2f}"
     record_property("detail", learnt)
     image = serving_image(client, subject)
     if not image:

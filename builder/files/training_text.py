@@ -112,6 +112,7 @@ def train_tensorflow(options: Any, tokenizer: Any) -> "dict[str, Any]":
     tensorflow = importlib.import_module("tensorflow")
     transformers = importlib.import_module("transformers")
     keras = tensorflow.keras
+    tensorflow.random.set_seed(0)
 
     def batches(name: str) -> Any:
         rows = data(name, tokenizer)
