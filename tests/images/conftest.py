@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import docker
+import docker.errors
 import pytest
 
 from builder import engine as engines
 from builder import packages
+from builder.models import make_tiny_model
+from tests.images.local_mode import NETWORK, LocalMode, compose_plugin
 
 ROOT = Path(__file__).parents[2]
 INFERENCE = "huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12"
@@ -155,3 +161,51 @@ def registry_program() -> str:
         except packages.InstallError as error:
             pytest.skip(f"docker-registry is not here and cannot be installed: {error}")
     return "docker-registry"
+
+
+@pytest.fixture(scope="session")
+def compose(engine: engines.Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A PATH on which the SDK finds Compose, and pgrep, by which it stops what it started."""
+    wanted: tuple[str, ...] = () if shutil.which("pgrep") else ("procps",)
+    if not (shutil.which("docker-compose") or compose_plugin(engine)):
+        names = ("docker-compose-v2", "docker-compose")
+        wanted += (next((name for name in names if packages.offered(name)), names[-1]),)
+    try:
+        if wanted:
+            packages.install(*wanted, say=print)
+    except packages.InstallError as error:
+        pytest.skip(f"local mode needs Docker Compose: {error}")
+    path = os.environ["PATH"]
+    if shutil.which("docker-compose") is None:
+        # Many builds of the plugin do not call themselves v2, which the SDK looks for; as a
+        # program of that name it takes any.
+        folder = tmp_path_factory.mktemp("compose")
+        (folder / "docker-compose").symlink_to(compose_plugin(engine))
+        path = f"{folder}{os.pathsep}{path}"
+    return path
+
+
+@pytest.fixture
+def local_mode(
+    tmp_path: Path, engine: engines.Engine, client: docker.DockerClient, compose: str
+) -> Iterator[LocalMode]:
+    mode = LocalMode(folder=tmp_path, engine=engine, client=client, path=compose)
+    before = {network.id for network in client.networks.list(names=[NETWORK])}
+    yield mode
+    # Nothing to do but after a failure: the examples remove what they made.
+    for container in mode.containers():
+        container.remove(force=True)
+    for network in client.networks.list(names=[NETWORK]):
+        if network.id not in before:
+            with suppress(docker.errors.APIError):  # another job may have joined it
+                network.remove()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(inference_image: Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny model, the image's own work."""
+    folder = tmp_path_factory.mktemp("tiny")
+    content = make_tiny_model(inference_image.client, inference_image.tag)
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        tar.extractall(folder, filter="data")
+    return folder / "model"
