@@ -63,8 +63,11 @@ def main() -> None:
     print(json.dumps(said))
 
 
-def local_session(folder: str, port: int) -> LocalSession:
-    """A session that keeps its files in a folder and reports nothing to AWS."""
+def local_session(folder: str, port: int, *, local_code: bool = False) -> LocalSession:
+    """A session that keeps its files in a folder and reports nothing to AWS.
+
+    With local code a script's folder is mounted into the container, not sent through S3.
+    """
     session = LocalSession(
         default_bucket="local",  # made at the first need, here in moto
         sagemaker_config={
@@ -72,7 +75,9 @@ def local_session(folder: str, port: int) -> LocalSession:
             "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}},
         },
     )
-    session.config = {"local": {"container_root": folder, "serving_port": port}}
+    session.config = {
+        "local": {"container_root": folder, "serving_port": port, "local_code": local_code}
+    }
     return session
 
 

@@ -31,6 +31,7 @@ def main(refused: Path, script: str, *arguments: str) -> None:
 
     sys.addaudithook(guard)
     sys.argv = [script, *arguments]
+    sys.path[0] = str(Path(script).parent)  # as `python SCRIPT` has it
     runpy.run_path(script, run_name="__main__")
 
 
@@ -54,6 +55,8 @@ def publish_on_loopback(command: Sequence[str]) -> None:
     """Local mode publishes its port on every address of the machine, and has no setting for it."""
     [file] = [Path(word) for word in command if word.endswith("docker-compose.yaml")]
     before = file.read_text("utf-8")
+    if "command: train" in before:  # a training job publishes none
+        return
     after = re.sub(r"^( *- )(\d+:8080)$", r"\g<1>127.0.0.1:\2", before, flags=re.MULTILINE)
     if after == before:
         raise ValueError(f"no port to publish on loopback in {file}:\n{before}")

@@ -1,0 +1,81 @@
+"""The SDK's estimator in local mode: docs/examples/train_local_mode.py, as it is documented."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builder.contract.training_data import QUESTIONS, table
+from tests.images.conftest import Image
+from tests.images.local_mode import LocalMode
+
+pytestmark = pytest.mark.images
+
+EXAMPLE = "train_local_mode.py"
+REASON = "the labels are 1 and 2, and the model knows 0 and 1"
+
+
+@pytest.fixture
+def arguments(
+    training_image: Image, inference_image: Image, tiny_model: Path, tmp_path: Path
+) -> Sequence[str]:
+    """Both images, the tiny model, two dozen texts of good and bad, and a question of each."""
+    train = tmp_path / "train"
+    train.mkdir()
+    (train / "data.csv").write_bytes(table(2))
+    images = (training_image.tag, inference_image.tag)
+    return (*images, "--model", str(tiny_model), "--train", str(train), "--ask", *QUESTIONS)
+
+
+def positive(answer: Mapping[str, Any]) -> float:
+    """The probability of POSITIVE in an answer, which has the likelier label's only."""
+    score = float(answer["score"])
+    return {"POSITIVE": score, "NEGATIVE": 1 - score}[answer["label"]]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_trained_here_predicted_there(
+    local_mode: LocalMode,
+    arguments: Sequence[str],
+    tiny_model: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """The model learns what is good and what is bad; what it was made of stays as it was."""
+    given = content(tiny_model)
+    said = local_mode.run(EXAMPLE, *arguments)
+    good, bad = (
+        (positive(before), positive(after))
+        for before, after in zip(said["before"], said["after"], strict=True)
+    )
+    shown = f"POSITIVE: good {good[0]:.3f} then {good[1]:.3f}, bad {bad[0]:.3f} then {bad[1]:.3f}"
+    record_property("detail", shown)
+    assert good[0] < good[1] > 0.9, shown
+    assert bad[0] > bad[1] < 0.1, shown
+    assert content(tiny_model) == given
+    local_mode.check_clean(said, jobs=3)
+
+
+def test_a_script_that_raises(
+    local_mode: LocalMode, arguments: Sequence[str], tmp_path: Path
+) -> None:
+    """`fit` fails for the script's exit code, the example says why, and nothing is left."""
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "train.py").write_text(f"raise ValueError({REASON!r})\n")
+    result = local_mode.result(EXAMPLE, *arguments, "--code", str(code))
+    assert result.returncode == 1, f"{result.stdout}\n{result.stderr}"
+    _, _, said = result.stderr.rpartition("Process exited with code: 1\n")  # fit's own error
+    assert said.startswith("ExecuteUserScriptError:"), result.stderr
+    assert f"ValueError: {REASON}" in said
+    assert content(code).keys() == {"train.py"}
+    local_mode.check_gone()
