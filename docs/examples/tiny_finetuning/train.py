@@ -46,6 +46,9 @@ def main():
     # What is left here becomes model.tar.gz. An endpoint needs the tokenizer too.
     trainer.save_model(options.model_dir)
     tokenizer.save_pretrained(options.model_dir)
+    # safetensors lets the owner only read its files: root, which you may not be in local mode.
+    for path in Path(options.model_dir).glob("*.safetensors"):
+        path.chmod(0o644)
 
 
 def read_options():
