@@ -130,6 +130,10 @@ class Prover:
             if pending:
                 keep(pending.result())
 
+    def key(self, target: Target) -> str:
+        """The build key of what is built for a target."""
+        return self._prepare(target).key
+
     @contextmanager
     def image(self, target: Target) -> Iterator[Target]:
         """A target's image for as long as it is looked at, built if it is not there.

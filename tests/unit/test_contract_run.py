@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pytest
 from builder.contract.run import Collector, Result
 from builder.contract.subject import parse
 from builder.errors import TagError
+from builder.target import Target
+from tests.standins.contract import Row, load, summary, table, wrong
 
 TESTS = """
 import pytest
@@ -96,3 +99,46 @@ def test_an_image_is_known_by_its_name(prefix: str) -> None:
 def test_an_image_without_a_tag_is_refused() -> None:
     with pytest.raises(TagError, match="name the image as repository:tag"):
         parse("huggingface-pytorch-inference")
+
+
+# What `make contract` writes down
+
+
+@pytest.fixture
+def row(small: dict[str, Target]) -> Row:
+    """One image's row: a part that passed, one with a skipped test, one that failed."""
+    results = [
+        Result(test="fuzz::requests", outcome="passed", seconds=7.4),
+        Result(test="loading::id", outcome="passed", seconds=9.0),
+        Result(test="loading::redirects", outcome="skipped", seconds=0.0, detail="hub 0.8"),
+        Result(test="batch::csv", outcome="failed", seconds=1.2, detail="no answer"),
+    ]
+    target = next(target for target in small.values() if target.mode == "inference")
+    return summary(target, dataclasses.replace(target, stand_in="ubuntu18.04"), "key", results)
+
+
+def test_a_row_counts_by_part(row: Row) -> None:
+    assert row.parts == {
+        "batch": {"failed": 1},
+        "fuzz": {"passed": 1},
+        "loading": {"passed": 1, "skipped": 1},
+    }
+    assert row.skipped == ["loading::redirects: hub 0.8"]
+    assert row.seconds == 18
+    assert wrong(row) == ["batch"]
+
+
+def test_the_page_has_a_line_for_each_image(row: Row) -> None:
+    page = table([row])
+    assert "| image | batch | fuzz | loading | seconds |\n|---|---|---|---|---|\n" in page
+    assert f"| `{row.image}` | 0 of 1 | 1 of 1 | 1 of 1 | 18 |\n" in page
+    assert f"`{row.image}`, with a stand-in for ubuntu18.04, on {row.date}:\n\n- loading" in page
+
+
+def test_recorded_contracts_are_kept(root: Path, targets: tuple[Target, ...]) -> None:
+    """The page is that of the rows, and no image broke its contract."""
+    rows = load(root / "docs" / "contract.json")
+    assert rows.keys() <= {target.name for target in targets}
+    assert len(rows) >= 3
+    assert (root / "docs" / "contract.md").read_text("utf-8") == table(list(rows.values()))
+    assert [row.image for row in rows.values() if wrong(row)] == []

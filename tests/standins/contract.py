@@ -1,0 +1,155 @@
+"""`make contract`: the whole contract against images; writes docs/contract.json and contract.md."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from builder.contract.run import Result, run
+from builder.errors import DlcError
+from builder.output import say
+from builder.selection import select
+from builder.target import Target
+from builder.targets import load_targets
+from tests.standins.prove import Prover, default_interpreters
+
+__all__ = ["Row", "load", "summary", "table", "wrong"]
+
+ROOT = Path(__file__).parents[2]
+FAILED = "failed"
+
+_INTRODUCTION = """\
+# What images were held to
+
+Written by `make contract ROWS=SELECTOR`: each image is built if it is not there, on stand-ins where
+that is needed, and held to its whole contract, which is `dlc test TARGET` ([images.md](images.md)).
+A cell is how many tests of a part passed; what is skipped names its reason below, by a version of
+what is installed. What every single task answers is in [tasks.md](tasks.md).
+
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """What became of one image's contract: counts by part and outcome, and why tests were skipped.
+
+    `key` is its build key; seconds are those of all its tests.
+    """
+
+    image: str
+    stand_in: str
+    key: str
+    date: str
+    seconds: float
+    parts: Mapping[str, Mapping[str, int]]
+    skipped: Sequence[str]
+
+
+def load(path: Path) -> dict[str, Row]:
+    """The rows by image; none if there is no file yet."""
+    if not path.is_file():
+        return {}
+    return {row["image"]: Row(**row) for row in json.loads(path.read_text("utf-8"))["rows"]}
+
+
+def summary(target: Target, built: Target, key: str, results: Iterable[Result]) -> Row:
+    """A row of the results of one image."""
+    parts: dict[str, dict[str, int]] = {}
+    results = list(results)
+    for result in results:
+        counts = parts.setdefault(result.test.partition("::")[0], {})
+        counts[result.outcome] = counts.get(result.outcome, 0) + 1
+    reasons = (f"{r.test}: {r.detail}" for r in results if r.outcome == "skipped")
+    return Row(
+        image=target.name,
+        stand_in=built.stand_in,
+        key=key,
+        date=datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
+        seconds=round(sum(result.seconds for result in results)),
+        parts=dict(sorted(parts.items())),
+        skipped=sorted(reasons),
+    )
+
+
+def wrong(row: Row) -> list[str]:
+    """The parts of which tests failed."""
+    return [part for part, counts in row.parts.items() if counts.get(FAILED)]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The page: a table for each mode, and why tests were skipped."""
+    lines: list[str] = []
+    for mode in ("inference", "training"):
+        chosen = [row for row in rows if f"-{mode}" in row.image.partition(":")[0]]
+        if not chosen:
+            continue
+        parts = sorted({part for row in chosen for part in row.parts})
+        lines += [f"## {mode.capitalize()} images", ""]
+        lines.append(f"| image | {' | '.join(parts)} | seconds |")
+        lines.append("|---" * (len(parts) + 2) + "|")
+        for row in chosen:
+            cells = [_cell(row.parts.get(part, {})) for part in parts]
+            lines.append(f"| `{row.image}` | {' | '.join(cells)} | {row.seconds:.0f} |")
+        lines.append("")
+    lines += ["## What was skipped, and why", ""]
+    for row in rows:
+        on = f", with a stand-in for {row.stand_in}" if row.stand_in else ""
+        lines += [f"`{row.image}`{on}, on {row.date}:", ""]
+        lines += [f"- {reason}" for reason in row.skipped] or ["- nothing"]
+        lines.append("")
+    return _INTRODUCTION + "\n".join(lines).rstrip() + "\n"
+
+
+def _cell(counts: Mapping[str, int]) -> str:
+    """The tests that passed of those that ran."""
+    ran = counts.get("passed", 0) + counts.get(FAILED, 0)
+    return f"{counts.get('passed', 0)} of {ran}" if ran else "-"
+
+
+@click.command()
+@click.argument("selectors", nargs=-1, required=True, metavar="SELECTOR...")
+def contract(selectors: tuple[str, ...]) -> None:
+    """Build images that are not there, hold them to the contract, and remove those again."""
+    targets = load_targets(ROOT / "matrix.yaml")
+    docs = ROOT / "docs"
+    prover = Prover(ROOT / "images", default_interpreters(), say)
+    bad = 0
+    for target in select(targets, selectors):
+        with prover.image(target) as built:
+            results = run(built.name, name=target.name, told=_tell)
+        row = summary(target, built, prover.key(target), results)
+        for result in results:
+            if result.outcome == FAILED:
+                say(f"\n{result.test}\n{result.output}")
+        bad += bool(wrong(row))
+        rows = load(docs / "contract.json") | {target.name: row}
+        known = [rows[each.name] for each in targets if each.name in rows]
+        text = json.dumps({"rows": [asdict(each) for each in known]}, indent=1) + "\n"
+        (docs / "contract.json").write_text(text, "utf-8")
+        (docs / "contract.md").write_text(table(known), "utf-8")
+    say(f"{bad} images break their contract")
+    sys.exit(int(bool(bad)))
+
+
+def _tell(result: Result) -> None:
+    say(f"{result.outcome:7} {result.seconds:6.1f} s  {result.test}: {result.detail}")
+
+
+if __name__ == "__main__":
+    try:
+        contract(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except DlcError as error:
+        say(f"contract: {error}")
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        say("contract: interrupted")
+        sys.exit(130)
