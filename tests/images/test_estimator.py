@@ -15,7 +15,9 @@ from tests.images.local_mode import LocalMode
 pytestmark = pytest.mark.images
 
 EXAMPLE = "train_local_mode.py"
-REASON = "the labels are 1 and 2, and the model knows 0 and 1"
+# The message is not in the source, whose line the reason tells too.
+RAISES = 'label = 2\nraise ValueError(f"no label {label} in the model")\n'
+REASON = "no label 2 in the model"
 
 
 @pytest.fixture
@@ -68,11 +70,12 @@ def test_a_script_that_raises(
     """`fit` fails for the script's exit code, the example says why, and nothing is left."""
     code = tmp_path / "code"
     code.mkdir()
-    (code / "train.py").write_text(f"raise ValueError({REASON!r})\n")
+    (code / "train.py").write_text(RAISES)
     result = local_mode.result(EXAMPLE, *arguments, "--code", str(code))
     assert result.returncode == 1, f"{result.stdout}\n{result.stderr}"
     _, _, said = result.stderr.rpartition("Process exited with code: 1\n")  # fit's own error
     assert said.startswith("ExecuteUserScriptError:"), result.stderr
-    assert f"ValueError: {REASON}" in said
+    # Not with "ValueError: " before it: the toolkit may drop what ends a piece that it reads.
+    assert REASON in said, result.stderr
     assert content(code).keys() == {"train.py"}
     local_mode.check_gone()
