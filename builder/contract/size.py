@@ -7,6 +7,7 @@ scripts leave behind and what a later layer overwrites come on top.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.contract.basics import REPORT_SECONDS, run_files
+from builder.contract.basics import FILES, REPORT_SECONDS, run_files
 from builder.engine import state_directory
 from builder.errors import BuildError
 from builder.layers import from_engine
@@ -186,7 +187,8 @@ def explain(size: Size, before: Contents | None = None) -> str:
 
 def _known(identity: str) -> Path:
     """Where what was found in an image is kept."""
-    return state_directory() / "sizes" / f"{identity.partition(':')[2]}.json"
+    program = hashlib.sha256((FILES / "size_report.py").read_bytes()).hexdigest()[:16]
+    return state_directory() / "sizes" / program / f"{identity.partition(':')[2]}.json"
 
 
 def _basis(size: Size) -> str:

@@ -27,7 +27,7 @@ from builder.errors import BaseImageError, DlcError
 from builder.layers import from_engine, to_json
 from builder.matrix import Base, Wheel
 from builder.output import Lines
-from builder.plan import inputs
+from builder.plan import KEY_LABEL, inputs
 from builder.render import Renderer
 from builder.resolver import address
 from builder.target import Target
@@ -143,7 +143,8 @@ class Prover:
         prepared = self._prepare(target)
         built = prepared.built.target
         with closing(self._engine.client(timeout=600)) as client:
-            was_there = bool(client.images.list(built.name))
+            found = client.images.list(built.name)
+            was_there = bool(found) and found[0].labels.get(KEY_LABEL) == prepared.key
             if not was_there:
                 row = self._build(prepared)
                 if row.error:

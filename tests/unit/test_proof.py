@@ -12,6 +12,7 @@ import pytest
 from builder.contract.basics import Check
 from builder.locks import LAYERS
 from builder.target import Target
+from tests.standins import sizes
 from tests.standins.result import Row, load, picture, save, table, unproven
 from tests.standins.targets import locks_digest
 
@@ -67,6 +68,13 @@ def test_page_is_that_of_the_rows(named: dict[str, Target], root: Path) -> None:
     assert page == table(list(rows.values()), len(named)), "run `make prove` and commit its page"
     drawn = (root / "docs" / "layers.svg").read_text("utf-8")
     assert drawn == picture(rows.values()), "run `make prove` and commit its picture"
+    told = (root / "docs" / "size.md").read_text("utf-8")
+    assert told == sizes.page(list(rows.values()), list(named.values())), "run `make prove`"
+
+
+def test_no_image_is_over_its_budget(root: Path) -> None:
+    rows = load(root / "docs" / "proof.json").values()
+    assert [row.image for row in rows if not 0 < row.size <= row.limit] == []
 
 
 # The same with a small matrix, proven here
