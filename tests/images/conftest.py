@@ -50,18 +50,18 @@ frameworks:
 libraries:
   small: {requires: ["packaging=={datasets}"]}
 releases:
-  - transformers: 1.0.0
+  - transformers: 5.0.0
     datasets: 24.1.0
     date: 2025-01-02
     training: {libraries: small, pytorch: [{version: 9.9.9, devices: [cpu], origin: own}]}
-  - transformers: 2.0.0
+  - transformers: 5.1.0
     datasets: 24.2.0
     date: 2025-03-04
     training: {libraries: small, pytorch: [{version: 9.9.9, devices: [cpu], origin: own}]}
 """
 SMALL_NAMES = [
     f"huggingface-pytorch-training:9.9.9-transformers{version}-cpu-py311-debian12"
-    for version in ("1.0.0", "2.0.0")
+    for version in ("5.0.0", "5.1.0")
 ]
 
 
@@ -136,7 +136,15 @@ def secret_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def images(client: docker.DockerClient, secret_bundle: Path) -> dict[str, Image]:
     """Both Debian 12 images, built in one call."""
-    result = dlc("build", INFERENCE, TRAINING, "--format", "json", SSL_CERT_FILE=str(secret_bundle))
+    result = dlc(
+        "build",
+        "--again",
+        INFERENCE,
+        TRAINING,
+        "--format",
+        "json",
+        SSL_CERT_FILE=str(secret_bundle),
+    )
     assert result.returncode == 0, result.stderr
     rows = {row["image"]: row for row in json.loads(result.stdout)}
     return {name: Image(client=client, tag=name, built=row) for name, row in rows.items()}
