@@ -15,7 +15,7 @@ from builder.output import print_json, say
 if TYPE_CHECKING:
     from builder.contract.run import Result
 
-__all__: list[str] = []
+__all__ = ["tell"]
 
 
 @cli.command()
@@ -36,7 +36,7 @@ def test(settings: Settings, selector: str, image: str | None, only: str, output
     target = select_one(settings.targets, selector)
     with engine_client() as client:
         tested = find_image(client, target, image)
-    results = run(tested, name=target.name, only=only, told=_tell)
+    results = run(tested, name=target.name, only=only, told=tell)
     if output == "json":
         print_json([asdict(result) for result in results])
     failed = [result for result in results if result.outcome == "failed"]
@@ -49,7 +49,8 @@ def test(settings: Settings, selector: str, image: str | None, only: str, output
         )
 
 
-def _tell(result: Result) -> None:
+def tell(result: Result) -> None:
+    """Say what became of one test."""
     detail = f": {result.detail}" if result.detail else ""
     say(f"{result.outcome:7} {result.seconds:6.1f} s  {result.test}{detail}")
 

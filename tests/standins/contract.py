@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from builder.cli_contract import tell
 from builder.contract.run import Result, run
 from builder.errors import DlcError
 from builder.output import say
@@ -122,7 +123,7 @@ def contract(selectors: tuple[str, ...]) -> None:
     bad = 0
     for target in select(targets, selectors):
         with prover.image(target) as built:
-            results = run(built.name, name=target.name, told=_tell)
+            results = run(built.name, name=target.name, told=tell)
         row = summary(target, built, prover.key(target), results)
         for result in results:
             if result.outcome == FAILED:
@@ -135,10 +136,6 @@ def contract(selectors: tuple[str, ...]) -> None:
         (docs / "contract.md").write_text(table(known), "utf-8")
     say(f"{bad} images break their contract")
     sys.exit(int(bool(bad)))
-
-
-def _tell(result: Result) -> None:
-    say(f"{result.outcome:7} {result.seconds:6.1f} s  {result.test}: {result.detail}")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
+from builder.cli_contract import tell
 from builder.cli_images import engine_client
-from builder.contract.run import Result, run
+from builder.contract.run import run
 from builder.contract.subject import examine
 from builder.contract.task_table import Row, load, results, save, table, wrong
 from builder.contract.tasks import TASKS, TOOLKIT
@@ -49,7 +50,7 @@ def tasks(selectors: tuple[str, ...]) -> None:
 def _row(target: Target, built: Target) -> Row:
     with engine_client() as client:
         subject = examine(client, built.name, target.name)
-    found = run(built.name, name=target.name, only="tasks", told=_tell)
+    found = run(built.name, name=target.name, only="tasks", told=tell)
     label = {"pytorch": "PyTorch", "tensorflow": "TensorFlow"}[target.framework]
     return Row(
         image=target.name,
@@ -62,10 +63,6 @@ def _row(target: Target, built: Target) -> Row:
         date=datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
         tasks=results(found),
     )
-
-
-def _tell(result: Result) -> None:
-    say(f"{result.outcome:7} {result.seconds:6.1f} s  {result.test}: {result.detail}")
 
 
 if __name__ == "__main__":
