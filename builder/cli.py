@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -287,7 +288,8 @@ def main() -> None:
     """Run `dlc`; every foreseen error is one message and its own exit code."""
     for module in COMMANDS:
         import_module(f"builder.{module}")
-
+    # As Ctrl-C: what was started is stopped, containers too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = cli.main(prog_name="dlc", standalone_mode=False)
     except click.ClickException as error:

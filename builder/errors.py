@@ -131,6 +131,6 @@ class PushError(DlcError):
 
 
 class Interrupted(DlcError):  # noqa: N818 - not a mistake of anybody
-    """The user pressed Ctrl-C; 130 is the shell's own code for that."""
+    """Ctrl-C, or SIGTERM, which does the same; 130 is the shell's own code for Ctrl-C."""
 
     exit_code = 130

@@ -95,6 +95,8 @@ def run(
     for module in [m for m in sys.modules if m.startswith("builder.contract.test_")]:
         del sys.modules[module]
     code = pytest.main(arguments, plugins=[collector])
+    if code == pytest.ExitCode.INTERRUPTED and not collector.errors:
+        raise KeyboardInterrupt
     if code == pytest.ExitCode.NO_TESTS_COLLECTED and not collector.errors:
         raise DlcError(f"the contract has no test {only!r} for {image}", remedy="mend --only")
     if collector.errors or code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):

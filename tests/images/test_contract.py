@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
-from tests.images.conftest import INFERENCE, TRAINING, Image, dlc
+from tests.images.conftest import INFERENCE, ROOT, TRAINING, Image, dlc
 
 pytestmark = pytest.mark.images
 
@@ -40,3 +44,21 @@ def test_a_broken_promise_is_told(images: dict[str, Image]) -> None:
     assert run.returncode == 13
     assert "breaks its contract: training_start::" in run.stderr
     assert "0 passed" in run.stderr
+
+
+def test_an_interruption_leaves_no_container(images: dict[str, Image]) -> None:
+    image = images[INFERENCE]
+    command = [sys.executable, "-m", "builder", "--matrix", str(ROOT / "matrix.yaml")]
+    command += ["test", INFERENCE, "--only", "echo"]
+    of_image = {"ancestor": image.inspected["Id"]}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not image.client.containers.list(filters=of_image):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.endswith("dlc: interrupted\n")
+    assert image.client.containers.list(all=True, filters=of_image) == []
