@@ -94,6 +94,7 @@ def test_an_answer() -> None:
 
 def test_closed_or_reset() -> None:
     def reset(connection: socket.socket) -> None:
+        connection.recv(1)  # by then the client knows that it is connected
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     for serve in (reset, lambda connection: connection.recv(100)):
