@@ -220,6 +220,26 @@ def test_a_training_job_s_signal_is_for_its_script(
     assert started.end()[0] == code
 
 
+def test_a_shell_around_the_script_lives_as_long_as_that(
+    start: Callable[..., Started], tmp_path: Path
+) -> None:
+    """sagemaker-training 4 starts scripts by a shell, and tells how that ended."""
+    script = tmp_path / "train.sh"
+    script.write_text('trap "echo saved; exit 0" TERM; echo up; while :; do sleep 0.02; done\n')
+    toolkit = tmp_path / "train"
+    command = ["/bin/sh", "-c", f"/bin/sh {script}; exit $?"]
+    toolkit.write_text(
+        f"#!{PYTHON}\nimport subprocess, sys\nsys.exit(subprocess.call({command!r}) + 5)\n", "utf-8"
+    )
+    toolkit.chmod(0o755)
+    started = start(str(toolkit))
+    assert started.line() == "up"
+    time.sleep(0.2)
+    started.send(signal.SIGTERM)
+    assert started.line() == "saved"
+    assert started.end()[0] == 5
+
+
 def test_command_gets_no_blocked_or_ignored_signals(start: Callable[..., Started]) -> None:
     started = start("grep", "-E", "SigBlk|SigIgn", "/proc/self/status")
     # Signals from 32 on are the C library's own, and inherited from whoever started the tests.

@@ -110,8 +110,21 @@ def send_script(toolkit, number):
     work. It ends with its script, though, and then says how that ended.
     """
     group = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if pid != toolkit]
-    for pid in [pid for pid in group if in_group(pid, toolkit)] or [toolkit]:
+    group = [pid for pid in group if in_group(pid, toolkit) and not is_toolkits_shell(pid, toolkit)]
+    for pid in group or [toolkit]:
         send(pid, number)
+
+
+def is_toolkits_shell(pid, toolkit):
+    """Whether it is the shell by which sagemaker-training 4 starts a script: that would die of a
+    signal, not as the script ends."""
+    with contextlib.suppress(OSError):
+        with open("/proc/{}/cmdline".format(pid), "rb") as file:
+            command = file.read().split(b"\0")
+        with open("/proc/{}/stat".format(pid), "rb") as file:
+            parent = int(file.read().rpartition(b")")[2].split()[1])
+        return parent == toolkit and command[:2] == [b"/bin/sh", b"-c"]
+    return False
 
 
 def in_group(pid, group):
