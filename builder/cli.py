@@ -182,6 +182,7 @@ def list_targets(
 def show(settings: Settings, selector: str, account: str | None, region: str, output: str) -> None:
     """Show all that is known of a target."""
     from builder import locks
+    from builder.components import described
     from builder.selection import select_one
     from builder.tag import aliases
 
@@ -206,6 +207,7 @@ def show(settings: Settings, selector: str, account: str | None, region: str, ou
         "system_packages": list(target.system_packages),
         "accelerator_packages": list(target.accelerator_packages),
         "driver_cuda": target.driver_cuda or None,
+        "components": [described(each) for each in target.components],
         "uv": target.uv,
         "build_requirements": list(target.build_requirements),
         "lock": locks.state(folder, target).text,

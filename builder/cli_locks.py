@@ -67,7 +67,7 @@ def _lock(settings: Settings, targets: tuple[Target, ...]) -> None:
     for target in targets:
         folder = settings.images / target.folder
         try:
-            found = resolver.lock(target, locks.entries(folder, "framework"))
+            found = resolver.lock(target, locks.held(folder, target))
         except DlcError as error:
             failures.append(error)
             say(f"{target.name}: failed")

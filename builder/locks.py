@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.matrix import Upgrade
-from builder.render import LOCK_NAMES
+from builder.components import locked
+from builder.matrix import Component, Upgrade
 from builder.target import Target
 
 __all__ = [
@@ -24,14 +24,18 @@ __all__ = [
     "PLATFORM",
     "Lock",
     "State",
+    "component",
     "concerning",
     "entries",
+    "held",
     "inputs_digest",
     "is_fresh",
+    "layers",
     "normalise",
     "parse",
     "pinned",
     "state",
+    "under",
     "write",
 ]
 
@@ -40,7 +44,7 @@ __all__ = [
 PLATFORM = "x86_64-manylinux_2_28"
 # The last patch release of each Python, so that `Requires-Python: >=3.6.2` is met.
 LAST_PATCH = {"3.6": "3.6.15", "3.7": "3.7.17", "3.8": "3.8.20", "3.9": "3.9.25"}
-# In the order in which they are resolved.
+# In the order in which they are resolved, but for those of components: see `layers`.
 LAYERS = ("build", "framework", "libraries", "tools")
 
 _TITLES = {
@@ -78,8 +82,9 @@ class Lock:
         """The lock as a requirements file that pip and uv read."""
         body = "".join((*(f"# {note}\n" for note in self.notes), *self.entries.values()))
         python = f" for Python {self.python}" if self.python else ""
+        title = _TITLES.get(self.layer, f"The component {self.layer}")
         return (
-            f"# {_TITLES[self.layer]}{python} as of {self.date}, by `dlc lock`.\n"
+            f"# {title}{python} as of {self.date}, by `dlc lock`.\n"
             f"# inputs: sha256:{self.inputs}\n"
             f"# requirements: sha256:{_sha256(body)}\n" + body
         )
@@ -109,9 +114,27 @@ class State:
         """In a word how they are, or which of them are not fresh and why."""
         if not self.stale:
             return "fresh"
-        if len(self.stale) == len(LAYERS) and len(set(self.stale.values())) == 1:
+        if len(self.stale) >= len(LAYERS) and len(set(self.stale.values())) == 1:
             return next(iter(self.stale.values()))
         return ", ".join(f"{layer}.lock {why}" for layer, why in self.stale.items())
+
+
+def layers(target: Target) -> tuple[str, ...]:
+    """The layers that a target has locks of, in the order in which they are resolved."""
+    kinds = (component.kind for component in locked(target.components))
+    return ("build", "framework", *kinds, "libraries", "tools")
+
+
+def under(layer: str, target: Target, texts: Mapping[str, str]) -> str:
+    """The locks on top of which a layer is resolved; nothing for one that stands alone."""
+    stack = layers(target)[1:-1]
+    return "".join(texts[each] for each in stack[: stack.index(layer)]) if layer in stack else ""
+
+
+def component(layer: str, target: Target) -> Component:
+    """The component of a target that a layer is named after."""
+    [found] = (each for each in target.components if each.kind == layer)
+    return found
 
 
 def inputs_digest(
@@ -119,7 +142,7 @@ def inputs_digest(
 ) -> str:
     """The SHA-256 of all that a layer is resolved from.
 
-    `below` is the lock under it; `upgrades` are those of the matrix that concern it.
+    `below` are the locks under it; `upgrades` are those of the matrix that concern it.
     """
     python = f"{LAST_PATCH.get(target.python, target.python)} {PLATFORM}"
     parts: list[str] = []
@@ -141,8 +164,12 @@ def inputs_digest(
         ]
     elif layer == "libraries":
         parts = [python, target.date.isoformat(), *target.library_requirements, below]
-    else:
+    elif layer == "tools":
         parts = [target.uv]
+    else:
+        own = component(layer, target)
+        parts = [python, target.locked.isoformat(), *(text.value for text in own.requires), below]
+        parts += (f"{wheel.url} {wheel.sha256}" for wheel in own.wheels)
     parts += [upgrade.rule for upgrade in upgrades]
     return _sha256("\n".join([layer, *parts]))
 
@@ -151,7 +178,7 @@ def concerning(
     layer: str, target: Target, entries: Mapping[str, str], notes: Iterable[str]
 ) -> list[Upgrade]:
     """The upgrades that a lock has notes of, and those that would lift what it has."""
-    if layer not in ("framework", "libraries"):
+    if layer in ("build", "tools"):
         return []
     noted = {note.split()[1] for note in notes}
     found = []
@@ -164,11 +191,11 @@ def concerning(
 
 def state(folder: Path, target: Target) -> State:
     """Compare the locks in a folder with what the target says now."""
-    texts = {name.removesuffix(".lock"): _read(folder / name) for name in LOCK_NAMES}
+    texts = {layer: _read(folder / f"{layer}.lock") for layer in layers(target)}
     stale: dict[str, str] = {}
-    for layer in LAYERS:
-        found = _HEADER.fullmatch(texts[layer])
-        if not texts[layer]:
+    for layer, text in texts.items():
+        found = _HEADER.fullmatch(text)
+        if not text:
             stale[layer] = "missing"
         elif found is None:
             stale[layer] = "not a lock"
@@ -178,9 +205,10 @@ def state(folder: Path, target: Target) -> State:
             body = found["body"]
             noted = (note[0].removeprefix("# ") for note in _NOTE.finditer(body))
             upgrades = concerning(layer, target, parse(body), noted)
-            if found["inputs"] != inputs_digest(layer, target, texts["framework"], upgrades):
+            below = under(layer, target, texts)
+            if found["inputs"] != inputs_digest(layer, target, below, upgrades):
                 stale[layer] = "stale"
-    bodies = "".join(texts[layer] for layer in LAYERS)
+    bodies = "".join(texts.values())
     notes = list(_NOTE.finditer(bodies))
     return State(
         stale=stale,
@@ -209,6 +237,14 @@ def write(folder: Path, locks: Sequence[Lock]) -> None:
 def entries(folder: Path, layer: str) -> dict[str, str]:
     """The requirements of a committed lock by name; none if there is no such lock."""
     return parse(_read(folder / f"{layer}.lock"))
+
+
+def held(folder: Path, target: Target) -> dict[str, str]:
+    """What the committed locks have of the framework's and the components' requirements."""
+    found: dict[str, str] = {}
+    for layer in layers(target)[1:-2]:
+        found |= entries(folder, layer)
+    return found
 
 
 def parse(text: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ __all__ = [
     "Accelerator",
     "Base",
     "Build",
+    "Component",
     "CudaKeyring",
     "Entry",
     "FrameworkVersion",
@@ -55,7 +56,7 @@ class Accelerator:
     """A CUDA toolkit or Neuron SDK, named as in a tag: cu111, sdk1.17.1.
 
     `driver_cuda` is the CUDA version that a driver must have at least, like 11.0; None stands for
-    the toolkit's own.
+    the toolkit's own. `develop` are the packages that components for GPUs are built with.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Accelerator:
     version: str
     packages: tuple[Text, ...]
     driver_cuda: Text | None
+    develop: tuple[Text, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,6 +135,29 @@ class FrameworkVersion:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Component:
+    """An optional part of training images that a row can name; builder.components knows the kinds.
+
+    It comes as a file (`source`, which begins with a source like ${OPENMPI_SOURCES}), as `wheels`
+    or by what it `requires` of the package index. `needs` are kinds of other components, `build`
+    what its source distributions are built with besides; `compilers` stay in its own stage.
+    """
+
+    name: str
+    kind: str
+    version: str
+    source: Text | None
+    sha256: str | None
+    wheels: tuple[Wheel, ...]
+    requires: tuple[Text, ...]
+    build: tuple[Text, ...]
+    needs: tuple[Text, ...]
+    compilers: tuple[Text, ...]
+    system: tuple[Text, ...]
+    at: Position
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Libraries:
     """A set of requirements of the libraries layer; `compilers` are there while it is installed."""
 
@@ -157,6 +182,7 @@ class Entry:
     date: Text | None
     libraries: Text
     origin: Text | None
+    components: tuple[Text, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -215,4 +241,5 @@ class Matrix:
     releases: tuple[Release, ...]
     upgrades: tuple[Upgrade, ...]
     budgets: Mapping[Text, Text]
+    components: Mapping[str, Component]
     named: Mapping[str, tuple[str, ...]]

@@ -9,25 +9,25 @@ from builder.document import Report, Text
 from builder.matrix import Accelerator, FrameworkVersion, Matrix
 from builder.shape import did_you_mean
 
-__all__ = ["check_sections", "fill", "known"]
+__all__ = ["check_requirements", "check_sections", "fill", "known"]
 
 
 def check_sections(matrix: Matrix, report: Report) -> None:
     """Report mistakes in all sections but the releases, however many targets they spoil."""
     if matrix.tools:
         known(matrix, "bases", matrix.tools.base, report)
-        _check_requirements(matrix.tools.build, {}, report)
+        check_requirements(matrix.tools.build, {}, report)
     for accelerator in matrix.accelerators.values():
         _check_accelerator(matrix, accelerator, report)
     for version in matrix.frameworks.values():
         known(matrix, "bases", version.base, report)
         _check_accelerators(matrix, version, report)
         _check_builds(matrix, version, report)
-        _check_requirements((*version.requires, *version.constraints), {}, report)
+        check_requirements((*version.requires, *version.constraints), {}, report)
     _check_upgrades(matrix, report)
     for libraries in matrix.libraries.values():
         texts = [*libraries.requires, *(t for ts in libraries.by_framework.values() for t in ts)]
-        _check_requirements(texts, {"transformers": "1.0.0", "datasets": "1.0.0"}, report)
+        check_requirements(texts, {"transformers": "1.0.0", "datasets": "1.0.0"}, report)
 
 
 def known(matrix: Matrix, section: str, text: Text, report: Report) -> bool:
@@ -113,13 +113,14 @@ def _check_builds(matrix: Matrix, version: FrameworkVersion, report: Report) -> 
             known(matrix, "bases", build.base, report)
         for source, texts in build.indexes.items():
             known(matrix, "sources", source, report)
-            _check_requirements(texts, {}, report)
+            check_requirements(texts, {}, report)
         for wheel in build.wheels:
             known(matrix, "sources", Text(value=wheel.source, at=wheel.at), report)
-        _check_requirements(build.requires, {}, report)
+        check_requirements(build.requires, {}, report)
 
 
-def _check_requirements(texts: Iterable[Text], values: Mapping[str, str], report: Report) -> None:
+def check_requirements(texts: Iterable[Text], values: Mapping[str, str], report: Report) -> None:
+    """Report what is no requirement; `values` are the placeholders that may be in one."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     for text in texts:

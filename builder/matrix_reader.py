@@ -10,6 +10,7 @@ from builder.matrix import (
     Accelerator,
     Base,
     Build,
+    Component,
     CudaKeyring,
     Entry,
     FrameworkVersion,
@@ -24,7 +25,7 @@ from builder.matrix_shape import FRAMEWORKS, MATRIX, MODES
 
 __all__ = ["read"]
 
-_SECTIONS = ("bases", "accelerators", "libraries", "sources", "cuda_keyring")
+_SECTIONS = ("bases", "accelerators", "libraries", "sources", "cuda_keyring", "components")
 
 
 def read(path: Path, report: Report, *, name: str | None = None) -> Matrix | None:
@@ -96,7 +97,7 @@ class _Reader:
 
 def _matrix(root: _Reader, document: Table) -> Matrix:
     tools, sources, budgets = root.table("tools"), root.table("sources"), root.table("budgets")
-    keyring = root.table("cuda_keyring")
+    keyring, components = root.table("cuda_keyring"), root.table("components")
     frameworks = {
         (framework, version): _framework_version(framework, version, versions)
         for framework, versions in root.tables("frameworks").items()
@@ -114,6 +115,7 @@ def _matrix(root: _Reader, document: Table) -> Matrix:
                 version=fields.text("version").value,
                 packages=fields.texts("packages"),
                 driver_cuda=fields.maybe("driver_cuda"),
+                develop=fields.texts("develop"),
             )
             for name, fields in root.tables("accelerators").items()
         },
@@ -131,6 +133,10 @@ def _matrix(root: _Reader, document: Table) -> Matrix:
         releases=tuple(_release(_Reader(item)) for item in root.items("releases")),
         upgrades=tuple(_upgrade(_Reader(item)) for item in root.items("upgrades")),
         budgets={budgets.keys[glob]: budgets.text(glob) for glob in budgets.entries},
+        components={
+            name: _component(name, components.table(name), components.named(name))
+            for name in components.entries
+        },
         named=_named(document),
     )
 
@@ -202,6 +208,23 @@ def _wheel(fields: _Reader) -> Wheel:
     return Wheel(url=url.value, sha256=fields.value("sha256"), at=url.at)
 
 
+def _component(name: str, fields: _Reader, at: Position) -> Component:
+    return Component(
+        name=name,
+        kind=fields.text("kind").value,
+        version=fields.text("version").value,
+        source=fields.maybe("source"),
+        sha256=fields.value("sha256"),
+        wheels=tuple(_wheel(_Reader(item)) for item in fields.items("wheels")),
+        requires=fields.texts("requires"),
+        build=fields.texts("build"),
+        needs=fields.texts("needs"),
+        compilers=fields.texts("compilers"),
+        system=fields.texts("system"),
+        at=at,
+    )
+
+
 def _upgrade(fields: _Reader) -> Upgrade:
     return Upgrade(
         package=fields.text("package").value,
@@ -244,6 +267,7 @@ def _entry(mode: Text, framework: Text, item: Node, libraries: Text) -> Entry:
         date=fields.maybe("date"),
         libraries=fields.maybe("libraries") or libraries,
         origin=fields.maybe("origin"),
+        components=fields.texts("components"),
     )
 
 

@@ -7,13 +7,24 @@ from typing import Any
 
 from builder.shape import DateOf, Either, ListOf, MapOf, Record, Shape, TextOf
 
-__all__ = ["DEVICES", "FRAMEWORKS", "MATRIX", "MODES", "ORIGINS", "schema_text"]
+__all__ = ["COMPONENTS", "DEVICES", "FRAMEWORKS", "MATRIX", "MODES", "ORIGINS", "schema_text"]
 
 FRAMEWORKS = ("pytorch", "tensorflow")
 MODES = ("training", "inference")
 DEVICES = ("cpu", "gpu", "neuron")
 # Released by AWS; in the reference tables but never released; or a target of our own.
 ORIGINS = ("official", "unreleased", "own")
+
+# Kinds of components, in the order in which an image takes them; builder.components knows them.
+COMPONENTS = (
+    "efa",
+    "openmpi",
+    "mpi4py",
+    "horovod",
+    "smdistributed-dataparallel",
+    "smdistributed-modelparallel",
+    "training-compiler",
+)
 
 _VERSION = TextOf(
     what="a full version",
@@ -92,6 +103,28 @@ _WHEEL = Record(
     },
     optional={"sha256": _SHA256},
 )
+_COMPONENT = TextOf(
+    what="the name of a component", like="openmpi-4.1.1", pattern=r"[a-z][a-z0-9.-]*"
+)
+_KIND = TextOf(what="a kind of component", choices=COMPONENTS)
+_COMPONENT_RECORD = Record(
+    what="a component",
+    required={"kind": _KIND, "version": _VERSION},
+    optional={
+        "source": TextOf(
+            what="a file's address",
+            like="${OPENMPI_SOURCES}/v4.1/openmpi-4.1.1.tar.bz2",
+            pattern=r"\$\{[A-Z][A-Z0-9_]*\}/\S+",
+        ),
+        "sha256": _SHA256,
+        "wheels": ListOf(item=_WHEEL, what="wheels"),
+        "requires": _REQUIREMENTS,
+        "build": _REQUIREMENTS,
+        "needs": ListOf(item=_KIND, what="kinds of components"),
+        "compilers": ListOf(item=_COMPILER, what="compilers"),
+        "system": _PACKAGES,
+    },
+)
 _BUILD_FIELDS: dict[str, Shape] = {
     "requires": _REQUIREMENTS,
     "wheels": ListOf(item=_WHEEL, what="wheels"),
@@ -133,6 +166,7 @@ _ENTRY = Either(
             "date": _DATE,
             "libraries": _LIBRARIES,
             "origin": TextOf(what="an origin", choices=ORIGINS),
+            "components": ListOf(item=_COMPONENT, what="components"),
         },
     ),
 )
@@ -232,6 +266,7 @@ MATRIX = Record(
         "cuda_keyring": _CUDA_KEYRING,
         "upgrades": ListOf(item=_UPGRADE, what="upgrades"),
         "budgets": MapOf(key=_TARGETS, value=_BUDGET, what="budgets"),
+        "components": MapOf(key=_COMPONENT, value=_COMPONENT_RECORD, what="components"),
         "accelerators": MapOf(
             key=_ACCELERATOR,
             what="accelerators",
@@ -241,7 +276,7 @@ MATRIX = Record(
                     "device": TextOf(what="gpu or neuron", choices=("gpu", "neuron")),
                     "version": _VERSION,
                 },
-                optional={"packages": _PACKAGES, "driver_cuda": _CUDA},
+                optional={"packages": _PACKAGES, "driver_cuda": _CUDA, "develop": _PACKAGES},
             ),
         ),
     },

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder import locks, wheelhouse
+from builder import components, locks, wheelhouse
 from builder.errors import LockError
-from builder.render import LOCK_NAMES, Renderer
+from builder.render import Renderer
 from builder.target import Target
 
 __all__ = [
@@ -104,8 +104,14 @@ def inputs(target: Target, images: Path, renderer: Renderer) -> Inputs:
     """What a target is to be built from now, with the locks below `images`.
 
     LockError if a lock is missing, was resolved from something else than the matrix says now, or
-    has a requirement without a hash.
+    has a requirement without a hash; also if a component has none.
     """
+    if bare := components.unhashed(target.components):
+        named = "; ".join(f"{each.name} (no sha256 at {each.at})" for each in bare)
+        raise LockError(
+            f"{target.name} cannot be built from hashes alone: {named}",
+            remedy="add it to the matrix, from the file itself or from who publishes it",
+        )
     committed = images / target.folder
     found = locks.state(committed, target)
     if found.stale:
@@ -120,7 +126,8 @@ def inputs(target: Target, images: Path, renderer: Renderer) -> Inputs:
             remedy=f"run `dlc lock {target.name}` where that source can be reached",
         )
     files = renderer.files(target)
-    files |= {name: (committed / name).read_bytes() for name in LOCK_NAMES}
+    names = (f"{layer}.lock" for layer in locks.layers(target))
+    files |= {name: (committed / name).read_bytes() for name in names}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     said = {
         "base": target.base.image,
@@ -128,6 +135,8 @@ def inputs(target: Target, images: Path, renderer: Renderer) -> Inputs:
         "platform": PLATFORM,
         "profile": PROFILE,
     }
+    if target.components:
+        said["components"] = " ".join(each.name for each in target.components)
     digests |= {name: hashlib.sha256(text.encode()).hexdigest() for name, text in said.items()}
     return Inputs(target=target, files=files, digests=digests)
 
@@ -165,7 +174,8 @@ def prepare(inputs: Inputs, contexts: Path) -> Context:
         if not path.is_file() or path.read_bytes() != content:
             path.write_bytes(content)
         path.chmod(0o755 if path.suffix == ".sh" else 0o644)
-    wheelhouse.stage(target.build.wheels, wheelhouse.directories(), folder)
+    wheels = (*target.build.wheels, *components.wheels(target.components))
+    wheelhouse.stage(wheels, wheelhouse.directories(), folder)
     return Context(inputs=inputs, folder=folder)
 
 

@@ -15,7 +15,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from builder.components import KINDS, locked, wheels
 from builder.errors import RenderError
+from builder.matrix import Component
+from builder.matrix_check import fill
+from builder.matrix_shape import COMPONENTS
 from builder.target import Target
 
 if TYPE_CHECKING:
@@ -33,7 +37,11 @@ _FOLLOWS_REDIRECTS = "4.22"
 _MENDS = "follow_redirects.py"
 # A wheel that brings the program; only its name is to be put on PATH.
 _FFMPEG_WHEEL = "imageio-ffmpeg"
+# What installs components that are Python packages, and what makes hosts ready for MPI.
+_INSTALLS, _STARTS_MPI = "component.sh", "dlc_mpi.py"
 _COPIED_TO_SERVE = ("dlc_ready.py", "dlc_serving.py")
+# All that is in a folder because of a component.
+_OF_COMPONENTS = (_INSTALLS, _STARTS_MPI, *(f"{kind}.lock" for kind in COMPONENTS))
 _FRAMEWORK_TITLES = {"pytorch": "PyTorch", "tensorflow": "TensorFlow"}
 # Repositories by NVIDIA's and Ubuntu's names for a base.
 _CUDA_REPOSITORY = "https://developer.download.nvidia.com/compute/cuda/repos"
@@ -85,7 +93,9 @@ class Renderer:
         found = {"Dockerfile": self._dockerfile(target).encode()}
         serving = _COPIED_TO_SERVE if target.mode == "inference" else ()
         mending = (_MENDS,) if _is_mended(target) else ()
-        for name in (*_COPIED, *serving, *mending):
+        installing = (_INSTALLS,) if locked(target.components) else ()
+        starting = (_STARTS_MPI,) if _has(target, "openmpi") else ()
+        for name in (*_COPIED, *serving, *mending, *installing, *starting):
             path = next(
                 (f / "files" / name for f in self.folders if (f / "files" / name).is_file()), None
             )
@@ -131,6 +141,7 @@ class Renderer:
 
 def _context(target: Target) -> Mapping[str, Any]:
     accelerator = target.accelerator
+    components = [_component(target, each) for each in target.components]
     sources = {wheel.source: target.sources[wheel.source] for wheel in target.build.wheels}
     if target.build.indexes:
         indexes = (target.sources[source.value] for source in target.build.indexes)
@@ -150,8 +161,43 @@ def _context(target: Target) -> Mapping[str, Any]:
         "suite": _SUITES.get(target.base.name, ""),
         "python_packages": list(target.base.pythons[target.python]),
         "wheel_sources": sorted(sources.items()),
+        "components": components,
+        "python_components": [each for each in components if each["locked"]],
+        "developing": any(each["develop"] for each in components),
+        "mpi": _has(target, "openmpi"),
         "framework_title": _FRAMEWORK_TITLES[target.framework],
     }
+
+
+def _component(target: Target, component: Component) -> Mapping[str, Any]:
+    """What the templates of a component are told of it."""
+    kind = KINDS[component.kind]
+    source, name, path = "", "", ""
+    if component.source:
+        name, path = component.source.value[2:].split("}/", 1)
+        source = target.sources[name]
+    compilers = [fill(text.value, {"python": target.python}) for text in component.compilers]
+    accelerator = target.accelerator
+    return {
+        "kind": component.kind,
+        "version": component.version,
+        "variable": name,
+        "source": source,
+        "path": path,
+        "file": path.rpartition("/")[2],
+        "sha256": component.sha256 or "",
+        "locked": component in locked(target.components),
+        "compilers": compilers,
+        "develop": [t.value for t in accelerator.develop] if kind.develops and accelerator else [],
+        "system": [text.value for text in component.system],
+        "wheel_sources": sorted(
+            {wheel.source: target.sources[wheel.source] for wheel in wheels([component])}.items()
+        ),
+    }
+
+
+def _has(target: Target, kind: str) -> bool:
+    return any(component.kind == kind for component in target.components)
 
 
 def _is_mended(target: Target) -> bool:
@@ -184,14 +230,20 @@ def changes(
             before = path.read_bytes() if path.is_file() else None
             if before != content:
                 yield Change(path=path, before=before, after=content)
+        kept = {*rendered, *(f"{component.kind}.lock" for component in locked(target.components))}
+        yield from _removed(folder, {*_OF_COMPONENTS} - kept)
     if prune:
         for dockerfile in sorted(images.glob("*/*/Dockerfile")):
             if dockerfile.parent not in folders and _is_ours(dockerfile):
                 ours = ("Dockerfile", *_COPIED, *_COPIED_TO_SERVE, _MENDS, *LOCK_NAMES)
-                for name in ours:
-                    path = dockerfile.parent / name
-                    if path.is_file():
-                        yield Change(path=path, before=path.read_bytes(), after=None)
+                yield from _removed(dockerfile.parent, (*ours, *_OF_COMPONENTS))
+
+
+def _removed(folder: Path, names: Iterable[str]) -> Iterator[Change]:
+    """The removal of those files that are in a folder."""
+    for path in (folder / name for name in names):
+        if path.is_file():
+            yield Change(path=path, before=path.read_bytes(), after=None)
 
 
 def _is_ours(dockerfile: Path) -> bool:

@@ -6,13 +6,15 @@ whether or not their source can be reached.
 
 from __future__ import annotations
 
+import datetime
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
-from builder import wheelhouse
+from builder import components, wheelhouse
 from builder.errors import LockError
-from builder.locks import Lock, concerning, inputs_digest, normalise, pinned
+from builder.locks import Lock, component, concerning, inputs_digest, layers, normalise, pinned
 from builder.matrix import Upgrade, Wheel
 from builder.target import Target
 from builder.uv_compile import (
@@ -36,13 +38,19 @@ class Resolver:
     def lock(self, target: Target, held: Mapping[str, str] = {}) -> tuple[Lock, ...]:
         """The locks of a target; LockError, with uv's reason, if one cannot be resolved.
 
-        Of what the framework's lock `held`, hashes are kept whose source cannot be reached now.
+        Of what the locks `held`, hashes are kept whose source cannot be reached now.
         """
         framework = self._once("framework", target, lambda t: self._framework(t, held))
+        stack = [framework]
+        for layer in layers(target)[2:-2]:
+            below = tuple(stack)
+            resolve = partial(self._component, layer, below=below, held=held)
+            stack.append(self._once(layer, target, resolve, below))
+        below = tuple(stack)
         return (
             self._once("build", target, self._build),
-            framework,
-            self._once("libraries", target, lambda t: self._libraries(t, framework), framework),
+            *stack,
+            self._once("libraries", target, lambda t: self._libraries(t, below), below),
             self._once("tools", target, self._tools),
         )
 
@@ -51,9 +59,9 @@ class Resolver:
         layer: str,
         target: Target,
         resolve: Callable[[Target], Lock],
-        below: Lock | None = None,
+        below: Sequence[Lock] = (),
     ) -> Lock:
-        under = below.text() if below else ""
+        under = "".join(lock.text() for lock in below)
         key = inputs_digest(layer, target, under)
         if key not in self._done:
             try:
@@ -93,25 +101,43 @@ class Resolver:
         for source, texts in target.build.indexes.items():
             for text in texts:
                 entries |= self._indexed(text.value, source.value, question, target)
-        for name, entry in entries.items():
-            before = held.get(name, "")
-            if "--hash=" not in entry and before.split(" \\")[0] == entry.splitlines()[-1]:
-                entries[name] = before
-        return _lock("framework", target, question, entries, notes)
+        return _lock("framework", target, question, _kept(entries, held), notes)
 
-    def _libraries(self, target: Target, framework: Lock) -> Lock:
-        question = Question(
-            # The framework's requirements take part, so that its versions hold.
-            requirements=(*target.framework_requirements, *target.library_requirements),
-            constraints=tuple(framework.pins()),
+    def _component(
+        self, layer: str, target: Target, below: Sequence[Lock], held: Mapping[str, str]
+    ) -> Lock:
+        own = component(layer, target)
+        texts = tuple(text.value for text in own.requires)
+        question = self._on_top(target, below, texts, target.locked)
+        entries: dict[str, str] = {}
+        notes: tuple[str, ...] = ()
+        if texts:
+            entries, notes = self._lifted(question, target, below=_entries(below))
+        for wheel in own.wheels:
+            entries[wheel_name(wheel)] = self._wheel_entry(wheel, target)
+        return _lock(layer, target, question, _kept(entries, held), notes)
+
+    def _libraries(self, target: Target, below: Sequence[Lock]) -> Lock:
+        question = self._on_top(target, below, target.library_requirements, target.date)
+        entries, notes = self._lifted(question, target, below=_entries(below))
+        return _lock("libraries", target, question, entries, notes)
+
+    def _on_top(
+        self, target: Target, below: Sequence[Lock], texts: Sequence[str], date: datetime.date
+    ) -> Question:
+        """What is asked for requirements on top of other locks, so that their versions hold."""
+        # The framework's requirements take part, so that its versions hold.
+        return Question(
+            requirements=(*target.framework_requirements, *texts),
+            constraints=tuple(pin for lock in below for pin in lock.pins()),
             excluded=outside(target),
             python=target.python,
-            date=target.date.isoformat(),
+            date=date.isoformat(),
             # Those versions may be newer than this date.
-            lifted=tuple(u for u in target.upgrades if _is_lifted(u, framework.notes)),
+            lifted=tuple(
+                u for u in target.upgrades if any(_is_lifted(u, lock.notes) for lock in below)
+            ),
         )
-        entries, notes = self._lifted(question, target, below=framework.entries)
-        return _lock("libraries", target, question, entries, notes)
 
     def _tools(self, target: Target) -> Lock:
         question = Question(requirements=(f"uv=={target.uv}",))
@@ -230,7 +256,22 @@ def _lock(
 def outside(target: Target) -> tuple[str, ...]:
     """What the package index is not to be asked for, because it comes from elsewhere."""
     indexed = (text.value for texts in target.build.indexes.values() for text in texts)
-    return (*map(wheel_name, target.build.wheels), *map(requirement_name, indexed))
+    wheels = (*target.build.wheels, *components.wheels(target.components))
+    return (*map(wheel_name, wheels), *map(requirement_name, indexed))
+
+
+def _entries(locks: Iterable[Lock]) -> dict[str, str]:
+    return {name: entry for lock in locks for name, entry in lock.entries.items()}
+
+
+def _kept(entries: Mapping[str, str], held: Mapping[str, str]) -> dict[str, str]:
+    """Entries, with what was held of those that have no hash now."""
+    kept = dict(entries)
+    for name, entry in entries.items():
+        before = held.get(name, "")
+        if "--hash=" not in entry and before.split(" \\")[0] == entry.splitlines()[-1]:
+            kept[name] = before
+    return kept
 
 
 def _version(entries: Mapping[str, str], package: str) -> str:

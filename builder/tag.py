@@ -27,8 +27,8 @@ __all__ = [
 ]
 
 _REPOSITORY = re.compile(
-    r"huggingface-(?P<framework>pytorch|tensorflow)-(?P<mode>training|inference)"
-    r"(?P<neuron>-neuron)?"
+    r"huggingface-(?P<framework>pytorch|tensorflow)-(?P<compiler>trcomp-(?=training$))?"
+    r"(?P<mode>training|inference)(?P<neuron>-neuron)?"
 )
 _VERSION = r"\d+\.\d+(?:\.\d+(?:\.(?:post|dev)\d+|(?:a|b|rc)\d+)?)?"
 _TAG = re.compile(
@@ -51,14 +51,19 @@ _GOES_WITH = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Repository:
-    """`huggingface-{framework}-{mode}`, with `-neuron` for Inferentia."""
+    """`huggingface-{framework}-{mode}`, with `-neuron` for Inferentia.
+
+    With SageMaker's training `compiler` it is `huggingface-{framework}-trcomp-training`.
+    """
 
     framework: str
     mode: str
     neuron: bool = False
+    compiler: bool = False
 
     def __str__(self) -> str:
-        return f"huggingface-{self.framework}-{self.mode}{'-neuron' if self.neuron else ''}"
+        mode = f"{'trcomp-' if self.compiler else ''}{self.mode}{'-neuron' if self.neuron else ''}"
+        return f"huggingface-{self.framework}-{mode}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,7 +125,10 @@ def parse_repository(text: str) -> Repository:
             remedy="they are huggingface-{pytorch,tensorflow}-{training,inference}[-neuron]",
         )
     return Repository(
-        framework=match["framework"], mode=match["mode"], neuron=match["neuron"] is not None
+        framework=match["framework"],
+        mode=match["mode"],
+        neuron=match["neuron"] is not None,
+        compiler=match["compiler"] is not None,
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from builder.document import Position
-from builder.matrix import Accelerator, Base, Build, CudaKeyring, Upgrade
+from builder.matrix import Accelerator, Base, Build, Component, CudaKeyring, Upgrade
 from builder.tag import Repository, Tag, python_tag
 
 __all__ = ["STAND_IN", "STAND_IN_LABEL", "Target"]
@@ -29,6 +29,7 @@ class Target:
     `python` is a version like 3.8; `datasets` is None where the image has none (inference);
     `stand_in` is what an image that is only for tests has instead of the real parts, else empty;
     `budget` is what the matrix says of its size, if it does (see builder.contract.size);
+    `components` are in the order in which the image takes them;
     `said` tells for each value where the matrix says it, for a list where its first item; what
     nobody said is not in it.
     """
@@ -62,11 +63,17 @@ class Target:
     said: Mapping[str, Position]
     stand_in: str = ""
     budget: str = ""
+    components: tuple[Component, ...] = ()
 
     @property
     def repository(self) -> str:
         """The repository name, like huggingface-pytorch-inference."""
-        name = Repository(framework=self.framework, mode=self.mode, neuron=self.device == "neuron")
+        name = Repository(
+            framework=self.framework,
+            mode=self.mode,
+            neuron=self.device == "neuron",
+            compiler=any(each.kind == "training-compiler" for each in self.components),
+        )
         return f"{STAND_IN}/{name}" if self.stand_in else str(name)
 
     @property
@@ -163,6 +170,8 @@ class Target:
             "org.opencontainers.image.title": self.repository,
             "org.opencontainers.image.version": self.tag,
         }
+        if self.components:
+            labels["dlc.components"] = " ".join(f"{c.kind}={c.version}" for c in self.components)
         if self.stand_in:
             labels[STAND_IN_LABEL] = self.stand_in
         return dict(sorted(labels.items()))

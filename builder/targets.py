@@ -9,9 +9,20 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from builder.components import check_components, check_device, choose, wheels, with_components
 from builder.document import Position, Report, Text
 from builder.errors import MatrixError
-from builder.matrix import Base, Build, Entry, FrameworkVersion, Libraries, Matrix, Release, Wheel
+from builder.matrix import (
+    Base,
+    Build,
+    Component,
+    Entry,
+    FrameworkVersion,
+    Libraries,
+    Matrix,
+    Release,
+    Wheel,
+)
 from builder.matrix_check import check_sections, fill, known
 from builder.matrix_reader import read
 from builder.shape import did_you_mean
@@ -43,6 +54,7 @@ def load_targets(path: Path, *, name: str | None = None) -> tuple[Target, ...]:
 def expand(matrix: Matrix, report: Report) -> tuple[Target, ...]:
     """Every target of the matrix that is possible; the others are reported."""
     check_sections(matrix, report)
+    check_components(matrix, report)
     targets: dict[str, Target] = {}
     for release in matrix.releases:
         for entry in release.entries:
@@ -100,11 +112,16 @@ class _Expansion:
             Text(value=device, at=entry.version.at) for device in _DEFAULT_DEVICES[entry.mode.value]
         )
         self._check_own_accelerator([device.value for device in devices])
-        found = (self._target(version, libraries, device) for device in devices)
+        components = choose(matrix, entry, self.report)
+        found = (self._target(version, libraries, device, components) for device in devices)
         return [target for target in found if target is not None]
 
     def _target(
-        self, version: FrameworkVersion, libraries: Libraries, device: Text
+        self,
+        version: FrameworkVersion,
+        libraries: Libraries,
+        device: Text,
+        components: tuple[Component, ...],
     ) -> Target | None:
         entry, release, matrix = self.entry, self.release, self.matrix
         named = self._accelerator(version, device)
@@ -120,6 +137,9 @@ class _Expansion:
             )
         if build is None or (accelerator is None and named.value != "cpu"):
             return None
+        if not check_device(entry, components, device, accelerator, self.report):
+            return None
+        build = with_components(build, components)
 
         base_name = entry.base or build.base or version.base
         known(matrix, "bases", base_name, self.report)
@@ -129,7 +149,7 @@ class _Expansion:
         date = entry.date or release.date
         texts = (*libraries.requires, *libraries.by_framework[version.framework])
         requirements = self._fill(texts)
-        if base is None or not self._possible(version, build, python, base, date):
+        if base is None or not self._possible(version, build, python, base, date, components):
             return None
         if matrix.tools is None or tools_base is None or requirements is None:
             return None
@@ -154,6 +174,7 @@ class _Expansion:
             **base.said,
             **_first("device", [device] if entry.devices else []),
             **_first("origin", [entry.origin] if entry.origin else []),
+            **_first("components", entry.components),
             **_first("framework_requirements", [*version.requires, *build.requires, *build.wheels]),
             **_first("constraints", version.constraints),
             **_first("library_requirements", texts),
@@ -184,7 +205,12 @@ class _Expansion:
             origin=entry.origin.value if entry.origin else "official",
             tools_base=tools_base,
             uv=matrix.tools.uv.value,
-            build_requirements=tuple(text.value for text in matrix.tools.build),
+            build_requirements=tuple(
+                text.value
+                for texts in (matrix.tools.build, *(each.build for each in components))
+                for text in texts
+            ),
+            components=components,
             sources=matrix.sources,
             cuda_keyring=matrix.cuda_keyring,
             upgrades=matrix.upgrades,
@@ -238,7 +264,13 @@ class _Expansion:
             return None
 
     def _possible(
-        self, version: FrameworkVersion, build: Build, python: Text, base: Base, date: Text
+        self,
+        version: FrameworkVersion,
+        build: Build,
+        python: Text,
+        base: Base,
+        date: Text,
+        components: tuple[Component, ...],
     ) -> bool:
         what = f"{version.framework} {version.version}"
         possible = True
@@ -249,7 +281,7 @@ class _Expansion:
                 f"it has {', '.join(base.pythons) or 'none'}",
             )
             possible = False
-        for wheel in build.wheels:
+        for wheel in (*build.wheels, *wheels(components)):
             tag = re.search(r"-(cp3\d+)-", wheel.filename)
             if tag and tag[1] != python_tag(python.value).replace("py", "cp"):
                 self.report.add(

@@ -1,0 +1,27 @@
+#!/bin/sh
+# Installs a component's lock into a tree of its own, every file by its hash; the image copies that
+# tree over its virtual environment. It stays in no image.
+# usage: component.sh LOCK
+set -eu
+
+tools=/mnt
+tree=/opt/component
+export UV_CACHE_DIR=/srv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_SYSTEM_CERTS=1
+export TMPDIR=/srv/tmp
+mkdir -p "$TMPDIR" "$tree"
+
+# A site's own index, sources and credentials; a wheelhouse goes before them.
+[ ! -f /media/site ] || . /media/site
+for source in "$tools"/wheelhouse/*/; do
+    [ -d "$source" ] || continue
+    export "$(basename "$source")=file://${source%/}"
+done
+
+# What is only there as source is built against the framework of this stage, with what build.lock
+# pins. What was built so may not be taken from a cache for another framework.
+"$tools/bin/uv" pip install --no-deps --require-hashes --requirement "$tools/build.lock"
+"$tools/bin/uv" pip install --no-deps --require-hashes --requirement "$1" --prefix "$tree" \
+    --no-build-isolation --no-cache
+
+find "$tree" -depth -type d -name tests ! -path "*.dist-info/*" -exec rm -r {} +
+"$VIRTUAL_ENV/bin/python" -m compileall -qq -j 0 "$tree/lib" || true
