@@ -106,14 +106,15 @@ def inputs(target: Target, images: Path, renderer: Renderer) -> Inputs:
     LockError if a lock is missing, was resolved from something else than the matrix says now, or
     has a requirement without a hash; also if a component has none.
     """
-    if bare := components.unhashed(target.components):
-        named = "; ".join(f"{each.name} (no sha256 at {each.at})" for each in bare)
+    committed = images / target.folder
+    found = locks.state(committed, target)
+    bare = {each.name: f"no sha256 at {each.at}" for each in components.unhashed(target.components)}
+    if bare:
+        named = "; ".join(f"{name} ({why})" for name, why in {**bare, **found.unhashed}.items())
         raise LockError(
             f"{target.name} cannot be built from hashes alone: {named}",
             remedy="add it to the matrix, from the file itself or from who publishes it",
         )
-    committed = images / target.folder
-    found = locks.state(committed, target)
     if found.stale:
         raise LockError(
             f"the locks of {target.name} are not fresh: {found.text}",

@@ -19,14 +19,18 @@ HOSTS = ("algo-1", "algo-2")
 TORCHRUN = (2, 7)
 
 
-def reports(train: Train, hyperparameters: Mapping[str, object]) -> Sequence[Any]:
-    """What every host says of a job that runs on all of them."""
-    job = Job(
-        code={"train.py": program("training_hosts.py")},
-        hyperparameters=hyperparameters,
-        hosts=HOSTS,
-    )
-    runs = [train(job, host) for host in HOSTS]
+def reports(
+    train: Train,
+    hyperparameters: Mapping[str, object],
+    script: str = "training_hosts.py",
+    prefix: str = "",
+) -> Sequence[Any]:
+    """What every host says of a job that runs on all of them.
+
+    `prefix` is what their hostnames begin with, before the names that the job has for them.
+    """
+    job = Job(code={"train.py": program(script)}, hyperparameters=hyperparameters, hosts=HOSTS)
+    runs = [train(job, host, hostname=f"{prefix}{host}") for host in HOSTS]
     return [run.done().report() for run in runs]
 
 
@@ -53,3 +57,22 @@ def test_two_hosts_by_torchrun(train: Train, subject: Subject, record_property: 
         pytest.skip("this release of the training toolkit does not start torchrun")
     found = reports(train, {"sagemaker_torch_distributed_enabled": True})
     record_property("detail", check(found))
+
+
+def test_two_hosts_by_mpi(train: Train, subject: Subject, record_property: Record) -> None:
+    """The SDK's distribution={"mpi": {"enabled": True}}, on hosts that are not called algo-1."""
+    if not subject.version("mpi4py"):
+        pytest.skip("the image has no Open MPI; a row with the components openmpi and mpi4py has")
+    hyperparameters = {
+        "sagemaker_mpi_enabled": True,
+        "sagemaker_mpi_num_of_processes_per_host": 1,
+        "sagemaker_mpi_custom_mpi_options": "",
+    }
+    found = reports(train, hyperparameters, "training_mpi.py", "ip-10-0-0-")
+    assert [report["rank"] for report in found] == [0, 1]
+    assert {report["size"] for report in found} == {2}
+    assert {report["sum"] for report in found} == {3}
+    assert [report["hosts"] for report in found] == [list(HOSTS)] * 2
+    having = bool(subject.version("horovod"))
+    assert {report["horovod"] for report in found} == ({3.0} if having else {None})
+    record_property("detail", f"{found[0]['library']}, ranks of {' and '.join(found[0]['hosts'])}")

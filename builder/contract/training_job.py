@@ -174,8 +174,14 @@ class Train:
         self.client, self.image, self.network = client, image, network
         self._stack = stack
 
-    def __call__(self, job: Job, host: str = "", command: Sequence[str] = ("train",)) -> Run:
-        """Start a job on one of its hosts, by default the first."""
+    def __call__(
+        self, job: Job, host: str = "", command: Sequence[str] = ("train",), hostname: str = ""
+    ) -> Run:
+        """Start a job on one of its hosts, by default the first.
+
+        `hostname` is what the container believes it is called, as on SageMaker, where the job's
+        names lead to the hosts without being theirs.
+        """
         host = host or job.hosts[0]
         folders = [f"opt/ml/{name}" for name in ("", "code", "model", "output", "output/data")]
         container = self._stack.enter_context(
@@ -183,7 +189,7 @@ class Train:
                 self.client,
                 self.image,
                 command=list(command),
-                hostname=host,
+                hostname=hostname or host,
                 environment={**OFFLINE, "TRAINING_JOB_NAME": "a-job", **job.environment},
                 network=self.network,
                 networking_config={

@@ -1,0 +1,439 @@
+"""Components: what a row may name, what it renders to, and what refuses to be built."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from builder import locks
+from builder.components import KINDS
+from builder.errors import LockError, MatrixError
+from builder.locks import Lock
+from builder.matrix_shape import COMPONENTS
+from builder.plan import Inputs, inputs
+from builder.render import Renderer, apply, changes
+from builder.target import Target
+from builder.targets import load_targets
+from tests.conftest import GOLDEN, ROOT, Dlc
+
+HERE = GOLDEN / "components"
+MATRIX = (HERE / "matrix.yaml").read_text("utf-8")
+PYTORCH = "huggingface-pytorch-training:1.9.1-transformers4.12.3-gpu-py38-cu111-ubuntu20.04"
+TENSORFLOW = "huggingface-tensorflow-training:2.5.1-transformers4.12.3-gpu-py37-cu112-ubuntu18.04"
+COMPILER = "huggingface-pytorch-trcomp-training:1.9.1-transformers4.17.0-gpu-py38-cu111-ubuntu20.04"
+CPU = "huggingface-pytorch-training:2.13.0-transformers4.57.1-cpu-py311-debian12"
+
+
+def read(text: str, folder: Path) -> dict[str, Target]:
+    """The targets of a matrix's text, by name."""
+    path = folder / "matrix.yaml"
+    path.write_text(text, "utf-8")
+    return {target.name: target for target in load_targets(path, name="m")}
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> dict[str, Target]:
+    """The targets of the matrix of components."""
+    return read(MATRIX, tmp_path)
+
+
+def dockerfile(target: Target) -> str:
+    return Renderer().files(target)["Dockerfile"].decode()
+
+
+# What it renders to
+
+
+@pytest.mark.parametrize("name", [PYTORCH, TENSORFLOW])
+def test_golden(name: str, rows: dict[str, Target], request: pytest.FixtureRequest) -> None:
+    path = HERE / rows[name].folder / "Dockerfile"
+    text = dockerfile(rows[name])
+    if request.config.getoption("--update-golden"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    assert text == path.read_text("utf-8"), "if it should differ, run pytest --update-golden"
+
+
+def test_hadolint(rows: dict[str, Target], tmp_path: Path) -> None:
+    """Every kind is in one of them."""
+    assert {each.kind for row in rows.values() for each in row.components} == set(KINDS)
+    apply(changes(tmp_path / "images", rows.values(), Renderer(), prune=False))
+    command: list[Path | str] = [
+        Path(sysconfig.get_path("scripts"), "hadolint"),
+        *("--no-color", "--config", ROOT / ".hadolint.yaml"),
+        *sorted((tmp_path / "images").glob("*/*/Dockerfile")),
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+def test_every_kind_is_known() -> None:
+    assert tuple(KINDS) == COMPONENTS
+
+
+def test_no_row_of_ours_names_one(targets: tuple[Target, ...]) -> None:
+    """So that all there is to prove of them is said in docs/components.md."""
+    assert not any(target.components for target in targets)
+    assert not any("dlc.components" in target.labels() for target in targets)
+
+
+def test_they_come_in_one_order(rows: dict[str, Target]) -> None:
+    """Whatever the order in which a row names them."""
+    kinds = [component.kind for component in rows[PYTORCH].components]
+    assert kinds == [kind for kind in COMPONENTS if kind in kinds]
+    lines = dockerfile(rows[PYTORCH]).splitlines()
+    stages = [line.split()[-1] for line in lines if line.startswith("FROM") and " AS " in line]
+    python = ["mpi4py", "horovod", "smdistributed-dataparallel", "smdistributed-modelparallel"]
+    assert stages == ["tools", "wheelhouse", "keyring", "efa", "openmpi", "framework", *python]
+    taken = [line for line in lines if line.startswith("COPY --from")]
+    assert taken[-5:] == [
+        "COPY --from=openmpi /opt/amazon/openmpi /opt/amazon/openmpi",
+        *(f"COPY --from={kind} /opt/component /opt/venv" for kind in python),
+    ]
+
+
+def test_framework_layers_are_those_of_a_row_without(rows: dict[str, Target]) -> None:
+    """What is below the components is shared with images that have none."""
+    row = rows[PYTORCH]
+    bare = dockerfile(dataclasses.replace(row, components=()))
+    below = bare[bare.index("FROM ${BASE}\n") + 13 : bare.index("# Transformers")]
+    assert below in dockerfile(row)
+    assert "openmpi" not in bare
+
+
+def test_a_source_is_a_mirrors_to_replace(rows: dict[str, Target]) -> None:
+    text = dockerfile(rows[CPU])
+    assert '"${FILES:-https://files.example}/v4.1/openmpi-4.1.1.tar.bz2"' in text
+    assert f'wanted="{"f" * 64}";' in text
+
+
+def test_what_a_folder_holds(rows: dict[str, Target], tmp_path: Path) -> None:
+    """What components bring, and not what an earlier rendering left of one that is gone."""
+    images = tmp_path / "images"
+    apply(changes(images, rows.values(), Renderer(), prune=True))
+
+    def names(target: Target) -> set[str]:
+        return {path.name for path in (images / target.folder).iterdir()}
+
+    always = {"Dockerfile", "dockerd-entrypoint.py", "install.sh"}
+    old = always | {"follow_redirects.py"}
+    assert names(rows[PYTORCH]) == old | {"component.sh", "dlc_mpi.py"}
+    assert names(rows[COMPILER]) == old
+    assert names(rows[CPU]) == always | {"dlc_mpi.py"}
+    folder = images / rows[PYTORCH].folder
+    for name in ("horovod.lock", "mpi4py.lock", "efa.lock", "notes.lock"):
+        (folder / name).write_text("a lock\n")
+    fewer = dataclasses.replace(rows[PYTORCH], components=rows[PYTORCH].components[:3])
+    apply(changes(images, [fewer], Renderer(), prune=False))
+    assert [each.kind for each in fewer.components] == ["efa", "openmpi", "mpi4py"]
+    kept = {"component.sh", "dlc_mpi.py", "mpi4py.lock", "notes.lock"}
+    assert names(fewer) == old | kept
+
+
+def test_horovod_is_built_against_the_framework(rows: dict[str, Target]) -> None:
+    pytorch, tensorflow = dockerfile(rows[PYTORCH]), dockerfile(rows[TENSORFLOW])
+    assert "HOROVOD_WITH_PYTORCH=1" in pytorch
+    assert "HOROVOD_WITHOUT_TENSORFLOW=1" in pytorch
+    assert "HOROVOD_WITH_TENSORFLOW=1" in tensorflow
+    assert "HOROVOD_WITHOUT_PYTORCH=1" in tensorflow
+    assert "HOROVOD_CUDA_HOME=/usr/local/cuda-11.2" in tensorflow
+    assert "libnccl-dev=2.8.4-1+cuda11.2" in tensorflow
+    assert "HOROVOD" not in dockerfile(rows[CPU])
+    assert rows[PYTORCH].build_requirements == ("setuptools", "wheel", "packaging")
+
+
+def test_the_training_compiler_is_a_build_of_its_own(rows: dict[str, Target]) -> None:
+    row = rows[COMPILER]
+    assert row.repository == "huggingface-pytorch-trcomp-training"
+    assert [wheel.filename.split("-")[0] for wheel in row.build.wheels] == ["torch", "torch_xla"]
+    assert locks.layers(row) == locks.LAYERS
+    assert "libomp5" in dockerfile(row)
+
+
+# Labels, keys and `dlc show`
+
+
+def test_labels(rows: dict[str, Target]) -> None:
+    assert rows[CPU].labels()["dlc.components"] == "openmpi=4.1.1"
+    assert rows[TENSORFLOW].labels()["dlc.components"] == (
+        "efa=1.12.1 openmpi=4.1.1 horovod=0.26.1 smdistributed-dataparallel=1.2.1"
+    )
+
+
+def write_locks(target: Target, images: Path) -> None:
+    """Fresh locks of a target, without a requirement in them."""
+    made: dict[str, Lock] = {}
+    for layer in locks.layers(target):
+        below = locks.under(layer, target, {name: lock.text() for name, lock in made.items()})
+        inputs = locks.inputs_digest(layer, target, below)
+        made[layer] = Lock(layer=layer, python="", date="", inputs=inputs, entries={})
+    locks.write(images / target.folder, list(made.values()))
+
+
+def made_of(target: Target, images: Path) -> Inputs:
+    write_locks(target, images)
+    return inputs(target, images, Renderer())
+
+
+def test_the_build_key_knows_them(rows: dict[str, Target], tmp_path: Path) -> None:
+    row = rows[CPU]
+    now = made_of(row, tmp_path)
+    assert now.digests["components"] == hashlib.sha256(b"openmpi-4.1.1").hexdigest()
+    assert {"dlc_mpi.py", "Dockerfile"} < now.files.keys()
+    [component] = row.components
+    other = dataclasses.replace(component, sha256="0" * 64)
+    assert made_of(dataclasses.replace(row, components=(other,)), tmp_path).key != now.key
+    bare = made_of(dataclasses.replace(row, components=()), tmp_path)
+    assert bare.key != now.key
+    assert "components" not in bare.digests
+
+
+def test_show(dlc: Dlc) -> None:
+    run = dlc("--matrix", HERE / "matrix.yaml", "show", PYTORCH, "--format", "json")
+    shown = json.loads(run.out)
+    assert shown["values"]["components"] == [
+        "efa-1.12.1 ${FILES}/aws-efa-installer-1.12.1.tar.gz (no SHA-256 known)",
+        f"openmpi-4.1.1 ${{FILES}}/v4.1/openmpi-4.1.1.tar.bz2 sha256:{'f' * 64}",
+        "mpi4py-3.0.3 mpi4py==3.0.3",
+        "horovod-0.26.1 horovod==0.26.1",
+        "data-pytorch ${SMD_WHEELS}/pt/smdistributed_dataparallel-1.2.0-cp38-cp38-linux_x86_64.whl"
+        " (no SHA-256 known)",
+        "model-pytorch ${SMD_WHEELS}/pt/"
+        "smdistributed_modelparallel-1.4.0-cp38-cp38-linux_x86_64.whl (no SHA-256 known)",
+    ]
+    line = 1 + MATRIX[: MATRIX.index("components: [model-pytorch")].count("\n")
+    assert shown["said"]["components"].endswith(f"matrix.yaml:{line}")
+
+
+# Locks
+
+
+def test_locks_are_of_what_they_stand_on(rows: dict[str, Target], tmp_path: Path) -> None:
+    row, folder = rows[TENSORFLOW], tmp_path / rows[TENSORFLOW].folder
+    kinds = ("horovod", "smdistributed-dataparallel")
+    assert locks.layers(row) == ("build", "framework", *kinds, "libraries", "tools")
+    assert locks.state(folder, row).text == "missing"
+    write_locks(row, tmp_path)
+    assert locks.state(folder, row).text == "fresh"
+    path = folder / "horovod.lock"
+    path.write_text(path.read_text("utf-8").replace(" as of ", " as  of "), "utf-8")
+    changed = "smdistributed-dataparallel.lock stale, libraries.lock stale"
+    assert locks.state(folder, row).text == changed
+    path.unlink()
+    assert locks.state(folder, row).stale["horovod"] == "missing"
+
+
+def test_other_requirements_make_a_lock_stale(rows: dict[str, Target], tmp_path: Path) -> None:
+    row, folder = rows[TENSORFLOW], tmp_path / rows[TENSORFLOW].folder
+    write_locks(row, tmp_path)
+    [horovod] = (each for each in row.components if each.kind == "horovod")
+    newer = dataclasses.replace(
+        horovod, requires=(dataclasses.replace(horovod.requires[0], value="horovod==0.28.1"),)
+    )
+    components = tuple(newer if each is horovod else each for each in row.components)
+    state = locks.state(folder, dataclasses.replace(row, components=components))
+    assert state.text == "horovod.lock stale"
+
+
+# What cannot be built
+
+
+def test_nothing_is_built_without_a_hash(rows: dict[str, Target], tmp_path: Path) -> None:
+    line = 1 + MATRIX[: MATRIX.index("  efa-1.12.1:")].count("\n")
+    with pytest.raises(LockError) as caught:
+        inputs(rows[PYTORCH], tmp_path, Renderer())
+    assert str(caught.value) == (
+        f"{PYTORCH} cannot be built from hashes alone: efa-1.12.1 (no sha256 at m:{line}); "
+        "add it to the matrix, from the file itself or from who publishes it"
+    )
+    assert "no SHA-256 of aws-efa-installer-1.12.1.tar.gz is known" in dockerfile(rows[PYTORCH])
+
+
+def test_all_that_has_no_hash_is_said_at_once(rows: dict[str, Target], tmp_path: Path) -> None:
+    write_locks(rows[PYTORCH], tmp_path)
+    lock = tmp_path / rows[PYTORCH].folder / "smdistributed-dataparallel.lock"
+    lock.write_text(f"{lock.read_text('utf-8')}# No SHA-256: it is away\nsmd @ there\n", "utf-8")
+    with pytest.raises(LockError, match=r"efa-1.12.1 \(no sha256 at .*\); smd \(it is away\)"):
+        inputs(rows[PYTORCH], tmp_path, Renderer())
+
+
+# Mistakes
+
+BROKEN = {
+    "unknown, and another": (
+        [
+            ("components: [compiler-1.9.1]", "components: [compiler-1.9, openmpi-4.1]"),
+        ],
+        [
+            "'compiler-1.9' is not among the components; did you mean 'compiler-1.9.1'?",
+            "'openmpi-4.1' is not among the components; did you mean 'openmpi-4.1.1'?",
+        ],
+    ),
+    "without what it needs": (
+        [("components: [compiler-1.9.1]", "components: [mpi4py-3.0.3]")],
+        ["mpi4py-3.0.3 needs openmpi; name one too: openmpi-4.1.1"],
+    ),
+    "twice": (
+        [("components: [compiler-1.9.1]", "components: [openmpi-4.1.1, openmpi-4.1.1]")],
+        ["openmpi-4.1.1 is a second openmpi; openmpi-4.1.1 is one"],
+    ),
+    "on a device it is not for": (
+        [("components: [openmpi-4.1.1]", "components: [efa-1.12.1, compiler-1.9.1]")],
+        [
+            "efa is for gpu, not for cpu; remove it, or name other devices",
+            "training-compiler is for gpu, not for cpu; remove it, or name other devices",
+        ],
+    ),
+    "for inference": (
+        [
+            (
+                "    training:\n      libraries: training\n      pytorch:\n        - {version: 2",
+                "    inference:\n      libraries: training\n      pytorch:\n        - {version: 2",
+            )
+        ],
+        ["components are for training, not for inference; remove them"],
+    ),
+    "for another Python": (
+        [("data-tensorflow]", "data-pytorch]")],
+        [
+            "the wheel of tensorflow 2.5.1 for cu112 is for cp38, not for Python 3.7; "
+            "change the python, or the wheel on line 107"
+        ],
+    ),
+    "nothing to build Horovod with": (
+        [("    packages: [libcublas-11-2=11.4.1.1026-1]\n    develop: [", "    packages: [")],
+        ["cu112 names no packages that horovod is built with; add `develop:` to cu112"],
+    ),
+    "made from nothing, and from something else": (
+        [
+            ("    requires: [mpi4py==3.0.3]\n", "    source: ${FILES}/mpi4py.tar.gz\n"),
+            ("    requires: [horovod==0.26.1]\n", "    requires: [horovod=0.26.1]\n"),
+            (
+                "    needs: [openmpi]\n    compilers: [cmake",
+                "    needs: [horovod]\n    compilers: [cmake",
+            ),
+            ("${FILES}/aws-efa", "${FILE}/aws-efa"),
+        ],
+        [
+            "'FILE' is not among the sources; did you mean 'FILES'?",
+            "mpi4py is not made from a file; say `requires` instead",
+            "mpi4py-3.0.3 says no `requires`, which mpi4py is made from; add `requires:`",
+            "horovod-0.26.1 needs itself; remove it",
+            "'horovod=0.26.1' is not a requirement; write it as pip would read it: "
+            "name[extra]==1.2.3",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_mistakes(name: str, tmp_path: Path) -> None:
+    """All are told at once, each with its line and column."""
+    changed, messages = BROKEN[name]
+    text = MATRIX
+    for before, after in changed:
+        assert text.count(before) == 1, before
+        text = text.replace(before, after)
+    with pytest.raises(MatrixError) as caught:
+        read(text, tmp_path)
+    said = [str(problem) for problem in caught.value.problems]
+    assert all(line.split(":")[0] == "m" and line.split(":")[2].isdigit() for line in said), said
+    assert sorted(line.split(": ", 1)[1] for line in said) == sorted(messages)
+
+
+# Hosts of a job
+
+
+@pytest.fixture
+def mpi() -> ModuleType:
+    """templates/files/dlc_mpi.py, as a module."""
+    path = ROOT / "templates" / "files" / "dlc_mpi.py"
+    spec = importlib.util.spec_from_file_location("dlc_mpi", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_hosts_of_a_job_make_the_same_key(mpi: ModuleType) -> None:
+    told = {"TRAINING_JOB_ARN": "arn:aws:sagemaker:eu-west-1:1:training-job/a", "HOSTNAME": "x"}
+    seed = mpi.seed(["algo-1", "algo-2"], told)
+    assert len(seed) == 32
+    assert mpi.seed(["algo-1", "algo-2"], {**told, "HOSTNAME": "y"}) == seed
+    others = [({**told, "TRAINING_JOB_ARN": "b"}, ["algo-1", "algo-2"]), (told, ["algo-1"])]
+    assert all(mpi.seed(hosts, environment) != seed for environment, hosts in others)
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ('{"hosts": ["algo-2", "algo-1"], "current_host": "algo-2"}', ["algo-1", "algo-2"]),
+        ('{"hosts": "algo-1"}', []),
+        ("[]", []),
+        ("{", []),
+        (None, []),
+    ],
+)
+def test_hosts_are_read(
+    text: str | None, hosts: list[str], mpi: ModuleType, tmp_path: Path
+) -> None:
+    path = tmp_path / "resourceconfig.json"
+    if text is not None:
+        path.write_text(text, "utf-8")
+    assert mpi.hosts(path) == hosts
+
+
+def test_keys_are_as_ssh_wants_them(mpi: ModuleType, tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    folder = tmp_path / "ssh"
+    mpi.write_key(str(folder), bytes(range(32)))
+    assert folder.stat().st_mode & 0o777 == 0o700
+    modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert modes == dict.fromkeys(modes, 0o600)
+    public = (folder / "id_ed25519.pub").read_text()
+    assert public == (folder / "authorized_keys").read_text()
+    if shutil.which("ssh-keygen"):
+        command = ["ssh-keygen", "-y", "-f", str(folder / "id_ed25519")]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == public
+    again = tmp_path / "again"
+    mpi.write_key(str(again), bytes(range(32)))
+    assert (again / "id_ed25519.pub").read_text() == public
+
+
+def test_other_commands_go_on_untouched(mpi: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It becomes the entrypoint with the same arguments, and prepares for `train` only."""
+    became: list[list[str]] = []
+    prepared: list[str] = []
+    monkeypatch.setattr(mpi.os, "execv", lambda _, arguments: became.append(arguments))
+    monkeypatch.setattr(mpi, "prepare", lambda: prepared.append(sys.argv[1]))
+    for arguments in (["python", "-c", "1"], ["train"], []):
+        monkeypatch.setattr(sys, "argv", ["dlc_mpi.py", *arguments])
+        mpi.main()
+        assert became[-1] == [sys.executable, mpi.ENTRYPOINT, *arguments]
+    assert prepared == ["train"]
+
+
+def test_a_host_that_cannot_be_prepared_goes_on(
+    mpi: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def prepare() -> None:
+        raise OSError("no room")
+
+    became: list[list[str]] = []
+    monkeypatch.setattr(mpi.os, "execv", lambda _, arguments: became.append(arguments))
+    monkeypatch.setattr(mpi, "prepare", prepare)
+    monkeypatch.setattr(sys, "argv", ["dlc_mpi.py", "train"])
+    mpi.main()
+    assert became
+    assert capsys.readouterr().err == "dlc: this host is not ready for MPI: no room\n"
