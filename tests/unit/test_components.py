@@ -22,9 +22,11 @@ from builder.locks import Lock
 from builder.matrix_shape import COMPONENTS
 from builder.plan import Inputs, inputs
 from builder.render import Renderer, apply, changes
+from builder.resolver import Resolver
 from builder.target import Target
 from builder.targets import load_targets
 from tests.conftest import GOLDEN, ROOT, Dlc
+from tests.unit.test_resolver import empty_wheel, only, unreached
 
 HERE = GOLDEN / "components"
 MATRIX = (HERE / "matrix.yaml").read_text("utf-8")
@@ -243,6 +245,94 @@ def test_other_requirements_make_a_lock_stale(rows: dict[str, Target], tmp_path:
     components = tuple(newer if each is horovod else each for each in row.components)
     state = locks.state(folder, dataclasses.replace(row, components=components))
     assert state.text == "horovod.lock stale"
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of empty wheels, which is index and wheelhouse at once."""
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+    empty_wheel(folder, "tensorflow", "2.5.1", "six")
+    empty_wheel(folder, "torch", "1.9.1+cu111", tag="cp38-cp38-linux_x86_64")
+    empty_wheel(folder, "transformers", "4.12.3", "psutil", "cloudpickle", "filelock")
+    empty_wheel(folder, "horovod", "0.26.1", "psutil", "six")
+    for kind, tag in (("data", "cp38-cp38"), ("model", "cp38-cp38")):
+        name = f"smdistributed-{kind}parallel"
+        empty_wheel(
+            folder, name, {"data": "1.2.0", "model": "1.4.0"}[kind], tag=f"{tag}-linux_x86_64"
+        )
+    empty_wheel(folder, "smdistributed-dataparallel", "1.2.1", tag="cp37-cp37m-linux_x86_64")
+    plain = {"datasets": "1.15.1", "mpi4py": "3.0.3", "uv": "0.13.8", "six": "1.16.0"}
+    plain |= dict.fromkeys(("setuptools", "wheel", "packaging", "typing-extensions"), "1.0")
+    plain |= dict.fromkeys(("psutil", "filelock"), "2.0") | {"cloudpickle": "3.0"}
+    for name, version in plain.items():
+        empty_wheel(folder, name, version)
+    cache = tmp_path / "cache"
+    only(
+        monkeypatch,
+        **dict.fromkeys(("UV_FIND_LINKS", "DLC_WHEELHOUSE"), folder),
+        UV_CACHE_DIR=cache,
+        UV_OFFLINE="1",
+    )
+    return folder
+
+
+def lock(name: str, text: str, folder: Path) -> tuple[Target, dict[str, set[str]]]:
+    """A row locked, and the names that each of its locks has."""
+    row = read(text, folder)[name]
+    locks.write(folder / row.folder, Resolver().lock(row))
+    found = {layer: set(locks.entries(folder / row.folder, layer)) for layer in locks.layers(row)}
+    return row, found
+
+
+def hashed(fake: str, wheel: Path) -> str:
+    """The matrix with the hash that a wheel really has, instead of one of a single digit."""
+    return MATRIX.replace(fake * 64, hashlib.sha256(wheel.read_bytes()).hexdigest())
+
+
+def test_each_lock_has_what_those_below_have_not(shelf: Path, tmp_path: Path) -> None:
+    [wheel] = shelf.glob("smdistributed_dataparallel-1.2.1-*")
+    row, found = lock(TENSORFLOW, hashed("1", wheel), tmp_path)
+    assert found == {
+        "build": {"setuptools", "wheel", "packaging"},
+        "framework": {"tensorflow", "six"},
+        "horovod": {"horovod", "psutil"},
+        "smdistributed-dataparallel": {"smdistributed-dataparallel"},
+        "libraries": {"transformers", "datasets", "cloudpickle", "filelock"},
+        "tools": {"uv"},
+    }
+    assert locks.state(tmp_path / row.folder, row).text == "fresh"
+    [efa] = (each for each in row.components if each.kind == "efa")
+    known = tuple(
+        dataclasses.replace(efa, sha256="0" * 64) if each is efa else each
+        for each in row.components
+    )
+    made = inputs(dataclasses.replace(row, components=known), tmp_path, Renderer())
+    assert {"horovod.lock", "smdistributed-dataparallel.lock"} < made.files.keys()
+
+
+def test_a_wheel_without_a_hash_is_locked_once_it_is_there(shelf: Path, tmp_path: Path) -> None:
+    """Until then its lock says what could not be reached; what was held then stays."""
+    [torch] = shelf.glob("torch-*")
+    text = hashed("d", torch)
+    away = tmp_path / "away"
+    away.mkdir()
+    for path in shelf.glob("smdistributed_*"):
+        path.rename(away / path.name)
+    row, found = lock(PYTORCH, text, tmp_path)
+    assert found["smdistributed-modelparallel"] == {"smdistributed-modelparallel"}
+    assert locks.state(tmp_path / row.folder, row).unhashed == {
+        f"smdistributed-{kind}parallel": unreached("SMD_WHEELS") for kind in ("data", "model")
+    }
+    for path in away.iterdir():
+        path.rename(shelf / path.name)
+    lock(PYTORCH, text, tmp_path)
+    assert locks.state(tmp_path / row.folder, row).unhashed == {}
+    for path in shelf.glob("smdistributed_*"):
+        path.unlink()
+    held = locks.held(tmp_path / row.folder, row)
+    locks.write(tmp_path / row.folder, Resolver().lock(row, held))
+    assert locks.state(tmp_path / row.folder, row).unhashed == {}
 
 
 # What cannot be built
