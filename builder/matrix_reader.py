@@ -136,7 +136,13 @@ def _matrix(root: _Reader, document: Table) -> Matrix:
 
 
 def _tools(fields: _Reader) -> Tools:
-    return Tools(base=fields.text("base"), uv=fields.text("uv"), build=fields.texts("build"))
+    pythons = fields.table("pythons")
+    return Tools(
+        base=fields.text("base"),
+        uv=fields.text("uv"),
+        build=fields.texts("build"),
+        pythons={python: pythons.text(python).value for python in pythons.entries},
+    )
 
 
 def _cuda_keyring(fields: _Reader) -> CudaKeyring:

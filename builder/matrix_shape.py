@@ -171,6 +171,7 @@ MATRIX = Record(
         "tools": Record(
             what="tools",
             required={"base": _BASE, "uv": _VERSION, "build": _REQUIREMENTS},
+            optional={"pythons": MapOf(key=_PYTHON, value=_VERSION, what="standalone Pythons")},
         ),
         "bases": MapOf(
             key=_BASE,

@@ -38,7 +38,12 @@ _FRAMEWORK_TITLES = {"pytorch": "PyTorch", "tensorflow": "TensorFlow"}
 # Repositories by NVIDIA's and Ubuntu's names for a base.
 _CUDA_REPOSITORY = "https://developer.download.nvidia.com/compute/cuda/repos"
 _NEURON_REPOSITORY = "https://apt.repos.neuron.amazonaws.com"
-_SUITES = {"ubuntu18.04": "bionic", "ubuntu20.04": "focal", "debian12": "bookworm"}
+_SUITES = {
+    "ubuntu18.04": "bionic",
+    "ubuntu20.04": "focal",
+    "ubuntu22.04": "jammy",
+    "debian12": "bookworm",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,7 +153,7 @@ def _context(target: Target) -> Mapping[str, Any]:
         "cuda_folder": f"{target.base.name.replace('.', '')}/x86_64",
         "neuron_repository": _NEURON_REPOSITORY,
         "suite": _SUITES.get(target.base.name, ""),
-        "python_packages": list(target.base.pythons[target.python]),
+        "python_packages": list(target.base.pythons.get(target.python, ())),
         "wheel_sources": sorted(sources.items()),
         "framework_title": _FRAMEWORK_TITLES[target.framework],
     }

@@ -26,7 +26,8 @@ _ENGINES = "com.amazonaws.ml.engines.sagemaker.dlc"
 class Target:
     """One image to build.
 
-    `python` is a version like 3.8; `datasets` is None where the image has none (inference);
+    `python` is a version like 3.8; `standalone_python` the whole version of the build that uv puts
+    in where the base has none, else empty; `datasets` is None where the image has none (inference);
     `stand_in` is what an image that is only for tests has instead of the real parts, else empty;
     `budget` is what the matrix says of its size, if it does (see builder.contract.size);
     `said` tells for each value where the matrix says it, for a list where its first item; what
@@ -53,6 +54,7 @@ class Target:
     compilers: tuple[str, ...]
     system_packages: tuple[str, ...]
     origin: str
+    standalone_python: str
     tools_base: Base
     uv: str
     build_requirements: tuple[str, ...]

@@ -22,9 +22,19 @@ OWN = {
 @pytest.fixture(scope="module")
 def tables(root: Path) -> dict[str, tuple[str, str | None]]:
     """The rows of the reference tables: name to origin and datasets version."""
+    return read_rows(root / "tests" / "data" / "official_targets.txt")
+
+
+@pytest.fixture(scope="module")
+def later(root: Path) -> dict[str, tuple[str, str | None]]:
+    """The official rows after the tables, likewise."""
+    return read_rows(root / "tests" / "data" / "later_targets.txt")
+
+
+def read_rows(path: Path) -> dict[str, tuple[str, str | None]]:
+    """Rows by name: origin and datasets version."""
     found: dict[str, tuple[str, str | None]] = {}
     origin = ""
-    path = root / "tests" / "data" / "official_targets.txt"
     for line in path.read_text("utf-8").splitlines():
         if line.startswith("["):
             origin = line.strip("[]")
@@ -40,19 +50,24 @@ def lines(root: Path) -> list[str]:
     return (root / "matrix.yaml").read_text("utf-8").splitlines()
 
 
-def test_it_has_the_rows_of_the_tables_and_our_own(
-    targets: tuple[Target, ...], tables: dict[str, tuple[str, str | None]]
+def test_it_has_the_rows_of_the_tables_the_later_ones_and_our_own(
+    targets: tuple[Target, ...],
+    tables: dict[str, tuple[str, str | None]],
+    later: dict[str, tuple[str, str | None]],
 ) -> None:
     assert [origin for origin, _ in tables.values()].count("official") == 42
     assert [origin for origin, _ in tables.values()].count("unreleased") == 3
     names = [target.name for target in targets]
-    assert sorted(names) == sorted({*tables, *OWN})
+    assert sorted(names) == sorted({*tables, *later, *OWN})
+    assert not tables.keys() & later.keys()
 
 
 def test_origin_and_datasets(
-    targets: tuple[Target, ...], tables: dict[str, tuple[str, str | None]]
+    targets: tuple[Target, ...],
+    tables: dict[str, tuple[str, str | None]],
+    later: dict[str, tuple[str, str | None]],
 ) -> None:
-    expected = tables | {
+    expected = {**tables, **later} | {
         name: ("own", "4.3.0" if "training" in name else None) for name in sorted(OWN)
     }
     assert {t.name: (t.origin, t.datasets) for t in targets} == expected
@@ -97,18 +112,24 @@ def test_cuda_packages_are_for_frameworks_that_lack_them(targets: tuple[Target, 
 
 def test_the_driver_is_as_old_as_the_build_bears(targets: tuple[Target, ...]) -> None:
     found = {
-        (target.framework, target.build.carries): target.driver_cuda
+        (target.framework, target.build.name, target.build.carries): target.driver_cuda
         for target in targets
         if target.device == "gpu"
     }
     assert found == {
-        ("pytorch", "cu102"): "10.2",
-        ("pytorch", "cu110"): "11.0",
-        ("pytorch", "cu111"): "11.0",
-        ("pytorch", "cu113"): "11.0",
-        ("pytorch", "cu117"): "11.0",
-        ("tensorflow", "cu110"): "11.0",
-        ("tensorflow", "cu112"): "11.2",
+        ("pytorch", "cu110", "cu102"): "10.2",
+        ("pytorch", "cu110", "cu110"): "11.0",
+        ("pytorch", "cu111", "cu111"): "11.0",
+        ("pytorch", "cu113", "cu113"): "11.0",
+        ("pytorch", "cu117", "cu117"): "11.0",
+        ("pytorch", "cu118", "cu118"): "11.0",
+        ("pytorch", "cu121", "cu121"): "12.0",
+        ("pytorch", "cu124", "cu124"): "12.0",
+        ("pytorch", "cu126", "cu126"): "12.0",
+        ("pytorch", "cu128", "cu128"): "12.0",
+        ("pytorch", "cu129", "cu128"): "12.8",
+        ("tensorflow", "cu110", "cu110"): "11.0",
+        ("tensorflow", "cu112", "cu112"): "11.2",
     }
     assert {target.driver_cuda for target in targets if target.device != "gpu"} == {""}
 
