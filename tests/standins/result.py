@@ -31,8 +31,8 @@ _INTRODUCTION = """\
 # Every row builds
 
 Written by `make prove`: each target in the table was built from its committed locks, checked, and
-asked or trained once. *Contract* counts the checks that passed: Python and versions as the tag says, every
-package as locked, `pip check`, labels, and the answer of the last column.
+asked or trained once. *Contract* counts the checks that passed: Python and versions as the tag
+says, every package as locked, `pip check`, labels, and the answer of the last column.
 
 Where a base or a wheel could not be reached, a stand-in took its place: Debian 12 with a CPython of
 the same minor version for Ubuntu, the package index's wheel of the same version for PyTorch's own
@@ -177,7 +177,8 @@ def table(rows: Sequence[Row], missing: Mapping[str, str]) -> str:
         )
         lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
     shared = summary(sharing(layers(rows)))
-    head = f"{passed(rows)} of {len(rows) + len(missing)} targets are proven. What they share: {shared}."
+    total = len(rows) + len(missing)
+    head = f"{passed(rows)} of {total} targets are proven. What they share: {shared}."
     wrong = [
         f"- `{row.image}`: {check.name}: {check.detail}"
         for row in rows

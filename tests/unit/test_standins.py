@@ -252,8 +252,9 @@ def expected(target: Target, *, base: Base | None, wheels: bool) -> list[list[st
         left_out: set[str] = set()
         instead: dict[str, str] = {}
         if base and "--install-dir" in words:  # a stand-in base brings that Python itself
-            words = ["RUN", *OWN_PYTHON, f"/usr/bin/python{target.python}", "/opt/venv"]
-        elif base and words[0] == "ARG":
+            found.append(["RUN", *OWN_PYTHON, f"/usr/bin/python{target.python}", "/opt/venv"])
+            continue
+        if base and words[0] == "ARG":
             instead = {f"BASE={target.base.image}": f"BASE={base.image}"}
         elif base and stage in ("${BASE}", "java") and "apt-get" in words:
             left_out = {*pythons, f"python{target.python}-dev"}
