@@ -33,8 +33,10 @@ class MatrixText:
         if text and not text.endswith("\n"):
             text += self._newline
         self.text = text
-        # libyaml's marks count bytes, those of the other loader characters.
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        # libyaml leaves a byte order mark out of its count; the other loader is slow.
+        self._offset = int(text.startswith("\ufeff"))
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        root = yaml.compose(text[self._offset :], Loader=loader)
         assert root is not None  # noqa: S101 - a sound matrix is not empty
         self._root: yaml.Node = root
 
@@ -88,13 +90,13 @@ class MatrixText:
         if entries is None:
             return self._into_mapping(in_mode, f"{framework}: [{flow(entry)}]")
         if _is_flow(entries):
-            return self._insert(entries.end_mark.index - 1, f", {flow(entry)}")
+            return self._insert(self._mark(entries.end_mark) - 1, f", {flow(entry)}")
         dash = self._sequence(entries)[0].start_mark.column - 2
         return self._insert(self._after(entries), f"{' ' * dash}- {flow(entry)}{self._newline}")
 
     def _into_mapping(self, mapping: yaml.Node, line: str) -> MatrixText:
         if _is_flow(mapping):
-            return self._insert(mapping.end_mark.index - 1, f", {line}")
+            return self._insert(self._mark(mapping.end_mark) - 1, f", {line}")
         indent = mapping.value[0][0].start_mark.column
         return self._insert(self._after(mapping), f"{' ' * indent}{line}{self._newline}")
 
@@ -112,7 +114,7 @@ class MatrixText:
 
     def _above(self, node: yaml.Node) -> int:
         """Where the line of a node begins, or that of the first comment directly above it."""
-        start = self._line(node.start_mark.index)
+        start = self._line(self._mark(node.start_mark))
         while start:
             before = self._line(start - 1)
             if not self.text[before:start].lstrip(" ").startswith("#"):
@@ -126,7 +128,11 @@ class MatrixText:
 
     def _after(self, node: yaml.Node) -> int:
         """Where the line after a node's last one begins: blanks and comments there are not its."""
-        return self.text.index("\n", _end(node)) + 1
+        return self.text.index("\n", self._mark(_end(node))) + 1
+
+    def _mark(self, mark: yaml.Mark) -> int:
+        """Where in the text a mark is."""
+        return int(mark.index) + self._offset
 
     def _value(self, mapping: yaml.Node, key: str) -> yaml.Node:
         found = self._find(mapping, key)
@@ -176,15 +182,14 @@ def _is_flow(node: yaml.Node) -> bool:
     return bool(getattr(node, "flow_style", False))
 
 
-def _end(node: yaml.Node) -> int:
+def _end(node: yaml.Node) -> yaml.Mark:
     """Where a node ends; a block's own end would be that of what follows it."""
     import yaml
 
     if isinstance(node, yaml.CollectionNode) and not _is_flow(node):
         last = node.value[-1]
         return _end(last[1] if isinstance(last, tuple) else last)
-    index: int = node.end_mark.index
-    return index
+    return node.end_mark
 
 
 def _later(version: str, than: str) -> bool:

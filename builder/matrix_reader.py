@@ -20,7 +20,7 @@ from builder.matrix import (
     Upgrade,
     Wheel,
 )
-from builder.matrix_shape import FRAMEWORKS, MATRIX, MODES
+from builder.matrix_shape import DEVICES, FRAMEWORKS, MATRIX, MODES
 
 __all__ = ["read"]
 
@@ -172,7 +172,7 @@ def _framework_version(framework: str, version: str, versions: _Reader) -> Frame
         python=fields.text("python"),
         base=fields.text("base"),
         accelerators={
-            device: fields.text(device) for device in ("gpu", "neuron") if device in fields.entries
+            device: fields.text(device) for device in DEVICES if device in fields.entries
         },
         requires=fields.texts("requires"),
         constraints=fields.texts("constraints"),

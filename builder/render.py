@@ -38,6 +38,7 @@ _FRAMEWORK_TITLES = {"pytorch": "PyTorch", "tensorflow": "TensorFlow"}
 # Repositories by NVIDIA's and Ubuntu's names for a base.
 _CUDA_REPOSITORY = "https://developer.download.nvidia.com/compute/cuda/repos"
 _NEURON_REPOSITORY = "https://apt.repos.neuron.amazonaws.com"
+_ACCELERATOR_KINDS = {"gpu": "cuda", "neuron": "neuron", "neuronx": "neuron"}
 _SUITES = {
     "ubuntu18.04": "bionic",
     "ubuntu20.04": "focal",
@@ -145,7 +146,7 @@ def _context(target: Target) -> Mapping[str, Any]:
         "mended": _is_mended(target),
         "ffmpeg_wheel": _FFMPEG_WHEEL in target.library_requirements,
         "header": HEADER,
-        "accelerator_kind": {"gpu": "cuda", "neuron": "neuron"}.get(target.device, ""),
+        "accelerator_kind": _ACCELERATOR_KINDS.get(target.device, ""),
         "cuda_series": ".".join(accelerator.version.split(".")[:2]) if accelerator else "",
         # What the image really has: cu102 is CUDA 10.2, whatever its tag says.
         "cuda_carried": re.sub(r"cu(\d+)(\d)", r"\1.\2", target.build.carries),

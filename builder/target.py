@@ -68,7 +68,8 @@ class Target:
     @property
     def repository(self) -> str:
         """The repository name, like huggingface-pytorch-inference."""
-        name = Repository(framework=self.framework, mode=self.mode, neuron=self.device == "neuron")
+        neuron = self.device if self.device in ("neuron", "neuronx") else ""
+        name = Repository(framework=self.framework, mode=self.mode, neuron=neuron)
         return f"{STAND_IN}/{name}" if self.stand_in else str(name)
 
     @property
