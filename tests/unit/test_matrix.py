@@ -104,7 +104,7 @@ def test_a_release_goes_before_a_build_and_a_build_before_a_version(tmp_path: Pa
 
 def test_cuda_packages_are_for_frameworks_that_lack_them(targets: tuple[Target, ...]) -> None:
     for target in targets:
-        wanted = target.device == "neuron" or (
+        wanted = target.device in ("neuron", "neuronx") or (
             target.device == "gpu" and target.framework == "tensorflow"
         )
         assert bool(target.accelerator_packages) == wanted, target.name
@@ -128,6 +128,7 @@ def test_the_driver_is_as_old_as_the_build_bears(targets: tuple[Target, ...]) ->
         ("pytorch", "cu126", "cu126"): "12.0",
         ("pytorch", "cu128", "cu128"): "12.0",
         ("pytorch", "cu129", "cu128"): "12.8",
+        ("pytorch", "cu130", "cu128"): "12.8",
         ("tensorflow", "cu110", "cu110"): "11.0",
         ("tensorflow", "cu112", "cu112"): "11.2",
     }
@@ -176,6 +177,8 @@ def test_sagemaker_bears_no_more_labels(targets: tuple[Target, ...]) -> None:
         ("inference", "cpu"): 10,
         ("inference", "gpu"): 9,
         ("inference", "neuron"): 9,
+        ("training", "neuronx"): 8,
+        ("inference", "neuronx"): 9,
     }
 
 
@@ -253,7 +256,7 @@ def test_said_leaves_out_what_nobody_said(targets: tuple[Target, ...]) -> None:
         unsaid = {name for name, value in values.items() if value == []}
         if target.origin == "official":
             unsaid.add("origin")
-        if target.device != "neuron" and target.origin != "own":
+        if "neuron" not in target.device and target.origin != "own":
             unsaid.add("device")
         assert values.keys() - target.said.keys() == unsaid, target.name
 
