@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from builder.document import Position
+from builder.render import Renderer
 from builder.target import Target
 from builder.targets import load_targets
 from tests.conftest import GOLDEN
@@ -307,3 +308,26 @@ def test_positions_are_of_the_file_as_it_is_called() -> None:
     target = load_targets(GOLDEN / "matrix.yaml", name="here/matrix.yaml")[0]
     assert target.said["uv"] == Position(file="here/matrix.yaml", line=4, column=7)
     assert str(target.said["uv"]) == "here/matrix.yaml:4"
+
+
+# Neuronx
+
+
+def test_neuronx(targets: tuple[Target, ...]) -> None:
+    name = (
+        "huggingface-pytorch-training-neuronx:"
+        "2.1.2-transformers4.43.2-neuronx-py310-sdk2.20.0-ubuntu20.04"
+    )
+    [target] = [target for target in targets if target.name == name]
+    labels = target.labels()
+    assert labels["com.amazonaws.ml.engines.sagemaker.dlc.device.neuronx"] == "true"
+    assert "com.amazonaws.sagemaker.capabilities.multi-models" not in labels
+    dockerfile = Renderer().files(target)["Dockerfile"].decode()
+    assert "aws-neuronx-runtime-lib=2.22.14.0-6e27b8d5b" in dockerfile
+    assert " focal main" in dockerfile
+    # Its libraries are where only the linker's configuration finds them.
+    assert (
+        ' && rm "${APT_PARTS:-/etc/apt/sources.list.d}/neuron.list" \\\n'
+        " && echo /opt/aws/neuron/lib > /etc/ld.so.conf.d/neuron.conf \\\n"
+        " && ldconfig\n"
+    ) in dockerfile
