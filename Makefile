@@ -8,7 +8,7 @@ DLC := $(VENV)/bin/dlc
 DEFAULT := huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-image contract unit lint render lock serve push prove bench clean
+.PHONY: help build test test-image contract unit lint render lock serve push prove pages bench clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ serve: $(VENV)/.ready ## Run TARGET as SageMaker would, until Ctrl-C (MODEL=fold
 
 prove: $(VENV)/.ready-test ## Build and check every row, on stand-ins where needed (ROWS=selector RESUME=1)
 	$(VENV)/bin/python -m tests.standins $(if $(RESUME),--resume) $(if $(ROWS),'$(ROWS)')
+
+pages: $(VENV)/.ready-test ## Write docs/proof.md, size.md and layers.svg anew from what is recorded
+	$(VENV)/bin/python -m tests.standins --pages
 
 contract: $(VENV)/.ready-test ## Hold images to their whole contract and write docs/contract.md (ROWS=selector)
 	$(VENV)/bin/python -m tests.standins.contract '$(or $(ROWS),$(DEFAULT))'

@@ -31,11 +31,16 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tools:
-    """What the build uses and no image keeps; source distributions are built with `build`."""
+    """What the build uses and no image keeps; source distributions are built with `build`.
+
+    `pythons` are the standalone builds that uv puts in where a base has none, by a version like
+    3.10: whole versions, of which uv has the hashes.
+    """
 
     base: Text
     uv: Text
     build: tuple[Text, ...]
+    pythons: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

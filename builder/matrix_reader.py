@@ -21,7 +21,7 @@ from builder.matrix import (
     Upgrade,
     Wheel,
 )
-from builder.matrix_shape import FRAMEWORKS, MATRIX, MODES
+from builder.matrix_shape import DEVICES, FRAMEWORKS, MATRIX, MODES
 
 __all__ = ["read"]
 
@@ -142,7 +142,13 @@ def _matrix(root: _Reader, document: Table) -> Matrix:
 
 
 def _tools(fields: _Reader) -> Tools:
-    return Tools(base=fields.text("base"), uv=fields.text("uv"), build=fields.texts("build"))
+    pythons = fields.table("pythons")
+    return Tools(
+        base=fields.text("base"),
+        uv=fields.text("uv"),
+        build=fields.texts("build"),
+        pythons={python: pythons.text(python).value for python in pythons.entries},
+    )
 
 
 def _cuda_keyring(fields: _Reader) -> CudaKeyring:
@@ -172,7 +178,7 @@ def _framework_version(framework: str, version: str, versions: _Reader) -> Frame
         python=fields.text("python"),
         base=fields.text("base"),
         accelerators={
-            device: fields.text(device) for device in ("gpu", "neuron") if device in fields.entries
+            device: fields.text(device) for device in DEVICES if device in fields.entries
         },
         requires=fields.texts("requires"),
         constraints=fields.texts("constraints"),

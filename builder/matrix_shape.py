@@ -11,7 +11,7 @@ __all__ = ["COMPONENTS", "DEVICES", "FRAMEWORKS", "MATRIX", "MODES", "ORIGINS", 
 
 FRAMEWORKS = ("pytorch", "tensorflow")
 MODES = ("training", "inference")
-DEVICES = ("cpu", "gpu", "neuron")
+DEVICES = ("cpu", "gpu", "neuron", "neuronx")
 # Released by AWS; in the reference tables but never released; or a target of our own.
 ORIGINS = ("official", "unreleased", "own")
 
@@ -53,7 +53,7 @@ _BUILD = TextOf(
 _PACKAGE = TextOf(
     what="a distribution package",
     like="python3.8 or libcudnn8=8.0.5.39-1+cuda11.0",
-    pattern=r"[a-z0-9][a-z0-9.+-]+(?:=[A-Za-z0-9.+:~-]+)?",
+    pattern=r"[a-z0-9][a-z0-9.+-]+(?:=[A-Za-z0-9.+:~*-]+)?",
 )
 _REQUIREMENT = TextOf(what="a requirement", like="datasets==1.15.1", pattern=r"[A-Za-z0-9][^\n#]*")
 _SOURCE = TextOf(what="the name of a source", like="PYTORCH_WHEELS", pattern=r"[A-Z][A-Z0-9_]*")
@@ -149,6 +149,7 @@ _FRAMEWORK_VERSION = Record(
     optional={
         "gpu": _ACCELERATOR,
         "neuron": _ACCELERATOR,
+        "neuronx": _ACCELERATOR,
         "requires": _REQUIREMENTS,
         "constraints": _REQUIREMENTS,
     },
@@ -205,6 +206,7 @@ MATRIX = Record(
         "tools": Record(
             what="tools",
             required={"base": _BASE, "uv": _VERSION, "build": _REQUIREMENTS},
+            optional={"pythons": MapOf(key=_PYTHON, value=_VERSION, what="standalone Pythons")},
         ),
         "bases": MapOf(
             key=_BASE,
@@ -273,7 +275,7 @@ MATRIX = Record(
             value=Record(
                 what="an accelerator",
                 required={
-                    "device": TextOf(what="gpu or neuron", choices=("gpu", "neuron")),
+                    "device": TextOf(what="gpu, neuron or neuronx", choices=DEVICES[1:]),
                     "version": _VERSION,
                 },
                 optional={"packages": _PACKAGES, "driver_cuda": _CUDA, "develop": _PACKAGES},

@@ -18,8 +18,9 @@ from builder.shape import MapOf, Record, TextOf, did_you_mean
 
 __all__ = ["PACKAGE_SOURCES", "Archive", "Mirrors", "find", "read", "script"]
 
-# NVIDIA's and Neuron's repositories of distribution packages, as the Dockerfiles name them.
-PACKAGE_SOURCES = ("CUDA_PACKAGES", "NEURON_PACKAGES")
+# NVIDIA's and Neuron's repositories of distribution packages, and the standalone builds of Python,
+# as the Dockerfiles name them.
+PACKAGE_SOURCES = ("CUDA_PACKAGES", "NEURON_PACKAGES", "PYTHON_BUILDS")
 
 _ADDRESS = TextOf(
     what="an address without a slash at its end",

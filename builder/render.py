@@ -46,7 +46,13 @@ _FRAMEWORK_TITLES = {"pytorch": "PyTorch", "tensorflow": "TensorFlow"}
 # Repositories by NVIDIA's and Ubuntu's names for a base.
 _CUDA_REPOSITORY = "https://developer.download.nvidia.com/compute/cuda/repos"
 _NEURON_REPOSITORY = "https://apt.repos.neuron.amazonaws.com"
-_SUITES = {"ubuntu18.04": "bionic", "ubuntu20.04": "focal", "debian12": "bookworm"}
+_ACCELERATOR_KINDS = {"gpu": "cuda", "neuron": "neuron", "neuronx": "neuron"}
+_SUITES = {
+    "ubuntu18.04": "bionic",
+    "ubuntu20.04": "focal",
+    "ubuntu22.04": "jammy",
+    "debian12": "bookworm",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,7 +157,7 @@ def _context(target: Target) -> Mapping[str, Any]:
         "mended": _is_mended(target),
         "ffmpeg_wheel": _FFMPEG_WHEEL in target.library_requirements,
         "header": HEADER,
-        "accelerator_kind": {"gpu": "cuda", "neuron": "neuron"}.get(target.device, ""),
+        "accelerator_kind": _ACCELERATOR_KINDS.get(target.device, ""),
         "cuda_series": ".".join(accelerator.version.split(".")[:2]) if accelerator else "",
         # What the image really has: cu102 is CUDA 10.2, whatever its tag says.
         "cuda_carried": re.sub(r"cu(\d+)(\d)", r"\1.\2", target.build.carries),
@@ -159,7 +165,7 @@ def _context(target: Target) -> Mapping[str, Any]:
         "cuda_folder": f"{target.base.name.replace('.', '')}/x86_64",
         "neuron_repository": _NEURON_REPOSITORY,
         "suite": _SUITES.get(target.base.name, ""),
-        "python_packages": list(target.base.pythons[target.python]),
+        "python_packages": list(target.base.pythons.get(target.python, ())),
         "wheel_sources": sorted(sources.items()),
         "components": components,
         "python_components": [each for each in components if each["locked"]],

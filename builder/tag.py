@@ -28,42 +28,44 @@ __all__ = [
 
 _REPOSITORY = re.compile(
     r"huggingface-(?P<framework>pytorch|tensorflow)-(?P<compiler>trcomp-(?=training$))?"
-    r"(?P<mode>training|inference)(?P<neuron>-neuron)?"
+    r"(?P<mode>training|inference)(?:-(?P<neuron>neuronx?))?"
 )
 _VERSION = r"\d+\.\d+(?:\.\d+(?:\.(?:post|dev)\d+|(?:a|b|rc)\d+)?)?"
 _TAG = re.compile(
     rf"(?P<framework_version>{_VERSION})"
     rf"(?:-transformers(?P<transformers>{_VERSION}))?"
-    r"-(?P<device>cpu|gpu|neuron)"
+    r"-(?P<device>cpu|gpu|neuronx|neuron)"
     r"-py(?P<python>3\d{1,2})"
     r"(?:-(?P<accelerator>cu\d{2,4}|sdk\d+\.\d+\.\d+))?"
     r"(?:-(?P<os>(?!v\d+(?:\.\d+)?$)[a-z][a-z0-9.]*[a-z0-9]))?"
     r"(?:-v(?P<revision>\d+(?:\.\d+)?))?",
     re.ASCII,
 )
-_ACCELERATOR_OF = {"cpu": "", "gpu": "cu", "neuron": "sdk"}
+_ACCELERATOR_OF = {"cpu": "", "gpu": "cu", "neuron": "sdk", "neuronx": "sdk"}
 _GOES_WITH = {
     "cpu": "has none",
     "gpu": "goes with one like cu111",
     "neuron": "goes with one like sdk1.17.1",
+    "neuronx": "goes with one like sdk2.20.0",
 }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Repository:
-    """`huggingface-{framework}-{mode}`, with `-neuron` for Inferentia.
+    """`huggingface-{framework}-{mode}`, for Inferentia and Trainium with the device after it.
 
-    With SageMaker's training `compiler` it is `huggingface-{framework}-trcomp-training`.
+    `neuron` is neuron or neuronx, else empty. With SageMaker's training `compiler` it is
+    `huggingface-{framework}-trcomp-training`.
     """
 
     framework: str
     mode: str
-    neuron: bool = False
+    neuron: str = ""
     compiler: bool = False
 
     def __str__(self) -> str:
-        mode = f"{'trcomp-' if self.compiler else ''}{self.mode}{'-neuron' if self.neuron else ''}"
-        return f"huggingface-{self.framework}-{mode}"
+        mode = f"trcomp-{self.mode}" if self.compiler else self.mode
+        return "-".join(filter(None, ("huggingface", self.framework, mode, self.neuron)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,12 +124,12 @@ def parse_repository(text: str) -> Repository:
     if not match:
         raise TagError(
             f"{text!r} is not a repository name",
-            remedy="they are huggingface-{pytorch,tensorflow}-{training,inference}[-neuron]",
+            remedy="they are huggingface-{pytorch,tensorflow}-{training,inference}[-neuron[x]]",
         )
     return Repository(
         framework=match["framework"],
         mode=match["mode"],
-        neuron=match["neuron"] is not None,
+        neuron=match["neuron"] or "",
         compiler=match["compiler"] is not None,
     )
 
@@ -170,7 +172,7 @@ def parse_tag(text: str) -> Tag:
 
 def short(tag: Tag) -> Tag | None:
     """The tag with two-number versions; None for neuron images, which have no short tag."""
-    if tag.device == "neuron":
+    if tag.device in ("neuron", "neuronx"):
         return None
     return replace(
         tag,

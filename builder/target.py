@@ -26,7 +26,8 @@ _ENGINES = "com.amazonaws.ml.engines.sagemaker.dlc"
 class Target:
     """One image to build.
 
-    `python` is a version like 3.8; `datasets` is None where the image has none (inference);
+    `python` is a version like 3.8; `standalone_python` the whole version of the build that uv puts
+    in where the base has none, else empty; `datasets` is None where the image has none (inference);
     `stand_in` is what an image that is only for tests has instead of the real parts, else empty;
     `budget` is what the matrix says of its size, if it does (see builder.contract.size);
     `components` are in the order in which the image takes them;
@@ -54,6 +55,7 @@ class Target:
     compilers: tuple[str, ...]
     system_packages: tuple[str, ...]
     origin: str
+    standalone_python: str
     tools_base: Base
     uv: str
     build_requirements: tuple[str, ...]
@@ -71,7 +73,7 @@ class Target:
         name = Repository(
             framework=self.framework,
             mode=self.mode,
-            neuron=self.device == "neuron",
+            neuron=self.device if self.device in ("neuron", "neuronx") else "",
             compiler=any(each.kind == "training-compiler" for each in self.components),
         )
         return f"{STAND_IN}/{name}" if self.stand_in else str(name)

@@ -154,6 +154,7 @@ class _Expansion:
         if matrix.tools is None or tools_base is None or requirements is None:
             return None
 
+        standalone = "" if python.value in base.pythons else matrix.tools.pythons[python.value]
         carried = device.value == "gpu" and version.framework in _CARRIES_CUDA
         packages = accelerator.packages if accelerator and not carried else ()
         said = {
@@ -200,9 +201,10 @@ class _Expansion:
             constraints=tuple(text.value for text in version.constraints),
             library_requirements=requirements,
             libraries=libraries.name,
-            compilers=tuple(fill(t.value, {"python": python.value}) for t in libraries.compilers),
+            compilers=_compilers(libraries, python.value, standalone=bool(standalone)),
             system_packages=tuple(text.value for text in libraries.system),
             origin=entry.origin.value if entry.origin else "official",
+            standalone_python=standalone,
             tools_base=tools_base,
             uv=matrix.tools.uv.value,
             build_requirements=tuple(
@@ -274,11 +276,13 @@ class _Expansion:
     ) -> bool:
         what = f"{version.framework} {version.version}"
         possible = True
-        if python.value not in base.pythons:
+        standalone = self.matrix.tools.pythons if self.matrix.tools else {}
+        if python.value not in {*base.pythons, *standalone}:
+            others = f", and `tools` has {', '.join(standalone)}" if standalone else ""
             self.report.add(
                 python.at,
                 f"{base.name} has no Python {python.value}",
-                f"it has {', '.join(base.pythons) or 'none'}",
+                f"it has {', '.join(base.pythons) or 'none'}{others}",
             )
             possible = False
         for wheel in (*build.wheels, *wheels(components)):
@@ -299,6 +303,12 @@ class _Expansion:
             )
             possible = False
         return possible
+
+
+def _compilers(libraries: Libraries, python: str, *, standalone: bool) -> tuple[str, ...]:
+    """The compilers of a set of libraries; a standalone Python brings its headers itself."""
+    names = (fill(text.value, {"python": python}) for text in libraries.compilers)
+    return tuple(name for name in names if not (standalone and name.startswith("python")))
 
 
 def _first(name: str, said: Sequence[Text | Wheel]) -> dict[str, Position]:

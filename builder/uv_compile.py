@@ -29,6 +29,7 @@ class Question:
 
     `excluded` packages are left out of the answer whoever needs them; `lifted` are upgrades that
     are allowed to be newer than the date. An empty date is today, an empty Python any.
+    With `wheels`, sources are no answer; with `why`, an entry says who needs it.
     """
 
     requirements: tuple[str, ...]
@@ -39,6 +40,8 @@ class Question:
     index: str = ""
     alone: bool = False
     lifted: tuple[Upgrade, ...] = ()
+    wheels: bool = False
+    why: bool = False
 
 
 def compile_requirements(question: Question, name: str) -> dict[str, str]:
@@ -58,7 +61,8 @@ def compile_requirements(question: Question, name: str) -> dict[str, str]:
             Path(folder, title).write_text("".join(f"{line}\n" for line in lines), "utf-8")
         command = [
             uv.find_uv_bin(),
-            *("pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"),
+            *("pip", "compile", "--quiet", "--generate-hashes", "--no-header"),
+            *(("--annotation-style", "split") if question.why else ("--no-annotate",)),
             *("--no-progress", "--color", "never", "--no-config"),
             # Else uv looks for the target's own Python, and downloads it, to build what is only
             # there as source.
@@ -73,6 +77,8 @@ def compile_requirements(question: Question, name: str) -> dict[str, str]:
             command += ["--default-index", question.index]
         if question.alone:
             command += ["--no-deps"]
+        if question.wheels:
+            command += ["--only-binary", ":all:"]
         if question.date:
             command += ["--exclude-newer", f"{question.date}T23:59:59Z"]
         for upgrade in question.lifted:

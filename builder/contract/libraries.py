@@ -43,6 +43,8 @@ OPENED: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("2.4", "cu110"): (*_CUDA_11, "libcusolver.so.10"),
     ("2.5", "cu112"): (*_CUDA_11, "libcusolver.so.11"),
     ("2.6", "cu112"): (*_CUDA_11, "libcusolver.so.11"),
+    # Built with the same CUDA and cuDNN; its wheel itself was not asked.
+    ("2.11", "cu112"): (*_CUDA_11, "libcusolver.so.11"),
 }
 
 

@@ -1,8 +1,9 @@
-"""`make prove`: prove targets and write docs/proof.json and docs/proof.md."""
+"""`make prove`: prove targets and write docs/proof.json, and docs/proof.md and more from it."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -10,9 +11,10 @@ import click
 from builder.errors import DlcError
 from builder.output import say
 from builder.selection import select
+from builder.target import Target
 from builder.targets import load_targets
 from tests.standins.prove import Prover, default_interpreters
-from tests.standins.result import Row, load, passed, picture, save, table
+from tests.standins.result import Row, load, not_tried, passed, picture, save, table
 from tests.standins.sizes import page
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 @click.command()
 @click.argument("selectors", nargs=-1, metavar="[SELECTOR]...")
 @click.option("--resume", is_flag=True, help="Leave out what was proven as it is now.")
+@click.option("--pages", is_flag=True, help="Prove nothing: write the pages of what is recorded.")
 @click.option(
     "--interpreters",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -32,12 +35,18 @@ ROOT = Path(__file__).parents[2]
     default=ROOT / "docs",
     help="Where proof.json and proof.md are written [default: docs/].",
 )
-def prove(selectors: tuple[str, ...], resume: bool, interpreters: Path | None, docs: Path) -> None:
+def prove(
+    selectors: tuple[str, ...], resume: bool, pages: bool, interpreters: Path | None, docs: Path
+) -> None:
     """Prove targets: build each, check it, and remove it again."""
     targets = load_targets(ROOT / "matrix.yaml")
     chosen = select(targets, selectors)
     names = {target.name for target in targets}
     rows = {name: row for name, row in load(docs / "proof.json").items() if name in names}
+
+    if pages:
+        _write_pages(docs, rows, targets)
+        return
 
     def keep(row: Row) -> None:
         rows[row.image] = row
@@ -47,19 +56,24 @@ def prove(selectors: tuple[str, ...], resume: bool, interpreters: Path | None, d
     prover = Prover(ROOT / "images", interpreters or default_interpreters(), say)
     known = dict(rows) if resume else {}
     prover.prove(chosen, known, keep, cold=not selectors and not resume)
+    _write_pages(docs, rows, targets)
+    done = [target.name for target in chosen if target.name not in prover.skipped]
+    good = passed(rows[name] for name in done)
+    say(f"{good} of {len(chosen)} targets proven, {len(prover.skipped)} skipped")
+    sys.exit(int(good < len(chosen)))
+
+
+def _write_pages(docs: Path, rows: Mapping[str, Row], targets: Sequence[Target]) -> None:
+    """Write what is made of the rows; each file is replaced whole or not at all."""
     ordered = [rows[target.name] for target in targets if target.name in rows]
     for name, text in (
-        ("proof.md", table(ordered, len(targets))),
+        ("proof.md", table(ordered, not_tried(targets, ROOT / "images", rows))),
         ("layers.svg", picture(ordered)),
         ("size.md", page(ordered, targets)),
     ):
         temporary = docs / f".{name}.new"
         temporary.write_text(text, "utf-8")
         temporary.replace(docs / name)
-    done = [target.name for target in chosen if target.name not in prover.skipped]
-    good = passed(rows[name] for name in done)
-    say(f"{good} of {len(chosen)} targets proven, {len(prover.skipped)} skipped")
-    sys.exit(int(good < len(chosen)))
 
 
 if __name__ == "__main__":

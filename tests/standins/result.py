@@ -11,17 +11,28 @@ from typing import Any
 from builder.contract.basics import Check
 from builder.layers import ImageLayers, from_json, sharing
 from builder.layers_picture import draw, summary
+from builder.locks import state
 from builder.output import human_size
 from builder.target import Target
 
-__all__ = ["Row", "layers", "load", "passed", "picture", "save", "table", "unproven"]
+__all__ = [
+    "Row",
+    "layers",
+    "load",
+    "not_tried",
+    "passed",
+    "picture",
+    "save",
+    "table",
+    "unproven",
+]
 
 _INTRODUCTION = """\
 # Every row builds
 
-Written by `make prove`: each target was built from its committed locks, checked, and asked or
-trained once. *Contract* counts the checks that passed: Python and versions as the tag says, every
-package as locked, `pip check`, labels, and the answer of the last column.
+Written by `make prove`: each target in the table was built from its committed locks, checked, and
+asked or trained once. *Contract* counts the checks that passed: Python and versions as the tag
+says, every package as locked, `pip check`, labels, and the answer of the last column.
 
 Where a base or a wheel could not be reached, a stand-in took its place: Debian 12 with a CPython of
 the same minor version for Ubuntu, the package index's wheel of the same version for PyTorch's own
@@ -108,6 +119,20 @@ def unproven(rows: Mapping[str, Row], digests: Mapping[str, str]) -> list[str]:
     return wrong
 
 
+def not_tried(targets: Iterable[Target], images: Path, rows: Mapping[str, Row]) -> dict[str, str]:
+    """Why each target without a row has none, by its name."""
+    reasons = {}
+    for target in targets:
+        if target.name in rows:
+            continue
+        found = state(images / target.folder, target)
+        missing = ", ".join(found.unhashed)
+        reasons[target.name] = (
+            f"no SHA-256 of {missing} is known" if missing else "it was not built yet"
+        )
+    return reasons
+
+
 def save(path: Path, rows: Mapping[str, Row], targets: Iterable[Target]) -> None:
     """Write rows in the order of the matrix; the file is replaced whole or not at all."""
     ordered = [asdict(rows[target.name]) for target in targets if target.name in rows]
@@ -129,8 +154,11 @@ def picture(rows: Iterable[Row]) -> str:
     return draw(images, sharing(images))
 
 
-def table(rows: Sequence[Row], total: int) -> str:
-    """The page: a line for each row, and below what stood in and what went wrong."""
+def table(rows: Sequence[Row], missing: Mapping[str, str]) -> str:
+    """The page: a line for each row, and below what stood in and what went wrong.
+
+    `missing` are the targets without a row, each with the reason.
+    """
     lines = [
         "| image | base | locked as of | built in | size | contract | answer |",
         "|---|---|---|---|---|---|---|",
@@ -149,6 +177,7 @@ def table(rows: Sequence[Row], total: int) -> str:
         )
         lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
     shared = summary(sharing(layers(rows)))
+    total = len(rows) + len(missing)
     head = f"{passed(rows)} of {total} targets are proven. What they share: {shared}."
     wrong = [
         f"- `{row.image}`: {check.name}: {check.detail}"
@@ -156,14 +185,17 @@ def table(rows: Sequence[Row], total: int) -> str:
         for check in row.checks
         if not check.passed
     ]
-    missing: dict[tuple[str, ...], list[str]] = {}
+    lacking: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
         if row.gaps:
-            missing.setdefault(tuple(row.gaps), []).append(f"`{row.image}`")
-    gaps = [f"- {', '.join(what)}: {', '.join(names)}" for what, names in missing.items()]
+            lacking.setdefault(tuple(row.gaps), []).append(f"`{row.image}`")
+    gaps = [f"- {', '.join(what)}: {', '.join(names)}" for what, names in lacking.items()]
     parts = [_INTRODUCTION, head, "\n\n", "\n".join(lines), "\n"]
     if wrong:
         parts += ["\n## What failed\n\n", "\n".join(wrong), "\n"]
+    if missing:
+        untried = (f"- `{name}`: {why}" for name, why in missing.items())
+        parts += ["\n## What is not proven\n\n", "\n".join(untried), "\n"]
     if gaps:
         parts += ["\n## What was left out\n\n", "\n".join(gaps), "\n"]
     return "".join(parts)

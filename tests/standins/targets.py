@@ -16,7 +16,7 @@ from builder.errors import LockError
 from builder.matrix import Base
 from builder.resolver import outside, wheel_name
 from builder.target import Target
-from builder.uv_compile import Question, compile_requirements
+from builder.uv_compile import Question, compile_requirements, requirement_name
 
 __all__ = ["StandIn", "lock", "locks_digest", "requirements", "stand_in"]
 
@@ -41,7 +41,13 @@ def stand_in(target: Target, *, base: Base | None, wheels: bool) -> StandIn:
         gaps += [f"without {package}" for package in target.accelerator_packages]
         # A prefix brings Python's headers itself.
         compilers = tuple(name for name in target.compilers if not name.startswith("python"))
-        changed = replace(changed, base=base, accelerator_packages=(), compilers=compilers)
+        changed = replace(
+            changed,
+            base=base,
+            accelerator_packages=(),
+            compilers=compilers,
+            standalone_python="",
+        )
     if wheels and (target.build.wheels or target.build.indexes):
         instead += [wheel.filename for wheel in target.build.wheels]
         gaps += [
@@ -51,7 +57,7 @@ def stand_in(target: Target, *, base: Base | None, wheels: bool) -> StandIn:
         changed = replace(
             changed,
             build=replace(target.build, wheels=(), indexes={}),
-            framework_requirements=(*target.framework_requirements, *_same_versions(target)),
+            framework_requirements=(*_shared(target), *_same_versions(target)),
         )
     if not instead:
         return StandIn(target=target, gaps=())
@@ -72,7 +78,8 @@ def lock(target: Target, stands_in: Target, images: Path, folder: Path) -> None:
         )
     held = {layer: locks.entries(committed, layer) for layer in locks.LAYERS}
     if len(stands_in.build.wheels) < len(target.build.wheels):
-        left = outside(target)
+        own = (requirement_name(text.value) for text in target.build.requires)
+        left = {*outside(target), *own}
         framework = {name: e for name, e in held["framework"].items() if name not in left}
         held["framework"] = dict(sorted((framework | _index_entries(target, framework)).items()))
     below, made = "", []
@@ -102,6 +109,12 @@ def requirements(folder: Path) -> list[str]:
     """What an image must have installed: the entries of both layers' locks."""
     layers = ("framework", "libraries")
     return [entry for layer in layers for entry in locks.entries(folder, layer).values()]
+
+
+def _shared(target: Target) -> tuple[str, ...]:
+    """What all builds of the framework version need: CUDA's packages go with the real wheel."""
+    own = {text.value for text in target.build.requires}
+    return tuple(text for text in target.framework_requirements if text not in own)
 
 
 def _same_versions(target: Target) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from builder.document import Position
+from builder.render import Renderer
 from builder.target import Target
 from builder.targets import load_targets
 from tests.conftest import GOLDEN
@@ -22,9 +23,19 @@ OWN = {
 @pytest.fixture(scope="module")
 def tables(root: Path) -> dict[str, tuple[str, str | None]]:
     """The rows of the reference tables: name to origin and datasets version."""
+    return read_rows(root / "tests" / "data" / "official_targets.txt")
+
+
+@pytest.fixture(scope="module")
+def later(root: Path) -> dict[str, tuple[str, str | None]]:
+    """The official rows after the tables, likewise."""
+    return read_rows(root / "tests" / "data" / "later_targets.txt")
+
+
+def read_rows(path: Path) -> dict[str, tuple[str, str | None]]:
+    """Rows by name: origin and datasets version."""
     found: dict[str, tuple[str, str | None]] = {}
     origin = ""
-    path = root / "tests" / "data" / "official_targets.txt"
     for line in path.read_text("utf-8").splitlines():
         if line.startswith("["):
             origin = line.strip("[]")
@@ -40,19 +51,24 @@ def lines(root: Path) -> list[str]:
     return (root / "matrix.yaml").read_text("utf-8").splitlines()
 
 
-def test_it_has_the_rows_of_the_tables_and_our_own(
-    targets: tuple[Target, ...], tables: dict[str, tuple[str, str | None]]
+def test_it_has_the_rows_of_the_tables_the_later_ones_and_our_own(
+    targets: tuple[Target, ...],
+    tables: dict[str, tuple[str, str | None]],
+    later: dict[str, tuple[str, str | None]],
 ) -> None:
     assert [origin for origin, _ in tables.values()].count("official") == 42
     assert [origin for origin, _ in tables.values()].count("unreleased") == 3
     names = [target.name for target in targets]
-    assert sorted(names) == sorted({*tables, *OWN})
+    assert sorted(names) == sorted({*tables, *later, *OWN})
+    assert not tables.keys() & later.keys()
 
 
 def test_origin_and_datasets(
-    targets: tuple[Target, ...], tables: dict[str, tuple[str, str | None]]
+    targets: tuple[Target, ...],
+    tables: dict[str, tuple[str, str | None]],
+    later: dict[str, tuple[str, str | None]],
 ) -> None:
-    expected = tables | {
+    expected = {**tables, **later} | {
         name: ("own", "4.3.0" if "training" in name else None) for name in sorted(OWN)
     }
     assert {t.name: (t.origin, t.datasets) for t in targets} == expected
@@ -89,7 +105,7 @@ def test_a_release_goes_before_a_build_and_a_build_before_a_version(tmp_path: Pa
 
 def test_cuda_packages_are_for_frameworks_that_lack_them(targets: tuple[Target, ...]) -> None:
     for target in targets:
-        wanted = target.device == "neuron" or (
+        wanted = target.device in ("neuron", "neuronx") or (
             target.device == "gpu" and target.framework == "tensorflow"
         )
         assert bool(target.accelerator_packages) == wanted, target.name
@@ -97,18 +113,25 @@ def test_cuda_packages_are_for_frameworks_that_lack_them(targets: tuple[Target, 
 
 def test_the_driver_is_as_old_as_the_build_bears(targets: tuple[Target, ...]) -> None:
     found = {
-        (target.framework, target.build.carries): target.driver_cuda
+        (target.framework, target.build.name, target.build.carries): target.driver_cuda
         for target in targets
         if target.device == "gpu"
     }
     assert found == {
-        ("pytorch", "cu102"): "10.2",
-        ("pytorch", "cu110"): "11.0",
-        ("pytorch", "cu111"): "11.0",
-        ("pytorch", "cu113"): "11.0",
-        ("pytorch", "cu117"): "11.0",
-        ("tensorflow", "cu110"): "11.0",
-        ("tensorflow", "cu112"): "11.2",
+        ("pytorch", "cu110", "cu102"): "10.2",
+        ("pytorch", "cu110", "cu110"): "11.0",
+        ("pytorch", "cu111", "cu111"): "11.0",
+        ("pytorch", "cu113", "cu113"): "11.0",
+        ("pytorch", "cu117", "cu117"): "11.0",
+        ("pytorch", "cu118", "cu118"): "11.0",
+        ("pytorch", "cu121", "cu121"): "12.0",
+        ("pytorch", "cu124", "cu124"): "12.0",
+        ("pytorch", "cu126", "cu126"): "12.0",
+        ("pytorch", "cu128", "cu128"): "12.0",
+        ("pytorch", "cu129", "cu128"): "12.8",
+        ("pytorch", "cu130", "cu128"): "12.8",
+        ("tensorflow", "cu110", "cu110"): "11.0",
+        ("tensorflow", "cu112", "cu112"): "11.2",
     }
     assert {target.driver_cuda for target in targets if target.device != "gpu"} == {""}
 
@@ -155,6 +178,8 @@ def test_sagemaker_bears_no_more_labels(targets: tuple[Target, ...]) -> None:
         ("inference", "cpu"): 10,
         ("inference", "gpu"): 9,
         ("inference", "neuron"): 9,
+        ("training", "neuronx"): 8,
+        ("inference", "neuronx"): 9,
     }
 
 
@@ -232,7 +257,7 @@ def test_said_leaves_out_what_nobody_said(targets: tuple[Target, ...]) -> None:
         unsaid = {name for name, value in values.items() if value == []}
         if target.origin == "official":
             unsaid.add("origin")
-        if target.device != "neuron" and target.origin != "own":
+        if "neuron" not in target.device and target.origin != "own":
             unsaid.add("device")
         assert values.keys() - target.said.keys() == unsaid, target.name
 
@@ -283,3 +308,26 @@ def test_positions_are_of_the_file_as_it_is_called() -> None:
     target = load_targets(GOLDEN / "matrix.yaml", name="here/matrix.yaml")[0]
     assert target.said["uv"] == Position(file="here/matrix.yaml", line=4, column=7)
     assert str(target.said["uv"]) == "here/matrix.yaml:4"
+
+
+# Neuronx
+
+
+def test_neuronx(targets: tuple[Target, ...]) -> None:
+    name = (
+        "huggingface-pytorch-training-neuronx:"
+        "2.1.2-transformers4.43.2-neuronx-py310-sdk2.20.0-ubuntu20.04"
+    )
+    [target] = [target for target in targets if target.name == name]
+    labels = target.labels()
+    assert labels["com.amazonaws.ml.engines.sagemaker.dlc.device.neuronx"] == "true"
+    assert "com.amazonaws.sagemaker.capabilities.multi-models" not in labels
+    dockerfile = Renderer().files(target)["Dockerfile"].decode()
+    assert "aws-neuronx-runtime-lib=2.22.14.0-6e27b8d5b" in dockerfile
+    assert " focal main" in dockerfile
+    # Its libraries are where only the linker's configuration finds them.
+    assert (
+        ' && rm "${APT_PARTS:-/etc/apt/sources.list.d}/neuron.list" \\\n'
+        " && echo /opt/aws/neuron/lib > /etc/ld.so.conf.d/neuron.conf \\\n"
+        " && ldconfig\n"
+    ) in dockerfile

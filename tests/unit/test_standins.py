@@ -29,6 +29,7 @@ from tests.unit.test_resolver import empty_wheel
 DEBIAN = "huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12"
 CPU = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
 THREE_WHEELS = "huggingface-pytorch-training:1.13.1-transformers4.26.0-gpu-py39-cu117-ubuntu20.04"
+CUDA_PACKAGES = "huggingface-pytorch-training:2.6.0-transformers4.51.3-gpu-py312-cu126-ubuntu22.04"
 TENSORFLOW = "huggingface-tensorflow-training:2.6.3-transformers4.17.0-gpu-py38-cu112-ubuntu20.04"
 NEURON = (
     "huggingface-pytorch-inference-neuron:"
@@ -189,6 +190,23 @@ def test_what_neuron_lacks(real: dict[str, Target]) -> None:
     )
 
 
+def test_cuda_packages_go_with_the_wheel(real: dict[str, Target]) -> None:
+    """The index's wheel asks for those of its own CUDA, which may be another."""
+    target = real[CUDA_PACKAGES]
+    assert "nvidia-cublas-cu12==12.6.4.1" in target.framework_requirements
+    found = stand_in(target, base=None, wheels=True).target
+    assert not any(text.startswith("nvidia-") for text in found.framework_requirements)
+    assert found.framework_requirements[-1] == "torch==2.6.0"
+    assert set(found.framework_requirements[:-1]) < set(target.framework_requirements)
+
+
+def test_a_stand_in_brings_its_python_itself(real: dict[str, Target]) -> None:
+    target = real[CUDA_PACKAGES]
+    assert target.standalone_python.startswith("3.12.")
+    found = stand_in(target, base=other_base(target), wheels=False).target
+    assert found.standalone_python == ""
+
+
 # Dockerfiles
 
 
@@ -211,10 +229,17 @@ def split_labels(found: list[list[str]]) -> tuple[list[list[str]], dict[str, str
     return others, {name: value for name, _, value in pairs}
 
 
+# How a distribution's own Python is put into the virtual environment.
+OWN_PYTHON = (
+    *("--mount=type=bind,from=tools,source=/tools,target=/mnt", "/mnt/bin/uv"),
+    *("venv", "--no-cache", "--python"),
+)
+
+
 def expected(target: Target, *, base: Base | None, wheels: bool) -> list[list[str]]:
     """The real target's instructions, with all that a stand-in may change of them."""
     others, _ = split_labels(instructions(target))
-    pythons = target.base.pythons[target.python]
+    pythons = target.base.pythons.get(target.python, ())
     addresses = {
         *(f"{wheel.source}={target.sources[wheel.source]}" for wheel in target.build.wheels),
         *(f"UV_INDEX={target.sources[source.value]}" for source in target.build.indexes),
@@ -226,6 +251,9 @@ def expected(target: Target, *, base: Base | None, wheels: bool) -> list[list[st
             continue
         left_out: set[str] = set()
         instead: dict[str, str] = {}
+        if base and "--install-dir" in words:  # a stand-in base brings that Python itself
+            found.append(["RUN", *OWN_PYTHON, f"/usr/bin/python{target.python}", "/opt/venv"])
+            continue
         if base and words[0] == "ARG":
             instead = {f"BASE={target.base.image}": f"BASE={base.image}"}
         elif base and stage in ("${BASE}", "java") and "apt-get" in words:
@@ -454,9 +482,11 @@ def test_without_a_file_there_are_no_rows(tmp_path: Path) -> None:
     assert load(tmp_path / "proof.json") == {}
 
 
-def page(rows: list[Row], total: int) -> list[str]:
+def page(rows: list[Row], missing: dict[str, str] | None = None) -> list[str]:
     """The page after its introduction, line by line."""
-    text = table(rows, total)
+    missing = missing or {}
+    total = len(rows) + len(missing)
+    text = table(rows, missing)
     assert text.startswith("# Every row builds\n\n")
     assert text.endswith("\n")
     lines = text.splitlines()
@@ -466,7 +496,7 @@ def page(rows: list[Row], total: int) -> list[str]:
 
 def test_page() -> None:
     later = row("b:2", date=str(datetime.date(2022, 2, 18)), base="debian12", size=940_000_000)
-    assert page([row("a:1"), later], 3) == [
+    assert page([row("a:1"), later], {"c:3": "it was not built yet"}) == [
         "2 of 3 targets are proven. What they share: 2 images: 2 B in all, 1 B unique, ratio 2.0.",
         "",
         "| image | base | locked as of | built in | size | contract | answer |",
@@ -475,6 +505,10 @@ def test_page() -> None:
         " | POSITIVE 0.84 after 6.5 s |",
         "| `b:2` | debian12 | 2021-11-03, 2022-02-18 | 31 s | 940 MB | 2 of 2"
         " | POSITIVE 0.84 after 6.5 s |",
+        "",
+        "## What is not proven",
+        "",
+        "- `c:3`: it was not built yet",
     ]
 
 
@@ -485,7 +519,7 @@ def test_page_names_what_failed_and_what_was_left_out() -> None:
         row("c:3", checks=(), error="no base | none\nlong story", size=0, seconds=0.0),
         row("d:4", gaps=("without neuron",)),
     ]
-    found = page(rows, 4)
+    found = page(rows)
     assert found[0].startswith("2 of 4 targets are proven. What they share: ")
     lines = [line for line in found if line.startswith("| `")]
     assert [line.count("|") for line in lines] == [8] * 4, "a cell's own | ends no cell"

@@ -84,7 +84,7 @@ REPOSITORIES = [
     Repository(framework=framework, mode=mode, neuron=neuron)
     for framework in ("pytorch", "tensorflow")
     for mode in ("training", "inference")
-    for neuron in (False, True)
+    for neuron in ("", "neuron", "neuronx")
 ]
 
 
@@ -92,7 +92,7 @@ REPOSITORIES = [
 def test_repositories_round_trip(repository: Repository) -> None:
     assert parse_repository(str(repository)) == repository
     assert str(repository).startswith("huggingface-")
-    assert str(repository).endswith("-neuron") == repository.neuron
+    assert str(repository).rpartition(repository.mode)[2].strip("-") == repository.neuron
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_repositories_round_trip(repository: Repository) -> None:
     [
         "huggingface-jax-training",
         "huggingface-pytorch",
-        "huggingface-pytorch-inference-neuronx",
+        "huggingface-pytorch-inference-neuronxx",
         "pytorch-inference",
         "huggingface-pytorch-inference:1.9",
         "Huggingface-pytorch-inference",
@@ -112,7 +112,7 @@ def test_other_repositories_are_refused(text: str) -> None:
         parse_repository(text)
     assert str(caught.value) == (
         f"{text!r} is not a repository name; "
-        "they are huggingface-{pytorch,tensorflow}-{training,inference}[-neuron]"
+        "they are huggingface-{pytorch,tensorflow}-{training,inference}[-neuron[x]]"
     )
 
 

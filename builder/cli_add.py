@@ -1,0 +1,184 @@
+"""The commands `dlc add` and `dlc outdated`: new releases, and what there is to add."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from builder.cli import Settings, cli, output_option, pass_settings
+from builder.matrix_shape import DEVICES, FRAMEWORKS, MODES, ORIGINS
+from builder.output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from builder.add import Addition, Wanted
+    from builder.locks import Lock
+    from builder.render import Change
+    from builder.target import Target
+
+__all__: list[str] = []
+
+
+@cli.command()
+@click.option("--transformers", required=True, metavar="VERSION", help="The release.")
+@click.option("--datasets", metavar="VERSION", help="[default: the newest of the date]")
+@click.option(
+    "--date",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="As of when the libraries are locked [default: today, UTC].",
+)
+@click.option("--pytorch", metavar="VERSION", help="[default: the newest of the matrix]")
+@click.option("--tensorflow", metavar="VERSION")
+@click.option("--mode", "modes", type=click.Choice(MODES), multiple=True, help="[default: both]")
+@click.option("--device", "devices", type=click.Choice(DEVICES), multiple=True)
+@click.option("--python", metavar="VERSION")
+@click.option("--base", metavar="NAME")
+@click.option("--accelerator", metavar="NAME", help="As in a tag: cu130.")
+@click.option("--libraries", metavar="NAME", help="The set of libraries.")
+@click.option("--origin", type=click.Choice(ORIGINS))
+@click.option(
+    "--wheel",
+    "wheels",
+    metavar="URL=SHA256",
+    multiple=True,
+    help="A wheel of PyTorch, where its index does not answer.",
+)
+@click.option("--dry-run", is_flag=True, help="Only print what would change.")
+@pass_settings
+def add(
+    settings: Settings,
+    /,
+    date: datetime.datetime | None,
+    pytorch: str | None,
+    tensorflow: str | None,
+    modes: tuple[str, ...],
+    devices: tuple[str, ...],
+    wheels: tuple[str, ...],
+    dry_run: bool,
+    **named: Any,
+) -> None:
+    """Add a release to the matrix, lock it, render it, and print the diff.
+
+    What is not named is as in the last entry of the same mode. Nothing is written unless all of it
+    could be locked.
+    """
+    from builder import wheelhouse
+    from builder.add import Wanted
+    from builder.new_framework import given_wheels
+
+    if pytorch and tensorflow:
+        raise click.UsageError("--pytorch and --tensorflow: give one, and call again.")
+    framework = "tensorflow" if tensorflow else FRAMEWORKS[0]
+    sources = {**settings.targets[0].sources, **settings.mirrors.sources}
+    wanted = Wanted(
+        framework=framework,
+        version=tensorflow or pytorch,
+        today=datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
+        date=date.date().isoformat() if date else None,
+        modes=modes or MODES,
+        devices=devices or None,
+        wheels=given_wheels(wheels, sources),
+        folders=wheelhouse.directories(),
+        sources=sources,
+        **named,
+    )
+    _add(settings, wanted, dry_run=dry_run)
+
+
+def _add(settings: Settings, wanted: Wanted, *, dry_run: bool) -> None:
+    from builder.add import addition, check_index
+    from builder.render import Change, Renderer, changes
+    from builder.resolver import Resolver
+
+    path = settings.matrix_path
+    found = addition(path, wanted)
+    check_index(found.targets)
+    resolver = Resolver(say)
+    made: list[tuple[Target, tuple[Lock, ...]]] = []
+    for target in found.targets:
+        made.append((target, resolver.lock(target)))
+        count = sum(len(each.entries) for each in made[-1][1])
+        say(f"{target.name}: {count} requirements locked")
+    rendered = list(
+        changes(settings.images, found.targets, Renderer(settings.templates), prune=False)
+    )
+    diff = [Change(path=path, before=path.read_bytes(), after=found.text.encode())]
+    for target, all_locks in made:
+        folder = settings.images / target.folder
+        diff += [each for each in rendered if each.path == folder / "Dockerfile"]
+        diff += [
+            Change(path=folder / f"{each.layer}.lock", before=None, after=each.text().encode())
+            for each in all_locks
+        ]
+    if not dry_run:
+        _write(settings, found, made, rendered)
+    for change in diff:
+        click.echo(change.diff(), nl=False)
+    how = "would be added" if dry_run else "added"
+    for target in found.targets:
+        say(f"{target.name} {how}")
+
+
+def _write(
+    settings: Settings,
+    found: Addition,
+    made: Sequence[tuple[Target, tuple[Lock, ...]]],
+    rendered: Sequence[Change],
+) -> None:
+    """Write locks, what is rendered, and the matrix last; a failure leaves nothing behind."""
+    from builder import locks
+    from builder.render import apply
+
+    folders = [settings.images / target.folder for target, _ in made]
+    new = [folder for folder in folders if not folder.exists()]
+    try:
+        for (_, all_locks), folder in zip(made, folders, strict=True):
+            locks.write(folder, all_locks)
+        apply(rendered)
+        _replace(settings.matrix_path, found.text)
+    except BaseException:
+        for folder in new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_bytes(text.encode())
+    temporary.replace(path)
+
+
+@cli.command()
+@output_option
+@pass_settings
+def outdated(settings: Settings, output: str) -> None:
+    """List what the package index has that is newer than anything in the matrix."""
+    from builder.document import Report
+    from builder.matrix_reader import read
+    from builder.outdated import outdated as compare
+
+    report = Report()
+    matrix = read(settings.matrix_path, report)
+    report.raise_if_any()
+    assert matrix is not None  # noqa: S101 - else there was something to report
+    rows = [
+        {
+            "name": each.name,
+            "matrix": each.matrix,
+            "newest": each.newest,
+            "outdated": each.outdated,
+        }
+        for each in compare(matrix)
+    ]
+    if output == "json":
+        print_json(rows)
+        return
+    words = {True: "yes", False: "no"}
+    print_table(
+        [{**row, "outdated": words[bool(row["outdated"])]} for row in rows],
+        ("name", "matrix", "newest", "outdated"),
+    )

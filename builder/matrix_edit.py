@@ -1,0 +1,196 @@
+"""Insertions into matrix.yaml as text: all that was there before stays, byte for byte.
+
+YAML's writers reflow lists and move comments, so the file is read for where its nodes are, and new
+lines are put between the old ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from packaging.version import Version
+
+from builder.errors import MatrixError, Problem
+
+if TYPE_CHECKING:
+    import yaml
+
+__all__ = ["MatrixText", "flow"]
+
+
+class MatrixText:
+    """The text of a matrix that is sound; each `add` returns it with something more.
+
+    MatrixError where the file is written in a way that cannot be added to.
+    """
+
+    def __init__(self, text: str, name: str) -> None:
+        import yaml
+
+        self._name = name
+        self._newline = "\r\n" if "\r\n" in text else "\n"
+        if text and not text.endswith("\n"):
+            text += self._newline
+        self.text = text
+        # libyaml leaves a byte order mark out of its count; the other loader is slow.
+        self._offset = int(text.startswith("\ufeff"))
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        root = yaml.compose(text[self._offset :], Loader=loader)
+        assert root is not None  # noqa: S101 - a sound matrix is not empty
+        self._root: yaml.Node = root
+
+    def add_release(self, version: str, lines: Sequence[str]) -> MatrixText:
+        """With an entry of `releases`, before the first with a newer Transformers.
+
+        `lines` are its keys and what is below them, indented as below the left edge.
+        """
+        items = self._sequence(self._value(self._root, "releases"))
+        indent = items[0].start_mark.column
+        start = self._above(items[-1])
+        spaced = len(items) > 1 and not self.text[self._line(start - 1) : start].strip()
+        block = [f"{' ' * indent}{line}" for line in lines]
+        # The dash stands where the keys' own indentation begins.
+        block[0] = f"{' ' * (indent - 2)}- {lines[0]}"
+        newer = (
+            item
+            for item in items
+            if _later(self._scalar(self._value(item, "transformers")), version)
+        )
+        return self._between(next(newer, None), items[-1], block, spaced=spaced)
+
+    def add_framework(self, framework: str, version: str, lines: Sequence[str]) -> MatrixText:
+        """With a framework version, before the first newer one; `lines` are as of a release."""
+        versions = self._value(self._value(self._root, "frameworks"), framework)
+        pairs = versions.value
+        indent = pairs[0][0].start_mark.column
+        block = [f"{' ' * indent}{version}:", *(f"{' ' * (indent + 2)}{line}" for line in lines)]
+        newer = (key for key, _ in pairs if _later(self._scalar(key), version))
+        return self._between(next(newer, None), pairs[-1][1], block, spaced=False)
+
+    def add_entry(
+        self, release: str, mode: str, framework: str, libraries: str, entry: Mapping[str, str]
+    ) -> MatrixText:
+        """With a framework entry in a mode of a release that is there.
+
+        It names its set of libraries if that is not the mode's own.
+        """
+        item = next(
+            each
+            for each in self._sequence(self._value(self._root, "releases"))
+            if self._scalar(self._value(each, "transformers")) == release
+        )
+        in_mode = self._find(item, mode)
+        if in_mode is None:
+            whole = f"{mode}: {{libraries: {libraries}, {framework}: [{flow(entry)}]}}"
+            return self._into_mapping(item, whole)
+        if self._scalar(self._value(in_mode, "libraries")) != libraries:
+            entry = {**entry, "libraries": libraries}
+        entries = self._find(in_mode, framework)
+        if entries is None:
+            return self._into_mapping(in_mode, f"{framework}: [{flow(entry)}]")
+        if _is_flow(entries):
+            return self._insert(self._mark(entries.end_mark) - 1, f", {flow(entry)}")
+        dash = self._sequence(entries)[0].start_mark.column - 2
+        return self._insert(self._after(entries), f"{' ' * dash}- {flow(entry)}{self._newline}")
+
+    def _into_mapping(self, mapping: yaml.Node, line: str) -> MatrixText:
+        if _is_flow(mapping):
+            return self._insert(self._mark(mapping.end_mark) - 1, f", {line}")
+        indent = mapping.value[0][0].start_mark.column
+        return self._insert(self._after(mapping), f"{' ' * indent}{line}{self._newline}")
+
+    def _between(
+        self, before: yaml.Node | None, last: yaml.Node, block: Sequence[str], *, spaced: bool
+    ) -> MatrixText:
+        """With lines before a node and the comments above it, else after the last node."""
+        text = "".join(f"{line}{self._newline}" for line in block)
+        if before is None:
+            return self._insert(self._after(last), (self._newline if spaced else "") + text)
+        return self._insert(self._above(before), text + (self._newline if spaced else ""))
+
+    def _insert(self, index: int, text: str) -> MatrixText:
+        return MatrixText(self.text[:index] + text + self.text[index:], self._name)
+
+    def _above(self, node: yaml.Node) -> int:
+        """Where the line of a node begins, or that of the first comment directly above it."""
+        start = self._line(self._mark(node.start_mark))
+        while start:
+            before = self._line(start - 1)
+            if not self.text[before:start].lstrip(" ").startswith("#"):
+                break
+            start = before
+        return start
+
+    def _line(self, index: int) -> int:
+        """Where the line begins that a character is on."""
+        return self.text.rfind("\n", 0, index) + 1
+
+    def _after(self, node: yaml.Node) -> int:
+        """Where the line after a node's last one begins: blanks and comments there are not its."""
+        return self.text.index("\n", self._mark(_end(node))) + 1
+
+    def _mark(self, mark: yaml.Mark) -> int:
+        """Where in the text a mark is."""
+        return int(mark.index) + self._offset
+
+    def _value(self, mapping: yaml.Node, key: str) -> yaml.Node:
+        found = self._find(mapping, key)
+        if found is None:
+            raise self._unfit(f"no `{key}` is there to add to", mapping)
+        return found
+
+    def _find(self, mapping: yaml.Node, key: str) -> yaml.Node | None:
+        return next((value for name, value in mapping.value if name.value == key), None)
+
+    def _sequence(self, node: yaml.Node) -> list[yaml.Node]:
+        if _is_flow(node):
+            raise self._unfit("a list in brackets cannot be added to here", node)
+        return list(node.value)
+
+    @staticmethod
+    def _scalar(node: yaml.Node) -> str:
+        return str(node.value)
+
+    def _unfit(self, message: str, node: yaml.Node) -> MatrixError:
+        mark = node.start_mark
+        return MatrixError(
+            [
+                Problem(
+                    file=self._name,
+                    line=mark.line + 1,
+                    column=mark.column + 1,
+                    message=message,
+                    remedy="write it as a block, an item on each line",
+                )
+            ]
+        )
+
+
+def flow(entry: Mapping[str, str]) -> str:
+    """An entry on one line.
+
+    >>> flow({"version": "2.1.0"}), flow({"version": "2.1.0", "origin": "own"})
+    ('2.1.0', '{version: 2.1.0, origin: own}')
+    """
+    if len(entry) == 1:
+        return entry["version"]
+    return f"{{{', '.join(f'{name}: {value}' for name, value in entry.items())}}}"
+
+
+def _is_flow(node: yaml.Node) -> bool:
+    return bool(getattr(node, "flow_style", False))
+
+
+def _end(node: yaml.Node) -> yaml.Mark:
+    """Where a node ends; a block's own end would be that of what follows it."""
+    import yaml
+
+    if isinstance(node, yaml.CollectionNode) and not _is_flow(node):
+        last = node.value[-1]
+        return _end(last[1] if isinstance(last, tuple) else last)
+    return node.end_mark
+
+
+def _later(version: str, than: str) -> bool:
+    return Version(version) > Version(than)

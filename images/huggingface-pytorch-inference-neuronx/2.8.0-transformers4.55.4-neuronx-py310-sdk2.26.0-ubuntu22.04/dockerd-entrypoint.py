@@ -1,0 +1,461 @@
+"""First process of an image: starts the model server or another command, and stops it well.
+
+    dockerd-entrypoint.py serve        the SageMaker Hugging Face Inference Toolkit
+    dockerd-entrypoint.py ready        exit code 0 once every model can answer, 1 and why not before
+    dockerd-entrypoint.py COMMAND ...  any other command
+
+As process 1 it forwards signals to its child, reaps orphans and ends with the child's exit code,
+128 + n if signal n killed it. A server that was asked to stop ends with 0, one that ends by itself
+never does.
+
+`ready` is for Kubernetes exec probes and HEALTHCHECK: GET /ping answers 200 as soon as the port is
+open, long before a model is loaded. With DLC_PING=ready it answers 503 and why until then.
+
+An inference image has dlc_ready.py and dlc_serving.py beside this file.
+
+Standard library only, Python 3.6 and later: this file is the same in every image.
+"""
+
+import contextlib
+import glob
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+
+TOOLKIT = "sagemaker_huggingface_inference_toolkit"
+HERE = os.path.dirname(os.path.abspath(__file__))
+SERVER = [sys.executable, os.path.join(HERE, "dlc_serving.py")]
+READY = [sys.executable, os.path.join(HERE, "dlc_ready.py")]
+
+TRAINING_IMAGE = (
+    "this is a training image, it has no model server; serve the model with the inference "
+    "image of the same release, or give a command to run here"
+)
+
+STOP = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP}
+FORWARDED = STOP | {signal.SIGUSR1, signal.SIGUSR2}
+
+STOP_SECONDS = (
+    7.0  # with SWEEP_SECONDS twice below the ten that `docker stop` waits before it kills
+)
+SWEEP_SECONDS = 1.0
+
+PINGS = ("", "live", "ready")
+
+# In order of preference. The toolkit reads HF_API_TOKEN alone; huggingface_hub reads HF_TOKEN, and
+# before 0.15 HUGGING_FACE_HUB_TOKEN; HF_HUB_TOKEN is the name of the newer inference toolkit.
+TOKENS = ("HF_TOKEN", "HF_HUB_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_API_TOKEN")
+
+
+def main(arguments):
+    share_token(os.environ)
+    forget_empty_program(os.environ)
+    if not arguments:
+        say("nothing to run: give `serve`, `ready` or a command")
+        return 2
+    if arguments[0] == "ready":
+        return ready()
+    if arguments[0] == "serve":
+        return serve()
+    return run(arguments)
+
+
+def say(message):
+    print("dockerd-entrypoint: " + message, file=sys.stderr, flush=True)
+
+
+def share_token(environment):
+    """Give the user's token to every library, under each name that is not set yet."""
+    tokens = [environment[name] for name in TOKENS if environment.get(name)]
+    for name in TOKENS:
+        if tokens and not environment.get(name):
+            environment[name] = tokens[0]
+
+
+def forget_empty_program(environment):
+    """The SageMaker SDK sets it to nothing, and the toolkit would overlook code/inference.py."""
+    if environment.get("SAGEMAKER_PROGRAM") == "":
+        del environment["SAGEMAKER_PROGRAM"]
+
+
+# Any command
+
+
+def run(command):
+    """Run a command in the foreground; its exit code."""
+    mask = watch_signals()
+    child = spawn(command, mask, foreground=True)
+    while True:
+        number = signal.sigwait(FORWARDED | {signal.SIGCHLD})
+        if number == signal.SIGCHLD:
+            codes = dict(reap())
+            if child in codes:
+                return codes[child]
+        elif os.path.basename(command[0]) == "train":
+            send_script(child, number)
+        else:
+            send(child, number)
+
+
+def send_script(toolkit, number):
+    """Signal what the training toolkit runs, else itself.
+
+    The toolkit keeps signals from its script and dies of them, and the script would be killed at
+    work. It ends with its script, though, and then says how that ended.
+    """
+    group = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if pid != toolkit]
+    group = [pid for pid in group if in_group(pid, toolkit) and not is_toolkits_shell(pid, toolkit)]
+    for pid in group or [toolkit]:
+        send(pid, number)
+
+
+def is_toolkits_shell(pid, toolkit):
+    """Whether it is the shell by which sagemaker-training 4 starts a script: that would die of a
+    signal, not as the script ends."""
+    with contextlib.suppress(OSError):
+        with open("/proc/{}/cmdline".format(pid), "rb") as file:
+            command = file.read().split(b"\0")
+        with open("/proc/{}/stat".format(pid), "rb") as file:
+            parent = int(file.read().rpartition(b")")[2].split()[1])
+        return parent == toolkit and command[:2] == [b"/bin/sh", b"-c"]
+    return False
+
+
+def in_group(pid, group):
+    with contextlib.suppress(ProcessLookupError):
+        return os.getpgid(pid) == group
+    return False
+
+
+def watch_signals():
+    """Hold signals back until they are waited for, so that none is lost; the mask before."""
+    adopt_orphans()
+    return signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED | {signal.SIGCHLD})
+
+
+def adopt_orphans():
+    """Orphans come to process 1; under `docker run --init` to that, unless asked for."""
+    with contextlib.suppress(ImportError, OSError, AttributeError):
+        import ctypes  # noqa: PLC0415 an interpreter built without libffi lacks it
+
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
+
+
+def spawn(command, mask, foreground):
+    """Start a child in a process group of its own; its process id."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        os.setpgid(0, 0)
+        if foreground and os.isatty(0):
+            # The terminal's Ctrl-C and Ctrl-Z then reach the command, as from a shell.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+            os.tcsetpgrp(0, os.getpgrp())
+        elif not foreground:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # ignored by Python, inherited by exec
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        os.execvp(command[0], command)  # noqa: S606
+    except FileNotFoundError:
+        say("{}: command not found in this image".format(command[0]))
+        os._exit(127)
+    except OSError as error:
+        say("{}: {}".format(command[0], error.strerror))
+        os._exit(126)
+
+
+def reap():
+    """The children that have ended, as pairs of process id and exit code."""
+    ended = []
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if pid == 0:
+            return ended
+        signalled = os.WIFSIGNALED(status)
+        ended.append((pid, 128 + os.WTERMSIG(status) if signalled else os.WEXITSTATUS(status)))
+
+
+def send(pid, number):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def send_group(group, number):
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+# The model server
+
+
+def serve():
+    """Run the model server; 0 if it was asked to stop, otherwise never 0."""
+    wrong = why_no_server(os.environ) or make_room(os.environ)
+    if wrong:
+        say(wrong)
+        return 1
+    remove_pid_file()
+    mask = watch_signals()
+    gate = start_gate(os.environ, mask)
+    more = start_workers_later(os.environ, mask)
+    child = spawn(SERVER, mask, foreground=False)
+    monitor = start_monitor(os.environ, mask)
+    stopping, deadline, lost = False, None, None
+    while True:
+        number = next_signal(deadline)
+        if number is None:
+            say("the model server did not stop within {:.0f} s: killed".format(STOP_SECONDS))
+            send_group(child, signal.SIGKILL)
+            deadline = None
+        elif number in STOP:
+            stopping = True
+            deadline = deadline or time.monotonic() + STOP_SECONDS
+            send(child, signal.SIGTERM)  # the only one that the toolkit passes on to Java
+        elif number != signal.SIGCHLD:
+            send(child, number)
+        else:
+            codes = dict(reap())
+            if not stopping and lost is None:
+                say_if_monitor_ended(codes, monitor)
+                lost = code_of_lost(codes, gate)
+                if lost is not None:
+                    # The toolkit may not have seen Java yet, and would look for it for ten minutes.
+                    send(child, signal.SIGTERM)
+                    deadline = time.monotonic() + STOP_SECONDS
+            if child in codes:
+                break
+    sweep([group for group in (child, gate, more, monitor) if group])
+    if stopping:
+        return 0
+    if lost is not None:
+        return lost or 1  # the toolkit's own code is only how it took our SIGTERM
+    say("the model server ended by itself with exit code {}".format(codes[child]))
+    return codes[child] or 1
+
+
+def code_of_lost(codes, gate):
+    """The exit code of Java or of what answers /ping, if it has ended; it is said why."""
+    java = java_pid()
+    if java in codes:
+        why = ", most often because memory ran out" if codes[java] == 137 else ""
+        say("the model server (Java) ended with exit code {}{}".format(codes[java], why))
+        return codes[java]
+    if gate in codes:
+        say("what answers /ping ended with exit code {}".format(codes[gate]))
+        return codes[gate]
+    return None
+
+
+def why_no_server(environment):
+    """What is missing for `serve`, or nothing."""
+    if importlib.util.find_spec(TOOLKIT) is None:
+        return TRAINING_IMAGE
+    if environment.get("DLC_PING", "") not in PINGS:
+        return "DLC_PING is {!r}; it can be live, the default, or ready".format(
+            environment["DLC_PING"]
+        )
+    home = environment.get("JAVA_HOME")
+    java = os.path.join(home, "bin", "java") if home else "java"
+    if shutil.which(java) is None:
+        return "the model server needs Java, and there is no {}; set JAVA_HOME or PATH".format(java)
+    return None
+
+
+def make_room(environment):
+    """Let the server write in the temporary directory alone; what hinders that, or nothing."""
+    wrong = choose_temporary_directory(environment)
+    if wrong:
+        return wrong
+    room = os.path.join(environment["TEMP"], "model-server")
+    failed = os.path.join(room, "failed")
+    try:
+        shutil.rmtree(failed, ignore_errors=True)  # of a container that is started again
+        os.makedirs(failed)
+        os.chdir(room)  # where the toolkit puts models of the Hub, and Java its logs
+    except OSError as error:
+        return "{}: {}; remove it or give another TEMP".format(room, error.strerror)
+    make_home(environment, room)
+    return None
+
+
+def choose_temporary_directory(environment):
+    """Make TEMP one that exists and can be written; what to do if there is none, or nothing.
+
+    The model server refuses to start where TEMP names no directory, and puts its sockets there.
+    """
+    directory = environment.get("TEMP")
+    if directory and not os.path.isdir(directory):
+        with contextlib.suppress(OSError):
+            os.makedirs(directory)
+    if not directory or not writable(directory):
+        environment.pop("TEMP", None)
+    tempfile.tempdir = None  # what it was before TEMP was looked at
+    try:
+        environment["TEMP"] = tempfile.gettempdir()
+    except OSError:
+        return "no temporary directory can be written; mount a tmpfs or a volume at /tmp"
+    return None
+
+
+def make_home(environment, room):
+    """Libraries keep caches at home and ask for the user's name; not every user id has those."""
+    home = environment.get("HOME")
+    if not home or not (writable(home) or os.path.isdir(os.path.join(home, ".cache"))):
+        environment["HOME"] = room
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        environment.setdefault("USER", "model-server")
+
+
+def writable(directory):
+    return os.path.isdir(directory) and os.access(directory, os.W_OK | os.X_OK)
+
+
+def start_gate(environment, mask):
+    """Put something before the server's port if /ping is to wait; its process, or nothing."""
+    if environment.get("DLC_PING") != "ready":
+        return None
+    port, inner = environment.get("SAGEMAKER_BIND_TO_PORT") or "8080", str(free_port())
+    environment["SAGEMAKER_BIND_TO_PORT"] = environment["DLC_INNER_PORT"] = inner
+    return spawn([*READY, "gate", port, inner], mask, foreground=False)
+
+
+def start_workers_later(environment, mask):
+    """Start with one worker where the number is left to the server; its process, or nothing."""
+    count = len(os.sched_getaffinity(0))  # as Java counts, which the toolkit tells no limit
+    if count == 1 or not counts_processors(environment):
+        return None
+    environment["SAGEMAKER_MODEL_SERVER_WORKERS"] = "1"
+    port = environment.get("SAGEMAKER_BIND_TO_PORT") or "8080"
+    return spawn([*READY, "workers", port, str(count)], mask, foreground=False)
+
+
+def counts_processors(environment):
+    """Whether the server would start a worker per processor: nothing else says how many."""
+    said = ("SAGEMAKER_MODEL_SERVER_WORKERS", "SAGEMAKER_MODEL_SERVER_VMARGS")
+    return (
+        environment.get("SAGEMAKER_MULTI_MODEL") != "true"
+        and not any(environment.get(name) for name in said)
+        and not any(name.startswith("MMS_") for name in environment)
+        and shutil.which("nvidia-smi") is None
+        and not glob.glob("/dev/neuron*")
+    )
+
+
+def free_port():
+    """A port of the loopback; multi-model-server takes none above 49151."""
+    for port in range(18080, 49151):
+        with contextlib.closing(socket.socket()) as found, contextlib.suppress(OSError):
+            found.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no port is free")
+
+
+def pid_file():
+    """Where multi-model-server writes Java's process id, see mms/model_server.py."""
+    return os.path.join(tempfile.gettempdir(), ".model_server.pid")
+
+
+def remove_pid_file():
+    """A container that is started again has a stale one, and MMS may take it for a server."""
+    with contextlib.suppress(OSError):
+        os.remove(pid_file())
+
+
+def java_pid():
+    try:
+        with open(pid_file()) as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return None
+
+
+def next_signal(deadline):
+    """The next signal; None at the deadline, in seconds of time.monotonic()."""
+    watched = FORWARDED | {signal.SIGCHLD}
+    if deadline is None:
+        return signal.sigwait(watched)
+    caught = signal.sigtimedwait(watched, max(0.0, deadline - time.monotonic()))
+    return caught.si_signo if caught else None
+
+
+def sweep(groups):
+    """End what the server left behind, Java if the toolkit died first, and what ran beside it."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for group in groups:
+            send_group(group, number)
+        deadline = time.monotonic() + SWEEP_SECONDS
+        while time.monotonic() < deadline:
+            reap()
+            if not has_children():
+                return
+            time.sleep(0.02)
+
+
+def has_children():
+    try:
+        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False
+
+
+# Neuron's monitor: it writes metrics, its companion sends them to CloudWatch
+
+MONITOR_PROGRAMS = ("neuron-monitor", "neuron-monitor-cloudwatch.py")
+MONITOR = """
+    neuron-monitor ${NEURON_MONITOR_CONFIG_FILE:+-c "$NEURON_MONITOR_CONFIG_FILE"} |
+    neuron-monitor-cloudwatch.py --region "$NEURON_MONITOR_CW_REGION" \\
+        ${NEURON_MONITOR_CW_NAMESPACE:+--namespace "$NEURON_MONITOR_CW_NAMESPACE"} >&2
+"""
+
+
+def start_monitor(environment, mask):
+    """Send Neuron's metrics to CloudWatch if a region is named; the process group, or nothing."""
+    if not environment.get("NEURON_MONITOR_CW_REGION"):
+        return None
+    missing = [name for name in MONITOR_PROGRAMS if shutil.which(name) is None]
+    if missing:
+        why = "NEURON_MONITOR_CW_REGION is set, but there is no {} on PATH; nothing is monitored"
+        say(why.format(" and no ".join(missing)))
+        return None
+    return spawn(["sh", "-c", MONITOR], mask, foreground=False)
+
+
+def say_if_monitor_ended(codes, monitor):
+    if monitor in codes:
+        say("neuron-monitor ended, exit code {}; not started again".format(codes[monitor]))
+
+
+# Readiness
+
+
+def ready():
+    """Say whether every model can answer; 0 if so, otherwise 1."""
+    try:
+        from dlc_ready import reason_not_ready  # noqa: PLC0415 not in a training image
+    except ImportError:
+        say(TRAINING_IMAGE)
+        return 1
+    choose_temporary_directory(os.environ)
+    try:
+        reason = reason_not_ready(int(os.environ.get("SAGEMAKER_BIND_TO_PORT") or 8080))
+    except ValueError as error:
+        reason = "SAGEMAKER_BIND_TO_PORT is no port: {}".format(error)
+    print("not ready: " + reason if reason else "ready", flush=True)
+    return 1 if reason else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
