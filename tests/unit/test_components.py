@@ -17,12 +17,13 @@ import pytest
 
 from builder import locks
 from builder.components import KINDS
-from builder.errors import LockError, MatrixError
+from builder.errors import LockError, MatrixError, TagError
 from builder.locks import Lock
 from builder.matrix_shape import COMPONENTS
 from builder.plan import Inputs, inputs
 from builder.render import Renderer, apply, changes
 from builder.resolver import Resolver
+from builder.tag import parse_repository
 from builder.target import Target
 from builder.targets import load_targets
 from tests.conftest import GOLDEN, ROOT, Dlc
@@ -160,6 +161,10 @@ def test_the_training_compiler_is_a_build_of_its_own(rows: dict[str, Target]) ->
     assert [wheel.filename.split("-")[0] for wheel in row.build.wheels] == ["torch", "torch_xla"]
     assert locks.layers(row) == locks.LAYERS
     assert "libomp5" in dockerfile(row)
+    assert str(parse_repository(row.repository)) == row.repository
+    for name in ("huggingface-pytorch-trcomp-inference", f"{row.repository}-neuron"):
+        with pytest.raises(TagError):
+            parse_repository(name)
 
 
 # Labels, keys and `dlc show`
