@@ -17,6 +17,7 @@ import pytest
 
 from builder import bases
 from builder.engine import Engine
+from builder.tagging import remove_image
 from builder.target import Target
 from tests.images.conftest import (
     INFERENCE,
@@ -133,7 +134,7 @@ def test_an_image_over_its_budget_gets_no_tag(tmp_path: Path, engine: Engine) ->
             assert client.images.get(name).id == good
             assert dlc(*small, "size", name).returncode == 12
         finally:
-            client.images.remove(name, force=True)
+            remove_image(client, name)
 
 
 def test_the_dry_runs_definition_builds_by_hand(
