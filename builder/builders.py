@@ -91,10 +91,11 @@ def _inspect(engine: Engine, name: str) -> Mapping[str, str]:
     }
     wrong = told.get("Error", "")
     if result.returncode:
-        wrong = result.stderr.strip().splitlines()[-1] if result.stderr.strip() else "no answer"
+        said = re.search(r"^ERROR: (.*)", result.stderr, re.MULTILINE)
+        wrong = said[1] if said else result.stderr.strip()[-200:]
     if wrong:
         raise BuildError(
-            f"the builder {name} cannot be used: {wrong.removeprefix('ERROR: ')}",
+            f"the builder {name} cannot be used: {wrong}",
             remedy="`docker buildx ls` shows those that there are",
         )
     return told

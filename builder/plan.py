@@ -24,9 +24,11 @@ __all__ = [
     "KEY_LABEL",
     "Built",
     "Context",
+    "Difference",
     "Inputs",
     "Planned",
     "by_key",
+    "compare",
     "framework_layer",
     "inputs",
     "key_tag",
@@ -102,6 +104,24 @@ class Built:
     id: str
     size: int
     labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """One input: the digits of its digest in an image and now; None where it is no input."""
+
+    name: str
+    before: str | None
+    now: str | None
+
+    @property
+    def state(self) -> str:
+        """What became of it."""
+        if self.before == self.now:
+            return "is the same"
+        if self.before is None:
+            return "is new"
+        return "changed" if self.now else "is gone"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -205,22 +225,22 @@ def prepare(inputs: Inputs, contexts: Path) -> Context:
     return Context(inputs=inputs, folder=folder)
 
 
+def compare(now: Inputs, before: str) -> list[Difference]:
+    """Every input beside what a label of `dlc.inputs` says of it, in the order of their names."""
+    was = dict(part.split("=", 1) for part in before.split() if "=" in part)
+    return [
+        Difference(name=name, before=was.get(name), now=now.digests.get(name, "")[:_SHORT] or None)
+        for name in sorted({*now.digests, *was})
+    ]
+
+
 def changed(now: Inputs, before: str) -> list[str]:
     """The inputs that are not as in a label of `dlc.inputs`, in the order of their names.
 
     >>> changed(Inputs(target=None, files={}, digests={"base": "ab", "x": "12"}), "base=cd y=00")
     ['base changed', 'x is new', 'y is gone']
     """
-    was = dict(part.split("=", 1) for part in before.split() if "=" in part)
-    told = []
-    for name in sorted({*now.digests, *was}):
-        if name not in was:
-            told.append(f"{name} is new")
-        elif name not in now.digests:
-            told.append(f"{name} is gone")
-        elif now.digests[name][:_SHORT] != was[name]:
-            told.append(f"{name} changed")
-    return told
+    return [f"{each.name} {each.state}" for each in compare(now, before) if each.before != each.now]
 
 
 def why(now: Inputs, image: Built | None) -> list[str]:
