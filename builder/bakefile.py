@@ -138,7 +138,7 @@ def standalone(jobs: Iterable[Job]) -> dict[str, Any]:
         found[name] |= {
             "args": {
                 **{each: f'${{{each} == "" ? null : {each}}}' for each in _proxy_arguments()},
-                **job.arguments,
+                **found[name]["args"],
             },
             "secret": _secrets_expression(),
             "tags": [f"{prefix}{target.repository}:{tag}" for tag in tags],
