@@ -39,6 +39,7 @@ __all__ = [
     "look",
     "measure",
     "remember",
+    "report_of",
 ]
 
 DEFAULT_BUDGET = "15 %"
@@ -101,7 +102,7 @@ def limit(budget: str, closure: int) -> int:
 def look(client: docker.DockerClient, image: str) -> Contents:
     """What fills an image; asked once for each image, since an image never changes."""
     identity = str(client.images.get(image).id)
-    known = _known(identity)
+    known = report_of(identity)
     if known.is_file():
         return _contents(known.read_text("utf-8"))
     output = run_files(
@@ -112,7 +113,7 @@ def look(client: docker.DockerClient, image: str) -> Contents:
 
 def remember(identity: str, report: str) -> Contents:
     """Keep what size_report.py said of an image, by its id; the same, read."""
-    found, known = _contents(report), _known(identity)
+    found, known = _contents(report), report_of(identity)
     known.parent.mkdir(parents=True, exist_ok=True)
     _write(known, report)
     return found
@@ -133,7 +134,7 @@ def measure(client: docker.DockerClient, image: str, target: Target) -> Size:
 
 def fits(image: Built, target: Target) -> bool:
     """Whether an image is known to be within its target's budget, without asking the engine."""
-    known = _known(image.id)
+    known = report_of(image.id)
     if not known.is_file():
         return False
     closure = _contents(known.read_text("utf-8")).closure
@@ -191,7 +192,7 @@ def explain(size: Size, before: Contents | None = None) -> str:
     return "\n".join(lines)
 
 
-def _known(identity: str) -> Path:
+def report_of(identity: str) -> Path:
     """Where what was found in an image is kept."""
     program = hashlib.sha256((FILES / "size_report.py").read_bytes()).hexdigest()[:16]
     return state_directory() / "sizes" / program / f"{identity.partition(':')[2]}.json"
