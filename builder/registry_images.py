@@ -23,7 +23,7 @@ def images_in(
 
     RegistryError if it does not answer or refuses, PushError if it is no registry's name.
     """
-    host, _, prefix = parse_registry(registry).partition("/")
+    host, _, prefix = str(parse_registry(registry)).partition("/")
     asked = client or RegistryClient(host)
 
     def ask(target: Target) -> Built | None:
