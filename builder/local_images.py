@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["images_here", "images_of"]
 
+# What an engine before 25 says of an image without a name: one that failed a check, perhaps.
+_NONE = "<none>:<none>"
+
 
 def images_of(engine: Engine) -> dict[str, Built]:
     """Every tagged image, under each of its names. The SDK's errors are passed on.
@@ -31,6 +34,7 @@ def images_of(engine: Engine) -> dict[str, Built]:
                 name: Built(id=each["Id"], size=each["Size"], labels=each["Labels"] or {})
                 for each in answer.json()
                 for name in each["RepoTags"] or ()
+                if name != _NONE
             }
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise EngineError(

@@ -129,6 +129,16 @@ def test_what_has_the_key_under_another_name_needs_no_build(
     ]
 
 
+def test_an_image_without_a_name_is_nobody_s(
+    dlc: Dlc, engine: Listing, made_of: list[Inputs]
+) -> None:
+    """It may be what a check refused, or what an interrupted build left."""
+    engine.images[0]["RepoTags"] = ["<none>:<none>"]
+    name = made_of[0].target.name
+    [row] = json.loads(dlc("--matrix", ROOT / "matrix.yaml", "plan", name, "--format", "json").out)
+    assert (row["state"], row["why"]) == ("build", ["there is no image"])
+
+
 def test_an_engine_that_answers_nonsense_is_told_of(dlc: Dlc, engine: Listing) -> None:
     engine.images = [{"nothing": 1}]
     run = dlc("--matrix", ROOT / "matrix.yaml", "plan", "*4.26.0*")
