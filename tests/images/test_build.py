@@ -71,7 +71,8 @@ def test_one_failing_target_does_not_stop_the_other(
 def test_interruption_leaves_no_tag_and_no_traceback(
     inference_image: Image, own_images: Path, tmp_path: Path
 ) -> None:
-    slow = template(tmp_path, "labels.j2", "RUN sleep 300\n")
+    # A step of this run's own: one that ever came to its end would be cached.
+    slow = template(tmp_path, "labels.j2", f"RUN sleep 300 # {tmp_path}\n")
     command = [
         *(sys.executable, "-m", "builder", "--matrix", str(ROOT / "matrix.yaml")),
         *("--images", str(own_images), "--templates", str(slow), "build", INFERENCE),
