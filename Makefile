@@ -39,6 +39,9 @@ lint: $(VENV)/.ready-test ## Check style, types, workflows and what is rendered
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(VENV)/bin/zizmor --offline --quiet --no-progress .github
+	@# It is on no package index: where somebody has it, it is asked too.
+	if command -v actionlint > /dev/null; then actionlint; fi
 	$(VENV)/bin/check-jsonschema --schemafile builder/matrix.schema.json matrix.yaml
 	$(DLC) render --check
 	$(DLC) lock --check
