@@ -35,6 +35,9 @@ _COPIED = ("dockerd-entrypoint.py", "install.sh")
 # redirects that the Hub answers with today.
 _FOLLOWS_REDIRECTS = "4.22"
 _MENDS = "follow_redirects.py"
+# From this Transformers on the last toolkit does not import.
+_BREAKS_TOOLKIT = "5"
+_MENDS_TOOLKIT = "transformers_5.py"
 # A wheel that brings the program; only its name is to be put on PATH.
 _FFMPEG_WHEEL = "imageio-ffmpeg"
 # What installs components that are Python packages, and what makes hosts ready for MPI.
@@ -98,7 +101,8 @@ class Renderer:
         """What a target's folder holds besides its locks: file name to content."""
         found = {"Dockerfile": self._dockerfile(target).encode()}
         serving = _COPIED_TO_SERVE if target.mode == "inference" else ()
-        mending = (_MENDS,) if _is_mended(target) else ()
+        mending = [_MENDS] if _is_mended(target) else []
+        mending += [_MENDS_TOOLKIT] if _is_toolkit_mended(target) else []
         installing = (_INSTALLS,) if locked(target.components) else ()
         starting = (_STARTS_MPI,) if _has(target, "openmpi") else ()
         for name in (*_COPIED, *serving, *mending, *installing, *starting):
@@ -155,6 +159,7 @@ def _context(target: Target) -> Mapping[str, Any]:
     return {
         "target": target,
         "mended": _is_mended(target),
+        "toolkit_mended": _is_toolkit_mended(target),
         "ffmpeg_wheel": _FFMPEG_WHEEL in target.library_requirements,
         "header": HEADER,
         "accelerator_kind": _ACCELERATOR_KINDS.get(target.device, ""),
@@ -212,6 +217,13 @@ def _is_mended(target: Target) -> bool:
     return Version(target.transformers) < Version(_FOLLOWS_REDIRECTS)
 
 
+def _is_toolkit_mended(target: Target) -> bool:
+    from packaging.version import Version
+
+    newer = Version(target.transformers) >= Version(_BREAKS_TOOLKIT)
+    return target.mode == "inference" and newer
+
+
 def _template_line(error: Exception) -> str:
     """`file:line: ` of the innermost template in an error's traceback."""
     where, frame = "", error.__traceback__
@@ -241,7 +253,14 @@ def changes(
     if prune:
         for dockerfile in sorted(images.glob("*/*/Dockerfile")):
             if dockerfile.parent not in folders and _is_ours(dockerfile):
-                ours = ("Dockerfile", *_COPIED, *_COPIED_TO_SERVE, _MENDS, *LOCK_NAMES)
+                ours = (
+                    "Dockerfile",
+                    *_COPIED,
+                    *_COPIED_TO_SERVE,
+                    _MENDS,
+                    _MENDS_TOOLKIT,
+                    *LOCK_NAMES,
+                )
                 yield from _removed(dockerfile.parent, (*ours, *_OF_COMPONENTS))
 
 
