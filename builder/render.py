@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from builder.copied import copied, files, is_copied
 from builder.errors import RenderError
 from builder.target import Target
 
@@ -26,14 +27,15 @@ __all__ = ["HEADER", "LOCK_NAMES", "Change", "Renderer", "apply", "changes", "de
 HEADER = "Rendered from matrix.yaml by `dlc render`: change that or the templates, not this file."
 LOCK_NAMES = ("build.lock", "framework.lock", "libraries.lock", "tools.lock")
 
-_COPIED = ("dockerd-entrypoint.py", "install.sh")
 # Before this Transformers, which leaves downloads to huggingface_hub 0.9, they do not follow the
 # redirects that the Hub answers with today.
 _FOLLOWS_REDIRECTS = "4.22"
-_MENDS = "follow_redirects.py"
 # A wheel that brings the program; only its name is to be put on PATH.
 _FFMPEG_WHEEL = "imageio-ffmpeg"
-_COPIED_TO_SERVE = ("dlc_ready.py", "dlc_serving.py")
+# What the context has besides rendered files, so that no template folder needs to have it.
+_WHEELHOUSE = "wheelhouse*"
+_WHEELHOUSE_FOLDER = "wheelhouse/"
+_RESERVED = ("Dockerfile", *LOCK_NAMES)
 _FRAMEWORK_TITLES = {"pytorch": "PyTorch", "tensorflow": "TensorFlow"}
 # Repositories by NVIDIA's and Ubuntu's names for a base.
 _CUDA_REPOSITORY = "https://developer.download.nvidia.com/compute/cuda/repos"
@@ -48,6 +50,7 @@ class Change:
     path: Path
     before: bytes | None
     after: bytes | None
+    below: int = 2  # folders that go with the last file in them
 
     def diff(self) -> str:
         """The change as a unified diff."""
@@ -73,39 +76,45 @@ def default_templates() -> Path:
 
 
 class Renderer:
-    """Renders targets with the templates of one or more folders; the first that has one wins."""
+    """Renders targets with a team's own templates, if there are any, before ours."""
 
     def __init__(self, templates: Path | None = None) -> None:
-        self.folders = [folder for folder in (templates, default_templates()) if folder]
+        ours = default_templates()
         if templates is not None and not templates.is_dir():
             raise RenderError(f"{templates} is not a folder", remedy="check --templates")
+        self._own = templates if templates and templates.resolve() != ours.resolve() else None
+        self._ours = ours
 
     def files(self, target: Target) -> dict[str, bytes]:
         """What a target's folder holds besides its locks: file name to content."""
-        found = {"Dockerfile": self._dockerfile(target).encode()}
-        serving = _COPIED_TO_SERVE if target.mode == "inference" else ()
-        mending = (_MENDS,) if _is_mended(target) else ()
-        for name in (*_COPIED, *serving, *mending):
-            path = next(
-                (f / "files" / name for f in self.folders if (f / "files" / name).is_file()), None
-            )
-            if path is None:
-                raise RenderError(f"files/{name} is in no template folder", remedy="add it")
-            found[name] = path.read_bytes()
+        dockerfile = self._dockerfile(target)
+        found = {"Dockerfile": dockerfile.encode()}
+        wanted = [name for name in copied(dockerfile) if name not in (_WHEELHOUSE, *LOCK_NAMES)]
+        for source in wanted:
+            names = [name for name in self._files if is_copied(name, [source])]
+            if not names and "$" not in source:
+                raise RenderError(
+                    f"{self._files_of}/{source}, which the Dockerfile of {target.name} copies, "
+                    "is in no template folder",
+                    remedy="add it",
+                )
+            found |= {name: self._files[name].read_bytes() for name in names}
         return found
+
+    @property
+    def _files_of(self) -> Path:
+        return (self._own or self._ours) / "files"
+
+    @cached_property
+    def _files(self) -> dict[str, Path]:
+        found = files([folder for folder in (self._own, self._ours) if folder])
+        return {name: path for name, path in found.items() if name not in _RESERVED}
 
     @cached_property
     def _environment(self) -> jinja2.Environment:
-        import jinja2  # 60 ms that `dlc list` need not pay
+        from builder.templates import environment  # 60 ms of Jinja that `dlc list` need not pay
 
-        return jinja2.Environment(
-            loader=jinja2.FileSystemLoader(self.folders),
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-            autoescape=False,  # noqa: S701 - Dockerfiles, not HTML
-        )
+        return environment(self._own, self._ours)
 
     def _dockerfile(self, target: Target) -> str:
         import jinja2
@@ -121,6 +130,11 @@ class Renderer:
             raise RenderError(
                 f"{_template_line(error)}no template is named {error.name}",
                 remedy="mend the template, or add that one",
+            ) from error
+        except RecursionError as error:
+            raise RenderError(
+                f"{_template_line(error)}a template includes or extends itself",
+                remedy="ours of the same name is below dlc/",
             ) from error
         except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise RenderError(
@@ -184,14 +198,26 @@ def changes(
             before = path.read_bytes() if path.is_file() else None
             if before != content:
                 yield Change(path=path, before=before, after=content)
+        yield from _removed(folder, kept={*rendered, *LOCK_NAMES})
     if prune:
         for dockerfile in sorted(images.glob("*/*/Dockerfile")):
-            if dockerfile.parent not in folders and _is_ours(dockerfile):
-                ours = ("Dockerfile", *_COPIED, *_COPIED_TO_SERVE, _MENDS, *LOCK_NAMES)
-                for name in ours:
-                    path = dockerfile.parent / name
-                    if path.is_file():
-                        yield Change(path=path, before=path.read_bytes(), after=None)
+            if dockerfile.parent not in folders:
+                yield from _removed(dockerfile.parent, kept=set())
+
+
+def _removed(folder: Path, kept: set[str]) -> Iterator[Change]:
+    """What a Dockerfile of ours, as it was rendered before, copied, and what is not kept of it."""
+    dockerfile = folder / "Dockerfile"
+    if not _is_ours(dockerfile):
+        return
+    sources = [each for each in copied(dockerfile.read_text("utf-8")) if each != _WHEELHOUSE]
+    for path in sorted(folder.rglob("*"), key=lambda path: (-len(path.parts), path)):
+        name = path.relative_to(folder).as_posix()
+        if name in kept or not path.is_file() or name.startswith(_WHEELHOUSE_FOLDER):
+            continue
+        if name == "Dockerfile" or is_copied(name, sources):
+            depth = len(path.relative_to(folder).parts) + 1
+            yield Change(path=path, before=path.read_bytes(), after=None, below=depth)
 
 
 def _is_ours(dockerfile: Path) -> bool:
@@ -203,7 +229,7 @@ def apply(found: Iterable[Change]) -> None:
     for change in found:
         if change.after is None:
             change.path.unlink()
-            for folder in (change.path.parent, change.path.parent.parent):
+            for folder in list(change.path.parents)[: change.below]:
                 if not any(folder.iterdir()):
                     folder.rmdir()
             continue
