@@ -8,7 +8,7 @@ DLC := $(VENV)/bin/dlc
 DEFAULT := huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-image contract unit lint render lock serve push prove bench clean
+.PHONY: help build test test-image contract unit lint render lock docs serve push prove bench clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,7 @@ lint: $(VENV)/.ready-test ## Check style, types, workflows and what is rendered
 	$(VENV)/bin/check-jsonschema --schemafile builder/matrix.schema.json matrix.yaml
 	$(DLC) render --check
 	$(DLC) lock --check
+	$(DLC) table --write docs/images.md --check
 	$(VENV)/bin/hadolint --config .hadolint.yaml images/*/*/Dockerfile \
 		benchmarks/dockerfiles/*.Dockerfile
 
@@ -51,11 +52,15 @@ render: $(VENV)/.ready ## Write images/ from the matrix and the templates
 lock: $(VENV)/.ready ## Resolve and lock the requirements of TARGET, or of all
 	$(DLC) lock $(if $(TARGET),'$(TARGET)')
 
+docs: $(VENV)/.ready ## Write docs/images.md from the matrix and docs/proof.json
+	$(DLC) table --write docs/images.md
+
 serve: $(VENV)/.ready ## Run TARGET as SageMaker would, until Ctrl-C (MODEL=folder)
 	$(DLC) serve '$(or $(TARGET),$(DEFAULT))' $(if $(MODEL),--model '$(MODEL)')
 
 prove: $(VENV)/.ready-test ## Build and check every row, on stand-ins where needed (ROWS=selector RESUME=1)
 	$(VENV)/bin/python -m tests.standins $(if $(RESUME),--resume) $(if $(ROWS),'$(ROWS)')
+	$(MAKE) --no-print-directory docs
 
 contract: $(VENV)/.ready-test ## Hold images to their whole contract and write docs/contract.md (ROWS=selector)
 	$(VENV)/bin/python -m tests.standins.contract '$(or $(ROWS),$(DEFAULT))'

@@ -1,8 +1,8 @@
 """Targets to files: a Dockerfile and what it copies, byte for byte the same every time.
 
 images/<repository>/<tag>/ holds what is rendered here and the locks of builder.locks. Nothing else
-belongs there; rendering removes folders of targets that the matrix no longer has, but never a
-file that this project does not write.
+belongs there; rendering removes what is there of targets that the matrix no longer has, but never a
+file that the Dockerfile there does not copy.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ _FFMPEG_WHEEL = "imageio-ffmpeg"
 _WHEELHOUSE = "wheelhouse*"
 _WHEELHOUSE_FOLDER = "wheelhouse/"
 _RESERVED = ("Dockerfile", *LOCK_NAMES)
-_FRAMEWORK_TITLES = {"pytorch": "PyTorch", "tensorflow": "TensorFlow"}
 # Repositories by NVIDIA's and Ubuntu's names for a base.
 _CUDA_REPOSITORY = "https://developer.download.nvidia.com/compute/cuda/repos"
 _NEURON_REPOSITORY = "https://apt.repos.neuron.amazonaws.com"
@@ -164,7 +163,7 @@ def _context(target: Target) -> Mapping[str, Any]:
         "suite": _SUITES.get(target.base.name, ""),
         "python_packages": list(target.base.pythons[target.python]),
         "wheel_sources": sorted(sources.items()),
-        "framework_title": _FRAMEWORK_TITLES[target.framework],
+        "framework_title": target.framework_title,
     }
 
 
