@@ -33,9 +33,10 @@ _HEADINGS = {"training": "Training", "inference": "Inference"}
 _INTRODUCTION = """\
 # Images
 
-Written by `dlc table --write` from the matrix: the tables of the reference page, row for row, and
-what came after them.
+Written by `dlc table --write` from the matrix{tables}.
 """
+_TABLES = """: the tables of the reference page, row for row, and
+what came after them"""
 _PROVEN = """
 *proven* is what [proof.json](proof.json) tells: *yes* is the real image; *on a stand-in* is another
 base or wheel where the real one could not be reached, *in part* without packages that nothing stood
@@ -124,7 +125,8 @@ def markdown(found: Sequence[Table]) -> str:
 
 def page(found: Sequence[Table], proven: Mapping[str, str] | None) -> str:
     """The page of all images, with what is `proven` of each by name; None leaves that out."""
-    parts = [_INTRODUCTION, _PROVEN if proven is not None else ""]
+    tables = _TABLES if any(table.name for table in found) else ""
+    parts = [_INTRODUCTION.format(tables=tables), _PROVEN if proven is not None else ""]
     for table in found:
         titles = {**table.columns, "image": "image"}
         rows = [{**row.cells, "image": f"`{row.target.name}`"} for row in table.rows]
