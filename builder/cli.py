@@ -27,8 +27,8 @@ FILTERS = ("mode", "framework", "device", "python", "transformers")
 DEFAULT_REGION = "us-east-1"
 # Modules whose commands register themselves when they are imported.
 COMMANDS = (
-    *("cli_bases", "cli_contract", "cli_images", "cli_layers", "cli_libraries", "cli_locks"),
-    *("cli_mirrors", "cli_plan", "cli_sdk_config", "cli_size", "cli_table"),
+    *("cli_bases", "cli_contract", "cli_images", "cli_init", "cli_layers", "cli_libraries"),
+    *("cli_locks", "cli_mirrors", "cli_plan", "cli_sdk_config", "cli_size", "cli_table"),
 )
 LISTED = ("repository", "tag", "datasets", "date", "origin")
 
