@@ -38,8 +38,10 @@ lint: $(VENV)/.ready-test ## Check style, types, workflows and what is rendered
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
-	$(VENV)/bin/check-jsonschema --schemafile builder/matrix.schema.json matrix.yaml
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows \
+		.github/workflows/*.yml builder/starter/workflow.yml
+	$(VENV)/bin/check-jsonschema --schemafile builder/matrix.schema.json \
+		matrix.yaml builder/starter/matrix.yaml
 	$(DLC) render --check
 	$(DLC) lock --check
 	$(DLC) table --write docs/images.md --check

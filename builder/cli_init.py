@@ -34,7 +34,8 @@ def init(folder: Path) -> None:
     there = [name for name in FILES.values() if os.path.lexists(folder / name)]
     if there:
         raise click.UsageError(
-            f"{folder.absolute()} has {', '.join(there)} already; name another folder, or move them away"
+            f"{folder.absolute()} has {', '.join(there)} already; "
+            "name another folder, or move them away"
         )
     starter = resources.files("builder").joinpath("starter")
     for source, name in FILES.items():

@@ -111,7 +111,7 @@ def test_a_step_of_its_own(installed: Path, started: Path, inference_image: Imag
         assert output == b"a = b\n"
     finally:
         # The name belongs to the image that the other tests ask.
-        with_step = client.images.get(INFERENCE).id
+        with_step = str(client.images.get(INFERENCE).id)
         client.images.get(before["Id"]).tag(*INFERENCE.split(":"))
         if with_step != before["Id"]:
             client.images.remove(with_step)
