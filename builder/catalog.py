@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Any
 
 from builder.errors import DlcError
+from builder.tag import Repository
 from builder.target import Target
 
 __all__ = ["Row", "Table", "markdown", "page", "proof", "tables"]
@@ -43,7 +44,7 @@ base or wheel where the real one could not be reached, *in part* without package
 in for.
 """
 
-Key = tuple[str, str, str, str, str]
+Key = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,8 +79,8 @@ def _reference() -> dict[str, dict[Key, int]]:
     text = resources.files("builder").joinpath("reference.json").read_text("utf-8")
     listed: dict[str, list[list[str]]] = json.loads(text)
     return {
-        mode: {(mode, *key): place for place, key in enumerate(keys)}  # type: ignore[misc]
-        for mode, keys in listed.items()
+        mode: {_key(mode, *row): place for place, row in enumerate(rows)}
+        for mode, rows in listed.items()
     }
 
 
@@ -93,7 +94,8 @@ def tables(targets: Iterable[Target]) -> list[Table]:
     others: list[Row] = []
     for target in targets:
         row = Row(target=target, cells=_cells(target))
-        place = reference[target.mode].get(_key(target))
+        versions = (target.transformers, target.framework_version, target.device)
+        place = reference[target.mode].get((target.repository, *versions))
         if place is None or place in rows[target.mode]:
             others.append(row)
         else:
@@ -158,14 +160,9 @@ def _proven(row: Mapping[str, Any]) -> str:
     return "on a stand-in, in part" if row["gaps"] else "on a stand-in"
 
 
-def _key(target: Target) -> Key:
-    return (
-        target.mode,
-        target.transformers,
-        target.framework,
-        target.framework_version,
-        target.device,
-    )
+def _key(mode: str, transformers: str, framework: str, version: str, device: str) -> Key:
+    repository = Repository(framework=framework, mode=mode, neuron=device == "neuron")
+    return (str(repository), transformers, version, device)
 
 
 def _cells(target: Target) -> dict[str, str]:

@@ -35,7 +35,6 @@ _FFMPEG_WHEEL = "imageio-ffmpeg"
 # What the context has besides rendered files, so that no template folder needs to have it.
 _WHEELHOUSE = "wheelhouse*"
 _WHEELHOUSE_FOLDER = "wheelhouse/"
-_RESERVED = ("Dockerfile", *LOCK_NAMES)
 # Repositories by NVIDIA's and Ubuntu's names for a base.
 _CUDA_REPOSITORY = "https://developer.download.nvidia.com/compute/cuda/repos"
 _NEURON_REPOSITORY = "https://apt.repos.neuron.amazonaws.com"
@@ -88,8 +87,9 @@ class Renderer:
         """What a target's folder holds besides its locks: file name to content."""
         dockerfile = self._dockerfile(target)
         found = {"Dockerfile": dockerfile.encode()}
-        wanted = [name for name in copied(dockerfile) if name not in (_WHEELHOUSE, *LOCK_NAMES)]
-        for source in wanted:
+        for source in copied(dockerfile):
+            if source == _WHEELHOUSE or _is_reserved(source):
+                continue
             names = [name for name in self._files if is_copied(name, [source])]
             if not names and "$" not in source:
                 raise RenderError(
@@ -107,7 +107,7 @@ class Renderer:
     @cached_property
     def _files(self) -> dict[str, Path]:
         found = files([folder for folder in (self._own, self._ours) if folder])
-        return {name: path for name, path in found.items() if name not in _RESERVED}
+        return {name: path for name, path in found.items() if not _is_reserved(name)}
 
     @cached_property
     def _environment(self) -> jinja2.Environment:
@@ -197,7 +197,8 @@ def changes(
             before = path.read_bytes() if path.is_file() else None
             if before != content:
                 yield Change(path=path, before=before, after=content)
-        yield from _removed(folder, kept={*rendered, *LOCK_NAMES})
+        locked = filter(_is_reserved, copied(rendered["Dockerfile"].decode()))
+        yield from _removed(folder, kept={*rendered, *LOCK_NAMES, *locked})
     if prune:
         for dockerfile in sorted(images.glob("*/*/Dockerfile")):
             if dockerfile.parent not in folders:
@@ -217,6 +218,11 @@ def _removed(folder: Path, kept: set[str]) -> Iterator[Change]:
         if name == "Dockerfile" or is_copied(name, sources):
             depth = len(path.relative_to(folder).parts) + 1
             yield Change(path=path, before=path.read_bytes(), after=None, below=depth)
+
+
+def _is_reserved(name: str) -> bool:
+    """Whether a file beside the Dockerfile comes from elsewhere than the templates' folders."""
+    return name == "Dockerfile" or ("/" not in name and name.endswith(".lock"))
 
 
 def _is_ours(dockerfile: Path) -> bool:

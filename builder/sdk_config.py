@@ -1,18 +1,20 @@
 """Targets as the files that the SageMaker SDK finds its Hugging Face images by.
 
 The SDK (version 2, sagemaker/image_uris.py) reads `image_uri_config/huggingface.json`, for
-Inferentia `huggingface-neuron.json`, and `huggingface-neuronx.json` for what is asked for as
-neuronx. An image is found by mode, Transformers, framework, Python and processor; versions may be
+Inferentia `huggingface-neuron.json`, and others for what is asked for as neuronx or with a training
+compiler. An image is found by mode, Transformers, framework, Python and processor; versions may be
 short, and then the tag is.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from builder.errors import DlcError
 from builder.tag import python_tag
 from builder.target import Target
 from builder.uris import regions
@@ -25,6 +27,8 @@ _PREFIXED = frozenset(
 )
 # By mode, where the repository is one for Neuron: Trainium trains, Inferentia serves.
 _NEURON_PROCESSORS = {"training": "trn", "inference": "inf"}
+
+_REPOSITORY = re.compile(r"huggingface-[a-z]+(?P<compiler>-trcomp)?-[a-z]+(?P<tool>-neuronx?)?")
 
 Images = dict[str, dict[str, Target]]  # by Python as tags have it, then by processor
 
@@ -117,16 +121,21 @@ def _version(target: Target) -> str:
     return target.base.name if target.repository in _PREFIXED else target.parts.device_tag
 
 
-def _tool(target: Target) -> str:
-    return target.repository.removeprefix(f"huggingface-{target.framework}-{target.mode}")
-
-
 def _file(target: Target) -> str:
-    return f"huggingface{_tool(target)}.json"
+    """Which of the SDK's files has a repository's images."""
+    compiler = "-training-compiler" if _parts(target)["compiler"] else ""
+    return f"huggingface{compiler}{_parts(target)['tool'] or ''}.json"
 
 
 def _processor(target: Target) -> str:
-    return _NEURON_PROCESSORS[target.mode] if _tool(target) else target.device
+    return _NEURON_PROCESSORS[target.mode] if _parts(target)["tool"] else target.device
+
+
+def _parts(target: Target) -> re.Match[str]:
+    found = _REPOSITORY.fullmatch(target.repository)
+    if found is None:
+        raise DlcError(f"the SDK has no file for {target.repository}", remedy="leave it out")
+    return found
 
 
 def _framework_aliases(frameworks: Iterable[str]) -> dict[str, str]:

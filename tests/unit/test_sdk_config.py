@@ -148,6 +148,37 @@ def test_two_pythons_of_one_version(
         assert sdk.retrieve(region="eu-west-1", **full(target)) == uri(target, "eu-west-1")
 
 
+@pytest.mark.parametrize(
+    ("repository", "mode", "device", "question"),
+    [
+        ("pytorch-inference-neuronx", "inference", "neuronx", {"instance_type": "ml.inf2.xlarge"}),
+        ("pytorch-training-neuronx", "training", "neuronx", {"instance_type": None}),
+        ("pytorch-trcomp-training", "training", "gpu", {"training_compiler_config": object()}),
+    ],
+)
+def test_repositories_with_files_of_their_own(
+    repository: str,
+    mode: str,
+    device: str,
+    question: dict[str, Any],
+    sdk: Any,
+    targets: tuple[Target, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    repository = f"huggingface-{repository}"
+    some = next(each for each in targets if each.device == device.removesuffix("x"))
+    target = replace(some, mode=mode)
+    monkeypatch.setattr(Target, "repository", property(lambda _: repository))
+    folder = tmp_path / "image_uri_config"
+    folder.mkdir()
+    [(name, text)] = sdk_config([target], ACCOUNT, ["eu-west-1"]).files.items()
+    (folder / name).write_text(text, "utf-8")
+    put_into_the_sdk(sdk, folder, monkeypatch)
+    found = sdk.retrieve(region="eu-west-1", **{**full(target), **question})
+    assert found == uri(target, "eu-west-1", target.tag.replace("neuron", "neuronx"))
+
+
 def test_sdk_says_what_there_is_not(ours: Any, small: dict[str, Target]) -> None:
     target = next(each for each in small.values() if each.mode == "training")
     wanted = full(target)
