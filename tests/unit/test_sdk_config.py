@@ -256,9 +256,17 @@ def listed(entry: Mapping[str, Any], target: Target, region: str) -> bool:
     return named and (entry["regions"] == "all" or region in entry["regions"])
 
 
+def lines(found: Mapping[str, list[str]]) -> str:
+    told = {
+        what: "all regions" if len(named) == len(regions()) else ", ".join(named)
+        for what, named in found.items()
+    }
+    return "\n".join(f"{what} in {named}" for what, named in told.items())
+
+
 def test_differences_are_those_that_are_listed(sdk: Any, targets: tuple[Target, ...]) -> None:
-    new: list[str] = []
-    gone: list[str] = []
+    new: dict[str, list[str]] = {}
+    gone: dict[str, list[str]] = {}
     used = set()
     for target in targets:
         for region in regions():
@@ -269,9 +277,9 @@ def test_differences_are_those_that_are_listed(sdk: Any, targets: tuple[Target, 
                 used.add(id(entry))
             if said != expected:
                 found = gone if said == target.tag else new
-                found.append(f"{target.name} in {region}: {said}")
-    assert not new, "differences that are not listed:\n" + "\n".join(new)
-    assert not gone, "listed, and the SDK is right:\n" + "\n".join(gone)
+                found.setdefault(f"{target.name}: {said}", []).append(region)
+    assert not new, f"differences that are not listed:\n{lines(new)}"
+    assert not gone, f"listed, and the SDK is right:\n{lines(gone)}"
     unused = [entry["why"] for entry in DIFFERENCES if id(entry) not in used]
     assert not unused, f"listed for nothing: {unused}"
     assert all(entry["why"] for entry in DIFFERENCES)
