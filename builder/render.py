@@ -192,13 +192,14 @@ def changes(
         folder = images / target.folder
         folders.add(folder)
         rendered = renderer.files(target)
+        locks = filter(_is_reserved, copied(rendered["Dockerfile"].decode()))
+        # Before the Dockerfile is replaced, which says what was copied until now.
+        yield from _removed(folder, kept={*rendered, *LOCK_NAMES, *locks})
         for name, content in sorted(rendered.items()):
             path = folder / name
             before = path.read_bytes() if path.is_file() else None
             if before != content:
                 yield Change(path=path, before=before, after=content)
-        locked = filter(_is_reserved, copied(rendered["Dockerfile"].decode()))
-        yield from _removed(folder, kept={*rendered, *LOCK_NAMES, *locked})
     if prune:
         for dockerfile in sorted(images.glob("*/*/Dockerfile")):
             if dockerfile.parent not in folders:

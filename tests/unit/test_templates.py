@@ -230,21 +230,21 @@ def test_files_come_and_go_with_what_copies_them(project: Path, small: dict[str,
 
     def render(*targets: Target) -> set[str]:
         renderer = Renderer(project / "templates")
-        apply(list(changes(images, targets, renderer, prune=True)))
+        apply(changes(images, targets, renderer, prune=True))
         return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
 
     assert render(target) >= COPIED
-    for name in LOCK_NAMES:
+    for name in (*LOCK_NAMES, "mine.lock"):
         (folder / name).write_text("a lock\n")
     (folder / "certs" / "mine.txt").write_text("of another hand, where ours are\n")
     (folder / "mine.txt").write_text("of another hand\n")
     path.write_text(OURS, "utf-8")
     left = render(target)
-    assert left == {*Renderer().files(target), *LOCK_NAMES, "mine.txt"}
+    assert left == {*Renderer().files(target), *LOCK_NAMES, "mine.lock", "mine.txt"}
 
     path.write_text(COPIES, "utf-8")
     render(target)
-    assert render() == {"mine.txt"}
+    assert render() == {"mine.lock", "mine.txt"}
     assert not any(p.is_dir() for p in folder.iterdir())
 
 
