@@ -15,7 +15,6 @@ from importlib import resources
 from typing import Any
 
 from builder.errors import DlcError
-from builder.tag import Repository
 from builder.target import Target
 
 __all__ = ["Row", "Table", "markdown", "page", "proof", "tables"]
@@ -161,8 +160,8 @@ def _proven(row: Mapping[str, Any]) -> str:
 
 
 def _key(mode: str, transformers: str, framework: str, version: str, device: str) -> Key:
-    repository = Repository(framework=framework, mode=mode, neuron=device == "neuron")
-    return (str(repository), transformers, version, device)
+    neuron = "-neuron" if device == "neuron" else ""
+    return (f"huggingface-{framework}-{mode}{neuron}", transformers, version, device)
 
 
 def _cells(target: Target) -> dict[str, str]:
