@@ -111,7 +111,8 @@ class Renderer:
 
     @cached_property
     def _environment(self) -> jinja2.Environment:
-        from builder.template_loader import environment  # 60 ms of Jinja that `dlc list` need not pay
+        # 60 ms of Jinja that `dlc list` need not pay.
+        from builder.template_loader import environment
 
         return environment(self._own, self._ours)
 
