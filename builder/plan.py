@@ -229,6 +229,7 @@ def prepare(inputs: Inputs, contexts: Path) -> Context:
     for name, content in inputs.files.items():
         path = folder / name
         if not path.is_file() or path.read_bytes() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         path.chmod(0o755 if path.suffix == ".sh" else 0o644)
     wheels = (*target.build.wheels, *components.wheels(target.components))
