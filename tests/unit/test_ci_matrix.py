@@ -19,6 +19,8 @@ from builder.targets import load_targets
 from tests.conftest import ROOT, Dlc
 
 REAL = load_targets(ROOT / "matrix.yaml", name="matrix.yaml")
+# No index that can be reached has what Neuron is made of, so its locks lack hashes.
+HASHED = [target for target in REAL if not target.device.startswith("neuron")]
 # More frameworks than a matrix of GitHub's may have jobs.
 MANY = [
     dataclasses.replace(target, framework_version=f"{target.framework_version}.post{number}")
@@ -102,7 +104,7 @@ def test_one_framework_layer_is_one_layer() -> None:
     """What has the same name of a layer has the same steps up to it, and the same locks."""
     renderer, seen = Renderer(), dict[str, tuple[bytes, ...]]()
     for target in REAL:
-        if target.device == "neuron":
+        if target not in HASHED:
             continue
         made_of = inputs(target, ROOT / "images", renderer)
         assert seen.setdefault(framework_layer(target), _shared(made_of)) == _shared(made_of)
@@ -128,17 +130,17 @@ def test_the_command(dlc: Dlc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     jobs = json.loads(run.out)["include"]
     assert len(jobs) == 5
     named = [name for job in jobs for name in job["targets"].split()]
-    assert sorted(named) == sorted(target.name for target in REAL if target.device != "neuron")
+    assert sorted(named) == sorted(target.name for target in HASHED)
     assert "left out: huggingface-pytorch-inference-neuron:" in run.err
-    assert run.err.endswith("46 targets in 5 jobs, 0 up to date\n")
+    assert run.err.endswith(f"{len(HASHED)} targets in 5 jobs, 0 up to date\n")
 
 
 def test_one_job_a_target(dlc: Dlc) -> None:
     run = dlc("--matrix", ROOT / "matrix.yaml", "ci-matrix", "--group", "target", "*4.26.0*")
     jobs = json.loads(run.out)["include"]
-    assert [job["targets"] for job in jobs] == [
+    assert sorted(job["targets"] for job in jobs) == sorted(
         target.name for target in REAL if target.transformers == "4.26.0"
-    ]
+    )
 
 
 def test_outside_of_github(dlc: Dlc, monkeypatch: pytest.MonkeyPatch) -> None:
