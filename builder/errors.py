@@ -21,6 +21,7 @@ __all__ = [
     "Problem",
     "PushError",
     "RegionError",
+    "RegistryError",
     "RenderError",
     "SelectionError",
     "TagError",
@@ -128,6 +129,16 @@ class PushError(DlcError):
     """An image could not be pushed whole."""
 
     exit_code = 14
+
+
+class RegistryError(DlcError):
+    """A registry does not answer, or refuses what it is asked; `code` is its own word for why."""
+
+    exit_code = 15
+
+    def __init__(self, message: str, *, remedy: str = "", code: str = "") -> None:
+        self.code = code
+        super().__init__(message, remedy=remedy)
 
 
 class Interrupted(DlcError):  # noqa: N818 - not a mistake of anybody

@@ -148,7 +148,7 @@ def test_program_without_a_name_is_none(
 
 
 def test_command_sees_the_token(start: Callable[..., Started]) -> None:
-    started = start("sh", "-c", "echo $HF_API_TOKEN", HF_TOKEN="secret")  # noqa: S106
+    started = start("sh", "-c", "echo $HF_API_TOKEN", HF_TOKEN="secret")
     assert started.line() == "secret"
     assert started.end() == (0, "")
 

@@ -214,7 +214,7 @@ def test_requests_are_told(ask: Ask, capsys: pytest.CaptureFixture[str]) -> None
         method="HEAD",
         path="/tests/private/resolve/main/config.json?download=1",
         status=200,
-        token="good",  # noqa: S106 - which one it was
+        token="good",
         host=hub.HOST,
     )
     assert request.file == "config.json"

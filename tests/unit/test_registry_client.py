@@ -1,0 +1,366 @@
+"""The client of registries against one of our own that misbehaves on demand."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from builder import registry_http
+from builder.errors import RegistryError
+from builder.registry_client import DOCKER_MANIFEST, OCI_INDEX, Manifest, RegistryClient
+from builder.registry_login import Login, of_docker
+
+BASIC = "Basic " + base64.b64encode(b"builder:secret").decode()
+
+
+def packed(document: Any) -> bytes:
+    return json.dumps(document).encode()
+
+
+def digest_of(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+CONFIG = packed({"config": {"Labels": {"dlc.key": "abc"}}})
+LAYER = {"size": 5, "digest": digest_of(b"layer")}
+IMAGE = Manifest(
+    content=packed(
+        {
+            "schemaVersion": 2,
+            "mediaType": DOCKER_MANIFEST,
+            "config": {"size": len(CONFIG), "digest": digest_of(CONFIG)},
+            "layers": [LAYER],
+        }
+    ),
+    media_type=DOCKER_MANIFEST,
+)
+INDEX = Manifest(
+    content=packed(
+        {
+            "manifests": [
+                {"digest": "sha256:0", "platform": {"os": "unknown", "architecture": "unknown"}},
+                {"digest": IMAGE.digest, "platform": {"os": "linux", "architecture": "amd64"}},
+            ]
+        }
+    ),
+    media_type=OCI_INDEX,
+)
+
+
+class Registry(ThreadingHTTPServer):
+    """What is stored, and what goes wrong: a list of faults, one for each request to come."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.host = f"127.0.0.1:{self.server_address[1]}"
+        self.manifests = {"1": IMAGE, IMAGE.digest: IMAGE, "index": INDEX}
+        self.blobs = {digest_of(CONFIG): CONFIG}
+        self.faults: list[str] = []
+        self.asked: Counter[str] = Counter()
+        self.digests = True
+        self.auth = ""
+        self.tokens = 0
+        self.form: dict[str, list[str]] = {}
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that went away is none of ours."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Registry
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        server, address = self.server, urlsplit(self.path)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        server.asked[f"{self.command} {address.path}"] += 1
+        if address.path == "/token":
+            if body:
+                server.form = parse_qs(body.decode())
+            elif self.headers.get("Authorization") != BASIC:
+                self.tell(401)
+                return
+            server.tokens += 1
+            self.tell(200, packed({"token": f"token-{server.tokens}"}))
+            return
+        if self.faults():
+            return
+        wanted = {"": "", "basic": BASIC, "bearer": f"Bearer token-{server.tokens}"}[server.auth]
+        if wanted and ((not server.tokens and wanted != BASIC) or self.sent() != wanted):
+            bearer = f'Bearer realm="http://{server.host}/token",service="us",scope="s"'
+            self.tell(
+                401, WWW_Authenticate=bearer if server.auth == "bearer" else 'Basic realm="r"'
+            )
+            return
+        self.serve(address.path.removeprefix("/v2/team/image/"), address.query, body)
+
+    do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815 - the names that the server looks for
+
+    def sent(self) -> str:
+        return self.headers.get("Authorization", "")
+
+    def faults(self) -> bool:
+        """Do the next thing that is to go wrong, if any."""
+        fault = self.server.faults.pop(0) if self.server.faults else ""
+        if fault == "drop":
+            self.close_connection = True
+        elif fault == "half":
+            self.send_response_only(200)
+            self.send_header("Content-Type", DOCKER_MANIFEST)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"{")
+            self.close_connection = True
+        elif fault == "expire":
+            self.server.tokens += 1
+            return False
+        elif fault:
+            status, _, after = fault.partition(" ")
+            self.tell(
+                int(status),
+                b'{"errors": [{"code": "SLOW", "message": "later"}]}',
+                Retry_After=after,
+            )
+        return bool(fault)
+
+    def serve(self, what: str, query: str, body: bytes) -> None:
+        kind, _, name = what.partition("/")
+        server = self.server
+        if self.command == "PUT" and kind == "manifests":
+            type_ = self.headers["Content-Type"]
+            server.manifests[name] = Manifest(content=body, media_type=type_)
+            self.tell(201, Docker_Content_Digest=digest_of(body))
+        elif self.command == "POST":
+            self.tell(202, Location="/v2/team/image/blobs/uploads/1?state=x")
+        elif self.command == "PUT":
+            server.blobs[parse_qs(query)["digest"][0]] = body
+            self.tell(201)
+        elif kind == "tags" and "last" not in query:
+            following = '</v2/team/image/tags/list?last=b>; rel="next"'
+            self.tell(200, packed({"tags": ["b", "a"]}), Link=following)
+        elif kind == "tags":
+            self.tell(200, packed({"tags": ["c"]}))
+        elif kind == "manifests" and name in server.manifests:
+            found = server.manifests[name]
+            digest = found.digest if server.digests else ""
+            self.tell(
+                200, found.content, Content_Type=found.media_type, Docker_Content_Digest=digest
+            )
+        elif kind == "blobs" and name in server.blobs:
+            self.tell(200, server.blobs[name])
+        else:
+            self.tell(404, b'{"errors": [{"code": "UNKNOWN", "message": "unknown"}]}')
+
+    def tell(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response_only(status)
+        for key, value in headers.items():
+            if value:
+                self.send_header(key.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(b"" if self.command == "HEAD" else body)
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    with Registry() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def nobody(_host: str) -> Login | None:
+    return None
+
+
+def builder(_host: str) -> Login:
+    return Login(user="builder", password="secret")
+
+
+@pytest.fixture
+def client(registry: Registry) -> RegistryClient:
+    return RegistryClient(registry.host, logins=nobody, pause=0.01)
+
+
+REPOSITORY = "team/image"
+
+
+def test_reading(client: RegistryClient) -> None:
+    found = client.head(REPOSITORY, "1")
+    assert found is not None
+    assert (found.digest, found.size) == (IMAGE.digest, len(IMAGE.content))
+    assert client.manifest(REPOSITORY, "1") == IMAGE
+    assert client.manifest(REPOSITORY, IMAGE.digest) == IMAGE
+    assert client.labels(REPOSITORY, "1") == {"dlc.key": "abc"}
+    assert IMAGE.size == len(CONFIG) + 5
+    assert client.tags(REPOSITORY) == ["a", "b", "c"]
+
+
+def test_of_an_index_it_is_the_image_for_this_platform(client: RegistryClient) -> None:
+    found = client.manifest(REPOSITORY, "index")
+    assert found == INDEX
+    assert found.size == 0
+    assert client.labels(REPOSITORY, "index") == {"dlc.key": "abc"}
+
+
+def test_what_is_not_there(client: RegistryClient) -> None:
+    assert client.head(REPOSITORY, "2") is None
+    assert client.manifest(REPOSITORY, "2") is None
+    assert client.labels(REPOSITORY, "2") is None
+    assert not client.has_blob(REPOSITORY, digest_of(b"2"))
+    with pytest.raises(RegistryError, match="has no blob"):
+        client.blob(REPOSITORY, digest_of(b"2"))
+
+
+def test_digest_that_the_registry_does_not_tell(registry: Registry, client: RegistryClient) -> None:
+    registry.digests = False  # as ECR on GET
+    found = client.head(REPOSITORY, "1")
+    assert found is not None
+    assert found.digest == IMAGE.digest
+
+
+def test_writing(registry: Registry, client: RegistryClient) -> None:
+    client.put_manifest(REPOSITORY, "2", IMAGE)
+    assert client.manifest(REPOSITORY, "2") == IMAGE
+    digest = client.put_blob(REPOSITORY, b"{}")
+    assert client.blob(REPOSITORY, digest) == b"{}"
+    assert client.put_blob(REPOSITORY, b"{}") == digest
+    assert registry.asked["POST /v2/team/image/blobs/uploads/"] == 1
+
+
+@pytest.mark.parametrize("what", ["manifest", "blob"])
+def test_content_that_is_not_its_digest(
+    registry: Registry, client: RegistryClient, what: str
+) -> None:
+    other = digest_of(b"other")
+    registry.manifests[other], registry.blobs[other] = IMAGE, CONFIG
+    with pytest.raises(RegistryError, match="it serves"):
+        getattr(client, what)(REPOSITORY, other)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [["drop"] * 3, ["500", "502", "503", "504"], ["429 0", "drop", "503 0"], ["half", "half"]],
+    ids=" ".join,
+)
+def test_faults_that_pass(registry: Registry, client: RegistryClient, faults: list[str]) -> None:
+    registry.faults = list(faults)
+    assert client.manifest(REPOSITORY, "1") == IMAGE
+    assert registry.faults == []
+
+
+def test_writing_through_faults(registry: Registry, client: RegistryClient) -> None:
+    registry.faults = ["drop", "500"]
+    client.put_manifest(REPOSITORY, "2", IMAGE)
+    registry.faults = ["503", "drop", "500", "", "500"]
+    digest = client.put_blob(REPOSITORY, b"{}")
+    assert registry.manifests["2"] == IMAGE
+    assert registry.blobs[digest] == b"{}"
+
+
+def test_retry_after_is_honoured_up_to_a_limit(
+    registry: Registry, client: RegistryClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.faults = ["429 1"]
+    begin = time.monotonic()
+    client.head(REPOSITORY, "1")
+    assert time.monotonic() - begin >= 1
+    monkeypatch.setattr(registry_http, "LONGEST_PAUSE", 0.01)
+    registry.faults = ["429 3600"]
+    begin = time.monotonic()
+    client.head(REPOSITORY, "1")
+    assert time.monotonic() - begin < 1
+
+
+def test_fault_that_stays_is_told_in_the_words_of_the_registry(
+    registry: Registry, client: RegistryClient
+) -> None:
+    registry.faults = ["503"] * 100
+    with pytest.raises(RegistryError, match="503 later; try again later") as told:
+        client.manifest(REPOSITORY, "1")
+    assert told.value.code == "SLOW"
+    assert registry.host in told.value.message
+
+
+def test_nobody_there() -> None:
+    with pytest.raises(RegistryError, match=r"127\.0\.0\.1:1: connection refused"):
+        RegistryClient("127.0.0.1:1", logins=nobody, pause=0.01).head(REPOSITORY, "1")
+
+
+@pytest.mark.parametrize("auth", ["basic", "bearer"])
+def test_login(registry: Registry, client: RegistryClient, auth: str) -> None:
+    registry.auth = auth
+    known = RegistryClient(registry.host, logins=builder, pause=0.01)
+    assert known.manifest(REPOSITORY, "1") == IMAGE
+    known.put_manifest(REPOSITORY, "2", IMAGE)
+    assert registry.tokens == (1 if auth == "bearer" else 0)
+    with pytest.raises(RegistryError, match=f"run `docker login {registry.host}`"):
+        client.manifest(REPOSITORY, "1")
+
+
+def test_token_that_ran_out_is_replaced(registry: Registry) -> None:
+    registry.auth = "bearer"
+    client = RegistryClient(registry.host, logins=builder, pause=0.01)
+    client.manifest(REPOSITORY, "1")
+    registry.faults = ["expire"]
+    client.put_manifest(REPOSITORY, "2", IMAGE)
+    assert registry.manifests["2"] == IMAGE
+    assert registry.tokens == 3
+
+
+def test_many_threads_ask_for_one_token(registry: Registry) -> None:
+    registry.auth = "bearer"
+    client = RegistryClient(registry.host, logins=builder, pause=0.01)
+    threads = [threading.Thread(target=client.head, args=(REPOSITORY, "1")) for _ in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert registry.tokens == 1
+
+
+def test_token_of_identity(registry: Registry) -> None:
+    registry.auth = "bearer"
+    client = RegistryClient(registry.host, logins=lambda _: Login(identity_token="id"), pause=0.01)
+    assert client.manifest(REPOSITORY, "1") == IMAGE
+    assert registry.form["refresh_token"] == ["id"]
+    assert registry.form["grant_type"] == ["refresh_token"]
+
+
+def test_login_of_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    helper = tmp_path / "docker-credential-test"
+    told = '{"ServerURL": "r.example:5", "Username": "u", "Secret": "p"}'
+    helper.write_text(f"#!/bin/sh\ncat > /dev/null\necho '{told}'\n")
+    helper.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    auth = base64.b64encode(b"a:b").decode()
+    (tmp_path / "config.json").write_text(
+        json.dumps(
+            {
+                "auths": {"s.example": {"auth": auth}},
+                "credHelpers": {"r.example:5": "test", "t.example": "none"},
+            }
+        )
+    )
+    assert of_docker("r.example:5") == Login(user="u", password="p")
+    assert of_docker("s.example") == Login(user="a", password="b")
+    assert of_docker("u.example") is None
+    with pytest.raises(RegistryError, match=r"credentials for t\.example cannot be read"):
+        of_docker("t.example")
+    assert "secret" not in repr(Login(user="u", password="secret", identity_token="secret"))
