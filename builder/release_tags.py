@@ -19,7 +19,7 @@ __all__ = ["MAJORS", "is_fixed", "key_tag", "major_of", "moving", "next_revision
 
 # Revisions whose tags ECR can be told to keep (builder.ecr): it takes few patterns.
 MAJORS = ("1", "2", "3")
-_FIXED = re.compile(r"key-[0-9a-f]{16}|.+-v\d+\.\d+")
+_FIXED = re.compile(r"key-[0-9a-f]{16}|.+-v\d+\.\d+", re.ASCII)
 
 
 def key_tag(key: str) -> str:
