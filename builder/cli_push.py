@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from builder.cli import Settings, cli, output_option, selection_options
-from builder.errors import EngineError, PushError
+from builder.errors import DlcError, EngineError, PushError
 from builder.output import print_json, say
 
 if TYPE_CHECKING:
+    from builder.push import Export
+    from builder.push_state import Local
     from builder.releases import Released
     from builder.target import Target
 
@@ -25,6 +27,25 @@ def _revision(_context: click.Context, _option: click.Parameter, value: str) -> 
     if value and not re.fullmatch(r"\d+\.\d+", value, re.ASCII):
         raise click.BadParameter("write a release as two numbers, like 1.0")
     return value
+
+
+def _exporter(settings: Settings) -> Export:
+    from builder.plan import inputs
+    from builder.provenance import commit_of
+    from builder.push_oci import exporter
+    from builder.render import Renderer
+
+    renderer = Renderer(settings.templates)
+
+    def commit(local: Local) -> str:
+        """The commit of images/, if the image was built from what is there now."""
+        try:
+            key = inputs(local.target, settings.images, renderer).key
+        except DlcError:
+            return ""
+        return commit_of(settings.images) if key == local.key else ""
+
+    return exporter(commit)
 
 
 @cli.command()
@@ -123,6 +144,7 @@ def push(
             revision=revision,
             patience=patience,
             keeps=keeps,
+            export=_exporter(settings) if profile == "oci" else None,
         )
         failures = push_all(pusher, targets, at_once=jobs, pushed=pushed)
     if output == "json":

@@ -51,23 +51,30 @@ class Workshop:
         self.old, self.serving, self.new = self.targets
 
     def image(
-        self, target: Target, layers: Sequence[bytes], *, key: str = "", inputs: str = ""
+        self,
+        target: Target,
+        layers: Sequence[bytes],
+        *,
+        key: str = "",
+        inputs: str = "",
+        files: Mapping[str, bytes] | None = None,
     ) -> str:
-        """Build a target's image of nothing but these layers; its id."""
+        """Build a target's image of nothing but these layers and files; its id."""
         said = key or hashlib.sha256(b"".join([target.name.encode(), *layers])).hexdigest()
         labels = {
             **target.labels(),
             KEY_LABEL: said,
             INPUTS_LABEL: inputs or f"Dockerfile={said[:16]} base=0123456789abcdef",
         }
-        self.made.append(build_small(self.client, target.name, list(layers), labels))
+        self.made.append(build_small(self.client, target.name, list(layers), labels, files or {}))
         return self.made[-1]
 
     def push(
         self, *arguments: str, registry: str, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run `dlc push`."""
-        return dlc(*self.command(*arguments, registry=registry), **self.environment, **environment)
+        said = self.command(*arguments, registry=registry)
+        return dlc(*said, **{**self.environment, **environment})
 
     def command(self, *arguments: str, registry: str) -> list[str]:
         """What is said to `dlc`."""

@@ -350,14 +350,23 @@ def serving(server: Server) -> Iterator[Server]:
 
 
 def build_small(
-    client: docker.DockerClient, name: str, layers: list[bytes], labels: Mapping[str, str]
+    client: docker.DockerClient,
+    name: str,
+    layers: list[bytes],
+    labels: Mapping[str, str],
+    files: Mapping[str, bytes],
 ) -> str:
-    """An image with a layer for each of the contents; its id."""
+    """An image with a layer for each of the contents, and one of files by path; its id."""
     context = io.BytesIO()
     lines = ["FROM scratch", *(f"COPY {number} /{number}" for number in range(len(layers)))]
+    lines += ["COPY root /"] if files else []
     with tarfile.open(fileobj=context, mode="w") as tar:
-        files = {"Dockerfile": "\n".join(lines).encode(), **dict(_numbered(layers))}
-        for file, content in files.items():
+        context_files = {
+            "Dockerfile": "\n".join(lines).encode(),
+            **{str(number): content for number, content in enumerate(layers)},
+            **{f"root/{path}": content for path, content in files.items()},
+        }
+        for file, content in context_files.items():
             info = tarfile.TarInfo(file)
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
@@ -366,11 +375,6 @@ def build_small(
         fileobj=context, custom_context=True, tag=name, labels=dict(labels), rm=True
     )
     return str(image.id)
-
-
-def _numbered(layers: list[bytes]) -> Iterator[tuple[str, bytes]]:
-    for number, content in enumerate(layers):
-        yield str(number), content
 
 
 def noise(size: int) -> bytes:
