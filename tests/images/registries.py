@@ -105,13 +105,15 @@ class Registry:
 class Fault:
     """What goes wrong with requests whose "METHOD path" the pattern fits, `times` times.
 
-    `how` is a status, "drop" (after so many bytes of the body), or "slow" (bytes in a second).
+    `how` is a status, which is answered with `body`; "drop" (after so many bytes of what comes);
+    "slow" (so many bytes in a second); or "lost", where only the answer does not come back.
     """
 
     pattern: str
     how: str
     times: int = 1
     bytes: int = 0
+    body: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -162,7 +164,8 @@ class _Passing(BaseHTTPRequestHandler):
         fault = self.server.fault(request)
         if fault and fault.how.isdigit():
             self.drain()
-            self.answer(int(fault.how), {**fault.headers, "Content-Length": "0"}, b"")
+            body = fault.body.encode()
+            self.answer(int(fault.how), {**fault.headers, "Content-Length": str(len(body))}, body)
             return
         upstream = http.client.HTTPConnection("127.0.0.1", self.server.registry.port, timeout=60)
         try:

@@ -10,10 +10,16 @@ from pathlib import Path
 import docker
 import pytest
 
+from builder.engine import Engine
+from builder.push import Pusher
+from builder.push_progress import Lines
+from builder.registry import Place
 from builder.registry_client import RegistryClient
+from builder.registry_login import Login
 from tests.images.pushing import Workshop
 from tests.images.registries import (
     HTPASSWD,
+    Fault,
     Proxy,
     Registry,
     held,
@@ -57,8 +63,6 @@ def registry(registry_program: str, tmp_path: Path, shop: Workshop) -> Iterator[
 
 @pytest.fixture
 def reader(registry: Registry) -> RegistryClient:
-    from builder.registry_login import Login
-
     return RegistryClient(
         registry.host, logins=lambda _: Login(user="builder", password="secret"), pause=0.05
     )
@@ -192,3 +196,77 @@ def test_one_that_fails_leaves_the_others(
     assert f"there is no image {shop.old.name}" in result.stderr
     assert list(shop.released()) == [f"{registry.host}/{TRAINING}:{NEW}"]
     assert held(reader, TRAINING)
+
+
+# What ECR answers where a tag is to be kept (aws/containers-roadmap#862, moby/buildkit#3776).
+KEPT = json.dumps(
+    {
+        "errors": [
+            {
+                "code": "TAG_INVALID",
+                "message": f"The image tag '{OLD}' already exists in the 'x' repository and cannot "
+                "be overwritten because the tag is immutable.",
+            }
+        ]
+    }
+)
+
+
+def test_registry_that_keeps_a_tag_by_itself(
+    shop: Workshop, registry: Registry, reader: RegistryClient, tmp_path: Path
+) -> None:
+    refusal = Fault(pattern=f"^PUT .*/manifests/{OLD}$", how="400", times=1000, body=KEPT)
+    with serving(Proxy(registry)) as proxy:
+        where = f"{proxy.host}/team"
+        write_login(tmp_path, proxy.host)
+        shop.image(shop.old, [noise(1000)])
+        # The tag is there, only the answer was lost: that it is refused then is no mistake.
+        lost = Fault(pattern=f"^PUT .*/manifests/{OLD}$", how="lost")
+        proxy.faults = [lost, refusal]
+        assert shop.push(shop.old.name, registry=where).returncode == 0
+        assert (lost.times, refusal.times) == (0, 999)
+        first = held(reader, TRAINING)
+        again = shop.push(shop.old.name, registry=where)
+        assert (again.returncode, refusal.times) == (0, 999)
+
+        shop.image(shop.old, [noise(1000)])
+        other = shop.push(shop.old.name, registry=where)
+        assert other.returncode == 14
+        assert f"{OLD} is {first[OLD]}, image sha256:" in other.stderr
+        assert "and cannot become sha256:" in other.stderr
+        assert "because the tag is immutable." in other.stderr
+        assert held(reader, TRAINING)[OLD] == first[OLD]
+
+
+def test_login_that_boto3_gets(
+    shop: Workshop,
+    registry: Registry,
+    reader: RegistryClient,
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    moto = pytest.importorskip("moto")
+    from builder.ecr_login import EcrHost, login
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    host = EcrHost(account="123456789012", region="eu-west-1")
+    asked = []
+
+    def logins(address: str) -> Login:
+        asked.append(address)
+        return login(host)
+
+    shop.image(shop.old, [noise(1000)])
+    with moto.mock_aws():
+        pusher = Pusher(
+            engine=engine,
+            place=Place(host=registry.host, prefix="team"),
+            targets=shop.targets,
+            client=RegistryClient(registry.host, logins=logins, pause=0.05),
+            logins=logins,
+            watcher=Lines(),
+        )
+        released = pusher.push(shop.old)
+    assert set(asked) == {registry.host}
+    assert held(reader, TRAINING) == dict.fromkeys(released.tags, released.digest)
