@@ -114,14 +114,15 @@ def push(
     from builder.push_progress import watching_pushes
     from builder.registry import parse_registry
     from builder.registry_client import RegistryClient
-    from builder.releases import record
+    from builder.releases import file_of, read, record
 
     place = parse_registry(registry)
+    day = (date or datetime.datetime.now(datetime.timezone.utc)).strftime("%Y-%m-%d")
+    folder = releases or settings.images.parent / "releases"
+    read(file_of(folder, day))  # before anything is pushed that could not be recorded
     engine = find()
     if engine is None:
         raise EngineError("no engine runs, so there is no image", remedy="build it: dlc build")
-    day = (date or datetime.datetime.now(datetime.timezone.utc)).strftime("%Y-%m-%d")
-    folder = releases or settings.images.parent / "releases"
     done: list[Released] = []
 
     def pushed(released: Released) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from builder.errors import PushError
 
-__all__ = ["Released", "file_of", "record"]
+__all__ = ["Released", "file_of", "read", "record"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +60,7 @@ def record(folder: Path, date: str, released: Released) -> None:
 
 
 def read(path: Path) -> list[Mapping[str, Any]]:
-    """The results of a file, none if it is not there."""
+    """The results of a file, none if it is not there. PushError if it is none of ours."""
     try:
         document = json.loads(path.read_text("utf-8"))
         rows: list[Mapping[str, Any]] = document["images"]
