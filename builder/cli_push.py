@@ -110,7 +110,8 @@ def push(
     """
     from builder.ecr_login import keeper, logins
     from builder.engine import find
-    from builder.push import Pusher, push_all
+    from builder.push import Pusher
+    from builder.push_many import push_all
     from builder.push_progress import watching_pushes
     from builder.registry import parse_registry
     from builder.registry_client import RegistryClient

@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from builder.errors import DlcError, Interrupted, PushError, RegistryError
+from builder.errors import Interrupted, PushError, RegistryError
 from builder.plan import KEY_LABEL
 from builder.push_engine import Turns, upload
 from builder.push_state import (
@@ -37,18 +37,13 @@ if TYPE_CHECKING:
     from builder.registry import Place
     from builder.registry_login import Logins
 
-__all__ = ["Failure", "Pusher", "push_all"]
+__all__ = ["Export", "Pusher"]
+
+# What registries answer where a tag is to be kept: ECR 400, others 405, 409 or 412.
+_KEPT = frozenset({400, 405, 409, 412})
 
 # What uploads an image in another way than the engine's own, and gives its manifest there.
 Export = Callable[["Pusher", Local, str], Manifest]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Failure:
-    """A target that was not pushed, and why."""
-
-    target: Target
-    error: DlcError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +237,8 @@ class Pusher:
         try:
             self.client.put_manifest(repository, tag, manifest)
         except RegistryError as error:
+            if error.status not in _KEPT:
+                raise
             # A repository that keeps its tags says so only now, and also if an answer was lost.
             remote = self._remote(repository, tag)
             if remote is None:
@@ -263,69 +260,3 @@ class Pusher:
                 f"registry serves {what}",
                 remedy="somebody else pushed the same tag: push again, or agree on who does",
             )
-
-
-def push_all(
-    pusher: Pusher,
-    targets: Sequence[Target],
-    *,
-    at_once: int,
-    pushed: Callable[[Released], None],
-) -> list[Failure]:
-    """Push targets, several at a time, and tell of each that is there; those that failed.
-
-    Ctrl-C lets none begin, ends what runs, and is passed on.
-    """
-    waiting = list(reversed(targets))
-    failures: list[Failure] = []
-    unforeseen: list[BaseException] = []
-    lock = threading.Lock()
-    over = threading.Event()
-    working = min(at_once, len(targets))
-
-    def one() -> bool:
-        """Push the next target; whether there was one."""
-        with lock:
-            if not waiting or pusher.stop.is_set():
-                return False
-            target = waiting.pop()
-        try:
-            released = pusher.push(target)
-            with lock:
-                pushed(released)
-        except Interrupted:
-            return False
-        except DlcError as error:
-            with lock:
-                failures.append(Failure(target=target, error=error))
-        return True
-
-    def work() -> None:
-        nonlocal working
-        try:
-            while one():
-                pass
-        except BaseException as error:
-            unforeseen.append(error)
-            pusher.stop.set()
-        finally:
-            with lock:
-                working -= 1
-                if not working:
-                    over.set()
-
-    # Daemons: a registry that is silent must not keep the program from ending. They are not
-    # joined: Python 3.11 takes a thread for ended when Ctrl-C interrupts its join.
-    for _ in range(working):
-        threading.Thread(target=work, daemon=True).start()
-    try:
-        while not over.wait(0.2):
-            pass
-    except KeyboardInterrupt:
-        pusher.stop.set()
-        over.wait(10)
-        raise
-    if unforeseen:
-        raise unforeseen[0]
-    order = {target.name: number for number, target in enumerate(targets)}
-    return sorted(failures, key=lambda failure: order[failure.target.name])

@@ -227,7 +227,8 @@ class Connection:
         remedy = "try again later" if status in _BUSY else "see the registry"
         if status in {401, 403}:
             remedy = f"run `docker login {self.host}` as somebody who may"
-        raise RegistryError(f"{self.host}: {what}: {status} {words}", remedy=remedy, code=code)
+        message = f"{self.host}: {what}: {status} {words}"
+        raise RegistryError(message, remedy=remedy, status=status, code=code)
 
     def error(self, message: str, remedy: str) -> RegistryError:
         """An error that names the registry."""

@@ -21,13 +21,13 @@ from tests.images.registries import (
     Fault,
     Proxy,
     Registry,
-    Tokens,
     held,
     noise,
     running,
     serving,
     write_login,
 )
+from tests.images.token_server import Tokens
 
 pytestmark = pytest.mark.images
 
