@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from builder import __version__
 from builder.plan import INPUTS_LABEL, KEY_LABEL, PLATFORM
 from builder.push_state import Local
 
@@ -28,7 +29,7 @@ def predicate(local: Local, *, commit: str) -> Mapping[str, Any]:
     )
     source = {"digest": {"sha1": commit}} if commit else {}
     return {
-        "builder": {"id": ""},
+        "builder": {"id": f"urn:dlc:builder:{__version__}"},
         "buildType": _BUILD_TYPE,
         "materials": _bases(local),
         "invocation": {

@@ -225,6 +225,8 @@ class Connection:
         known = {each.value: each.phrase.lower() for each in HTTPStatus}
         words = said or known.get(status, "no status of HTTP")
         remedy = "try again later" if status in _BUSY else "see the registry"
+        if status == 404:
+            remedy = "make the repository first, if there is none; for ECR: dlc ecr apply"
         if status in {401, 403}:
             remedy = f"run `docker login {self.host}` as somebody who may"
         message = f"{self.host}: {what}: {status} {words}"

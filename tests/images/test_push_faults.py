@@ -143,22 +143,6 @@ def test_registry_killed_in_mid_push(shop: Workshop, registry: Registry, proxy: 
     expect_all(shop, registry, proxy.host)
 
 
-def test_registry_that_never_comes_back(shop: Workshop, registry: Registry, proxy: Proxy) -> None:
-    layers = [noise(LAYER), noise(LAYER)]
-    shop.image(shop.old, layers)
-    proxy.faults = [
-        Fault(pattern="^PUT .*/blobs/uploads/", how="pass", times=1),
-        Fault(pattern="^(PUT|PATCH) .*/blobs/uploads/", how="500", times=10_000),
-    ]
-    result = shop.push(shop.old.name, "--patience", "1", registry=f"{proxy.host}/team")
-    assert result.returncode == 14
-    assert "see that the registry runs and has room, then push again" in result.stderr
-    assert "Traceback" not in result.stderr
-    proxy.faults = []
-    assert shop.push(shop.old.name, registry=f"{proxy.host}/team").returncode == 0
-    expect_all(shop, registry, proxy.host)
-
-
 def test_interrupted_push_goes_on(shop: Workshop, registry: Registry, proxy: Proxy) -> None:
     shop.image(shop.old, [noise(LAYER), noise(LAYER)])
     shop.image(shop.new, [noise(1000)])
