@@ -29,8 +29,7 @@ DEFAULT_REGION = "us-east-1"
 # Modules whose commands register themselves when they are imported.
 COMMANDS = (
     *("cli_add", "cli_bases", "cli_contract", "cli_ecr", "cli_images", "cli_layers"),
-    *("cli_libraries",),
-    *("cli_locks", "cli_mirrors", "cli_plan", "cli_push", "cli_size"),
+    *("cli_libraries", "cli_locks", "cli_mirrors", "cli_plan", "cli_push", "cli_size"),
 )
 LISTED = ("repository", "tag", "datasets", "date", "origin")
 
