@@ -148,8 +148,11 @@ class Pusher:
         PushError if a tag that must not move is another's.
         """
         found: Manifest | None = None
-        full = local.target.tag
-        for tag in (*fixed, full):
+        target = local.target
+        revision = self.revision or f"{major_of(target)}.0"  # short tags have its first number only
+        moves = moving(target, self.targets, revision=revision)
+        kept = [tag for tag in moves if tag != target.tag and self.keeps(repository, tag)]
+        for tag in (*fixed, target.tag, *kept):
             remote = self._remote(repository, tag)
             if remote is None:
                 continue

@@ -155,7 +155,7 @@ def upload(
     tag of that name, if there is one, is as before when this returns. PushError if it cannot be.
     """
     # The engine names a layer in its events by the first digits of what it is when unpacked.
-    names = [each.removeprefix("sha256:")[:12] for each in layers]
+    names = {each.removeprefix("sha256:")[:12] for each in layers}
     state = Upload(layers=len(names))
     with (
         turns.taken(repository, names, stop) as done,

@@ -141,6 +141,23 @@ def test_full_tag_moves_and_releases_stay(
     assert held(reader, TRAINING)[f"{OLD}-v2.0"] == second[OLD]
 
 
+def test_short_tag_that_is_kept_is_seen_before_anything_is_uploaded(
+    shop: Workshop, registry: Registry, reader: RegistryClient
+) -> None:
+    where = f"{registry.host}/team"
+    shop.image(shop.old, [noise(1000)])
+    assert shop.push(shop.old.name, registry=where).returncode == 0
+    manifest = reader.manifest(TRAINING, OLD)
+    assert manifest is not None
+    reader.put_manifest(TRAINING, "9.9.7-cpu-py311", manifest)
+    before = held(reader, TRAINING)
+    shop.image(shop.new, [noise(1000)])
+    refused = shop.push(shop.new.name, "--immutable", registry=where)
+    assert refused.returncode == 14
+    assert f":9.9.7-cpu-py311 is {manifest.digest}" in refused.stderr
+    assert held(reader, TRAINING) == before
+
+
 def test_another_build_of_the_same_key_moves_nothing(
     shop: Workshop, registry: Registry, reader: RegistryClient
 ) -> None:
