@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
-from collections.abc import Mapping, Sequence
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,6 +79,18 @@ class Workshop:
         said = self.command(*arguments, registry=registry)
         return dlc(*said, **{**self.environment, **environment})
 
+    def begin(self, *arguments: str, registry: str) -> subprocess.Popen[str]:
+        """The same, while it runs."""
+        command = [sys.executable, "-m", "builder", *self.command(*arguments, registry=registry)]
+        return subprocess.Popen(
+            command,
+            cwd="/",
+            env={**os.environ, **self.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
     def command(self, *arguments: str, registry: str) -> list[str]:
         """What is said to `dlc`."""
         return [
@@ -93,3 +108,11 @@ class Workshop:
         for image in reversed(self.made):
             with suppress(docker.errors.ImageNotFound):
                 self.client.images.remove(image, force=True)
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    """Up to half a minute."""
+    deadline = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -6,9 +6,8 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import docker
@@ -16,7 +15,7 @@ import pytest
 
 from builder.registry_client import RegistryClient
 from builder.registry_login import Login
-from tests.images.pushing import Workshop
+from tests.images.pushing import Workshop, wait_for
 from tests.images.registries import (
     Fault,
     Proxy,
@@ -108,31 +107,10 @@ def test_fault_that_stays_is_told_and_the_next_push_goes_on(
     expect_all(shop, registry, proxy.host)
 
 
-def begun(shop: Workshop, host: str) -> subprocess.Popen[str]:
-    """A push that runs."""
-    command = [sys.executable, "-m", "builder", *shop.command(shop.old.name, registry=host)]
-    return subprocess.Popen(
-        command,
-        cwd="/",
-        env={**os.environ, **shop.environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for(happened: Callable[[], bool]) -> None:
-    """Up to half a minute."""
-    deadline = time.monotonic() + 30
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_registry_killed_in_mid_push(shop: Workshop, registry: Registry, proxy: Proxy) -> None:
     shop.image(shop.old, [noise(LAYER), noise(LAYER)])
     proxy.faults = [Fault(pattern="^PATCH ", how="slow", bytes=1_000_000, times=2)]
-    with begun(shop, f"{proxy.host}/team") as process:
+    with shop.begin(shop.old.name, registry=f"{proxy.host}/team") as process:
         wait_for(lambda: proxy.uploaded.total() > LAYER // 2)
         registry.kill()
         time.sleep(2)
@@ -147,7 +125,7 @@ def test_interrupted_push_goes_on(shop: Workshop, registry: Registry, proxy: Pro
     shop.image(shop.old, [noise(LAYER), noise(LAYER)])
     shop.image(shop.new, [noise(1000)])
     proxy.faults = [Fault(pattern="^PATCH ", how="slow", bytes=400_000, times=2)]
-    with begun(shop, f"{proxy.host}/team") as process:
+    with shop.begin(shop.old.name, registry=f"{proxy.host}/team") as process:
         wait_for(lambda: proxy.uploaded.total() > LAYER // 4)
         begin = time.monotonic()
         process.send_signal(signal.SIGINT)

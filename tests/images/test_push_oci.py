@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +15,22 @@ import docker
 import pytest
 
 from builder import packages
-from builder.engine import Engine
+from builder.engine import Engine, state_directory
 from builder.push_state import oci_misfit
 from builder.registry_client import OCI_INDEX, RegistryClient
 from builder.registry_login import Login
-from tests.images.pushing import Workshop
-from tests.images.registries import HTPASSWD, Registry, held, noise, running, write_login
+from tests.images.pushing import Workshop, wait_for
+from tests.images.registries import (
+    HTPASSWD,
+    Fault,
+    Proxy,
+    Registry,
+    held,
+    noise,
+    running,
+    serving,
+    write_login,
+)
 
 pytestmark = pytest.mark.images
 
@@ -153,6 +164,28 @@ def test_zstd_sbom_and_provenance(
 
     pulled = shop.client.images.get(image_id)
     assert pulled.labels["dlc.key"] == row["key"]
+
+
+def test_interruption_leaves_nothing_behind(
+    shop: Workshop, registry: Registry, reader: RegistryClient, tmp_path: Path
+) -> None:
+    shop.image(shop.old, [noise(2_000_000)], files=FILES)
+    before = set(state_directory().glob("oci-*"))
+    with serving(Proxy(registry)) as proxy:
+        write_login(tmp_path, proxy.host)
+        proxy.faults = [Fault(pattern="^PATCH ", how="slow", bytes=200_000)]
+        arguments = (shop.old.name, "--profile", "oci")
+        with shop.begin(*arguments, registry=f"{proxy.host}/team") as process:
+            wait_for(lambda: proxy.uploaded.total() > 100_000)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=20)
+        assert (process.returncode, out) == (130, ""), err
+        assert set(state_directory().glob("oci-*")) == before
+        assert reader.tags(REPOSITORY) == []
+        result = shop.push(*arguments, registry=f"{proxy.host}/team")
+        assert result.returncode == 0, result.stderr
+    digest = result.stdout.strip().partition("@")[2]
+    assert set(held(reader, REPOSITORY).values()) == {digest}
 
 
 def test_image_that_does_not_say_what_it_has(shop: Workshop, registry: Registry) -> None:
