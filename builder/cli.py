@@ -28,9 +28,9 @@ FILTERS = ("mode", "framework", "device", "python", "transformers")
 DEFAULT_REGION = "us-east-1"
 # Modules whose commands register themselves when they are imported.
 COMMANDS = (
-    *("cli_add", "cli_bake", "cli_bases", "cli_ci", "cli_contract", "cli_images", "cli_init"),
-    *("cli_layers", "cli_libraries", "cli_locks", "cli_mirrors", "cli_plan", "cli_sdk_config"),
-    *("cli_size", "cli_table"),
+    *("cli_add", "cli_bake", "cli_bases", "cli_ci", "cli_contract", "cli_ecr", "cli_images"),
+    *("cli_init", "cli_layers", "cli_libraries", "cli_locks", "cli_mirrors", "cli_plan"),
+    *("cli_push", "cli_sdk_config", "cli_size", "cli_table"),
 )
 LISTED = ("repository", "tag", "datasets", "date", "origin")
 

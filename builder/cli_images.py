@@ -1,4 +1,4 @@
-"""The commands of `dlc` that need a Docker Engine: engine, build, serve, smoke, push."""
+"""The commands of `dlc` that need a Docker Engine: engine, build, serve, smoke."""
 
 from __future__ import annotations
 
@@ -251,22 +251,6 @@ def smoke(settings: Settings, selector: str, model: Path | None) -> None:
     with engine_client() as client:
         found = containers.smoke(client, find_image(client, target), model=model, say=say)
     click.echo(json.dumps(found.answer))
-
-
-@cli.command()
-@click.argument("selector", metavar="TARGET")
-@click.option("--registry", required=True, metavar="HOST[:PORT]/PREFIX")
-@pass_settings
-def push(settings: Settings, selector: str, registry: str) -> None:
-    """Push an image to a registry; prints where it is, by digest."""
-    from builder import registry as registries
-    from builder.selection import select_one
-
-    target = select_one(settings.targets, selector)
-    registries.parse_registry(registry)
-    with engine_client() as client:
-        reference, digest = registries.push(client, target, registry)
-    click.echo(f"{reference}@{digest}")
 
 
 @contextlib.contextmanager

@@ -132,11 +132,15 @@ class PushError(DlcError):
 
 
 class RegistryError(DlcError):
-    """A registry does not answer, or refuses what it is asked; `code` is its own word for why."""
+    """A registry does not answer, or refuses what it is asked.
+
+    `status` is that of HTTP, 0 without an answer; `code` the registry's own word for why.
+    """
 
     exit_code = 15
 
-    def __init__(self, message: str, *, remedy: str = "", code: str = "") -> None:
+    def __init__(self, message: str, *, remedy: str = "", status: int = 0, code: str = "") -> None:
+        self.status = status
         self.code = code
         super().__init__(message, remedy=remedy)
 

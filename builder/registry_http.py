@@ -225,9 +225,12 @@ class Connection:
         known = {each.value: each.phrase.lower() for each in HTTPStatus}
         words = said or known.get(status, "no status of HTTP")
         remedy = "try again later" if status in _BUSY else "see the registry"
+        if status == 404:
+            remedy = "make the repository first, if there is none; for ECR: dlc ecr apply"
         if status in {401, 403}:
             remedy = f"run `docker login {self.host}` as somebody who may"
-        raise RegistryError(f"{self.host}: {what}: {status} {words}", remedy=remedy, code=code)
+        message = f"{self.host}: {what}: {status} {words}"
+        raise RegistryError(message, remedy=remedy, status=status, code=code)
 
     def error(self, message: str, remedy: str) -> RegistryError:
         """An error that names the registry."""

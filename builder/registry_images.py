@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from builder.ecr_login import logins
 from builder.plan import Built
 from builder.registry import parse_registry
 from builder.registry_client import RegistryClient
@@ -23,12 +24,11 @@ def images_in(
 
     RegistryError if it does not answer or refuses, PushError if it is no registry's name.
     """
-    host, _, prefix = str(parse_registry(registry)).partition("/")
-    asked = client or RegistryClient(host)
+    place = parse_registry(registry)
+    asked = client or RegistryClient(place.host, logins=logins())
 
     def ask(target: Target) -> Built | None:
-        repository = "/".join(part for part in (prefix, target.repository) if part)
-        labels = asked.labels(repository, target.tag)
+        labels = asked.labels(place.repository(target.repository), target.tag)
         return None if labels is None else Built(id="", size=0, labels=labels)
 
     with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(targets) or 1)) as pool:

@@ -1,61 +1,49 @@
-"""`dlc push` to a real registry on loopback, and back by digest."""
+"""`dlc push` of a real image to a real registry on loopback, and back by digest."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import socket
 import subprocess
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import docker
 import pytest
 
+from builder.registry_client import DOCKER_MANIFEST, RegistryClient
 from builder.targets import load_targets
 from tests.images.conftest import INFERENCE, ROOT, TRAINING, Image, dlc
+from tests.images.registries import Registry, running
 
 pytestmark = pytest.mark.images
 
-CONFIGURATION = """
-version: 0.1
-log: {{level: error}}
-storage: {{filesystem: {{rootdirectory: {folder}}}}}
-http: {{addr: "127.0.0.1:{port}"}}
-"""
-
 
 @pytest.fixture(scope="module")
-def registry(registry_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def registry(registry_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     folder = tmp_path_factory.mktemp("registry")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    configuration = folder / "config.yml"
-    configuration.write_text(CONFIGURATION.format(folder=folder / "data", port=port))
-    with subprocess.Popen([registry_program, "serve", str(configuration)]) as process:
-        try:
-            _wait(f"http://127.0.0.1:{port}/v2/")
-            yield f"127.0.0.1:{port}"
-        finally:
-            process.terminate()
+    with running(Registry(program=registry_program, folder=folder)) as found:
+        yield found
 
 
-def test_pushed_image_comes_back_by_its_digest(inference_image: Image, registry: str) -> None:
-    result = dlc("push", INFERENCE, "--registry", f"{registry}/team")
+def test_pushed_image_comes_back_by_its_digest(
+    inference_image: Image, registry: Registry, tmp_path: Path
+) -> None:
+    where = ("--registry", f"{registry.host}/team", "--releases", str(tmp_path))
+    result = dlc("push", INFERENCE, *where)
     assert result.returncode == 0, result.stderr
     reference, digest = result.stdout.strip().split("@")
-    assert reference == f"{registry}/team/{INFERENCE}"
+    assert reference == f"{registry.host}/team/{INFERENCE}"
 
-    manifest = _manifest(registry, f"team/{INFERENCE.split(':')[0]}", digest)
-    assert f"sha256:{hashlib.sha256(manifest).hexdigest()}" == digest
+    name, tag = f"team/{INFERENCE}".split(":")
+    reader = RegistryClient(registry.host)
+    manifest = reader.manifest(name, digest)
+    assert manifest is not None
     # SageMaker takes Docker's media types only (aws/amazon-sagemaker-feedback#180).
-    assert json.loads(manifest)["mediaType"] == (
-        "application/vnd.docker.distribution.manifest.v2+json"
-    )
+    assert manifest.media_type == DOCKER_MANIFEST
+    labels = inference_image.inspected["Config"]["Labels"]
+    # An image of our own, not of a release of the official ones, has no short tags.
+    assert set(reader.tags(name)) == {tag, f"{tag}-v1.0", f"key-{labels['dlc.key'][:16]}"}
+    [recorded] = tmp_path.iterdir()
+    assert digest in recorded.read_text("utf-8")
 
     repository = reference.rsplit(":", 1)[0]
     pulled = inference_image.client.images.pull(f"{repository}@{digest}")
@@ -63,7 +51,7 @@ def test_pushed_image_comes_back_by_its_digest(inference_image: Image, registry:
     inference_image.client.images.remove(f"{repository}@{digest}", noprune=True)
     assert reference not in inference_image.client.images.get(INFERENCE).tags
 
-    again = dlc("push", INFERENCE, "--registry", f"{registry}/team")
+    again = dlc("push", INFERENCE, *where)
     assert again.stdout == result.stdout
 
 
@@ -110,10 +98,14 @@ def test_stand_in_is_refused_even_under_a_real_name(
         finally:
             client.images.remove(target.name)
 
-    real = push(target.labels())
+    unknown = push(target.labels())
+    assert (unknown.returncode, unknown.stdout) == (14, "")
+    assert unknown.stderr.startswith(f"dlc: the image {target.name} does not say what it was built")
+    known = {**target.labels(), "dlc.key": "0" * 64}
+    real = push(known)
     assert (real.returncode, real.stdout) == (14, "")
     assert real.stderr.startswith(f"dlc: 127.0.0.1:1/team/{target.name}: ")
-    refused = push({**target.labels(), "dlc.stand-in": "ubuntu18.04 torch.whl"})
+    refused = push({**known, "dlc.stand-in": "ubuntu18.04 torch.whl"})
     assert (refused.returncode, refused.stdout) == (14, "")
     assert refused.stderr == (
         f"dlc: {target.name} is an image for tests, with a stand-in for ubuntu18.04 torch.whl; "
@@ -125,28 +117,3 @@ def test_address_is_no_registry() -> None:
     result = dlc("push", INFERENCE, "--registry", "https://example.com/team")
     assert result.returncode == 14
     assert "without https://" in result.stderr
-
-
-def _manifest(registry: str, repository: str, digest: str) -> bytes:
-    request = urllib.request.Request(
-        f"http://{registry}/v2/{repository}/manifests/{digest}",
-        headers={"Accept": "application/vnd.docker.distribution.manifest.v2+json"},
-    )
-    with _opener().open(request, timeout=10) as answer:
-        content: bytes = answer.read()
-    return content
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def _wait(url: str) -> None:
-    for _ in range(100):
-        try:
-            _opener().open(url, timeout=1).close()
-        except urllib.error.URLError:
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError(f"{url} does not answer")

@@ -23,7 +23,7 @@ from builder.registry import parse_registry
     ],
 )
 def test_registries(text: str, parsed: str) -> None:
-    assert parse_registry(text) == parsed
+    assert str(parse_registry(text)) == parsed
 
 
 @pytest.mark.parametrize(

@@ -293,7 +293,7 @@ def test_fault_that_stays_is_told_in_the_words_of_the_registry(
     registry.faults = ["503"] * 100
     with pytest.raises(RegistryError, match="503 later; try again later") as told:
         client.manifest(REPOSITORY, "1")
-    assert told.value.code == "SLOW"
+    assert (told.value.status, told.value.code) == (503, "SLOW")
     assert registry.host in told.value.message
 
 

@@ -102,13 +102,13 @@ def test_a_failed_target_stops_no_other(tmp_path: Path) -> None:
     assert calls == [
         "dlc plan --registry h/p --format json -- r:a r:b r:c r:d",
         "dlc build r:a",
-        "docker image rm --force r:a",
+        "docker images --quiet --no-trunc r:a",
         "dlc build r:b",
         "dlc push r:b --registry h/p",
-        "docker image rm --force r:b",
+        "docker images --quiet --no-trunc r:b",
         "dlc build r:c",
         "dlc push r:c --registry h/p",
-        "docker image rm --force r:c",
+        "docker images --quiet --no-trunc r:c",
     ]
     assert "::error::not pushed: r:a\n::error::not pushed: r:b\n" in told
     (tmp_path / "fails").unlink()

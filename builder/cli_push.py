@@ -1,0 +1,162 @@
+"""`dlc push`: images to a registry, with all their tags."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from builder.cli import Settings, cli, output_option, selection_options
+from builder.errors import DlcError, EngineError, PushError
+from builder.output import print_json, say
+
+if TYPE_CHECKING:
+    from builder.push import Export
+    from builder.push_state import Local
+    from builder.releases import Released
+    from builder.target import Target
+
+_PROFILES = ("sagemaker", "oci")
+
+
+def _revision(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    if value and not re.fullmatch(r"\d+\.\d+", value, re.ASCII):
+        raise click.BadParameter("write a release as two numbers, like 1.0")
+    return value
+
+
+def _exporter(settings: Settings) -> Export:
+    from builder.plan import inputs
+    from builder.provenance import commit_of
+    from builder.push_oci import exporter
+    from builder.render import Renderer
+
+    renderer = Renderer(settings.templates)
+
+    def commit(local: Local) -> str:
+        """The commit of images/, if the image was built from what is there now."""
+        try:
+            key = inputs(local.target, settings.images, renderer).key
+        except DlcError:
+            return ""
+        return commit_of(settings.images) if key == local.key else ""
+
+    return exporter(commit)
+
+
+@cli.command()
+@selection_options
+@click.option("--registry", required=True, metavar="HOST[:PORT][/PREFIX]")
+@click.option(
+    "--profile",
+    type=click.Choice(_PROFILES),
+    default="sagemaker",
+    show_default=True,
+    help="Docker's media types and gzip, or OCI's with zstd, SBOM and provenance.",
+)
+@click.option(
+    "--release",
+    "revision",
+    default="",
+    metavar="X.Y",
+    callback=_revision,
+    help="For the tag -vX.Y [default: that of the same image, else the next].",
+)
+@click.option("--immutable", is_flag=True, help="Let no tag that is there move.")
+@click.option(
+    "--releases",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where <date>.json says what was pushed [default: releases/ beside the images].",
+)
+@click.option(
+    "--date",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DATE",
+    help="The day it is recorded under [default: today, in UTC].",
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=90,
+    show_default=True,
+    metavar="SECONDS",
+    help="Give up when no layer got through for so long.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=4, show_default=True, help="Images at a time."
+)
+@output_option
+def push(
+    settings: Settings,
+    targets: tuple[Target, ...],
+    registry: str,
+    profile: str,
+    revision: str,
+    immutable: bool,
+    releases: Path | None,
+    date: datetime.datetime | None,
+    patience: float,
+    jobs: int,
+    output: str,
+) -> None:
+    """Push images to a registry with all their tags; prints where they are, by digest.
+
+    What is there already is not uploaded again: after a failure, run the same once more.
+    """
+    from builder.ecr_login import keeper, logins
+    from builder.engine import find
+    from builder.push import Pusher
+    from builder.push_many import push_all
+    from builder.push_progress import watching_pushes
+    from builder.registry import parse_registry
+    from builder.registry_client import RegistryClient
+    from builder.releases import file_of, read, record
+
+    place = parse_registry(registry)
+    day = (date or datetime.datetime.now(datetime.timezone.utc)).strftime("%Y-%m-%d")
+    folder = releases or settings.images.parent / "releases"
+    read(file_of(folder, day))  # before anything is pushed that could not be recorded
+    engine = find()
+    if engine is None:
+        raise EngineError("no engine runs, so there is no image", remedy="build it: dlc build")
+    done: list[Released] = []
+
+    def pushed(released: Released) -> None:
+        record(folder, day, released)
+        done.append(released)
+        if output != "json":
+            click.echo(released.reference)
+
+    find_login = logins()
+    keeps = (lambda _repository, _tag: True) if immutable else keeper(place.host)
+    with watching_pushes() as watcher:
+        pusher = Pusher(
+            engine=engine,
+            place=place,
+            targets=settings.targets,
+            client=RegistryClient(place.host, logins=find_login),
+            logins=find_login,
+            watcher=watcher,
+            profile=profile,
+            revision=revision,
+            patience=patience,
+            keeps=keeps,
+            export=_exporter(settings) if profile == "oci" else None,
+        )
+        failures = push_all(pusher, targets, at_once=jobs, pushed=pushed)
+    if output == "json":
+        print_json([asdict(each) for each in sorted(done, key=lambda r: (r.image, r.tag))])
+    if len(failures) == 1 and len(targets) == 1:
+        raise failures[0].error
+    for failure in failures:
+        say(f"dlc: {failure.error}")
+    if failures:
+        raise PushError(
+            f"{len(failures)} of {len(targets)} images were not pushed",
+            remedy="run the same again: what is there is not uploaded twice",
+        )

@@ -1,0 +1,207 @@
+"""The profile `oci`: what a real registry then has, and what buildx reads from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from builder import packages
+from builder.engine import Engine, state_directory
+from builder.push_state import oci_misfit
+from builder.registry_client import OCI_INDEX, RegistryClient
+from builder.registry_login import Login
+from tests.images.pushing import Workshop, wait_for
+from tests.images.registries import (
+    HTPASSWD,
+    Fault,
+    Proxy,
+    Registry,
+    held,
+    noise,
+    running,
+    serving,
+    write_login,
+)
+
+pytestmark = pytest.mark.images
+
+REPOSITORY = "team/huggingface-pytorch-training"
+DPKG = b"""\
+Package: git
+Status: install ok installed
+Architecture: amd64
+Version: 1:2.39.5-0+deb12u2
+
+Package: gone
+Status: deinstall ok config-files
+Architecture: amd64
+Version: 1
+"""
+LOCK = b"""\
+# The framework layer.
+certifi==2025.1.31 \\
+    --hash=sha256:00
+torch @ ${PYTORCH_WHEELS}/cpu/torch-1.9.1%2Bcpu-cp37-cp37m-linux_x86_64.whl \\
+    --hash=sha256:00
+"""
+FILES = {
+    "var/lib/dpkg/status": DPKG,
+    "opt/dlc/framework.lock": LOCK,
+    "opt/dlc/libraries.lock": b"packaging==24.1 --hash=sha256:00\n",
+    "etc/os-release": b"NAME=Debian\nID=debian\n",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def skopeo() -> None:
+    if shutil.which("skopeo") is None:
+        try:
+            packages.install("skopeo", say=print)
+        except packages.InstallError as error:
+            pytest.skip(f"skopeo is not here and cannot be installed: {error}")
+
+
+@pytest.fixture
+def shop(client: docker.DockerClient, tmp_path: Path) -> Iterator[Workshop]:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    workshop = Workshop(client=client, folder=folder)
+    yield workshop
+    workshop.remove()
+
+
+@pytest.fixture
+def registry(registry_program: str, tmp_path: Path, shop: Workshop) -> Iterator[Registry]:
+    folder = tmp_path / "registry"
+    folder.mkdir()
+    passwords = folder / "htpasswd"
+    passwords.write_text(HTPASSWD)
+    auth = f"auth: {{htpasswd: {{realm: here, path: '{passwords}'}}}}"
+    with running(Registry(program=registry_program, folder=folder, auth=auth)) as found:
+        write_login(tmp_path, found.host)
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        shop.environment |= {"DOCKER_CONFIG": str(tmp_path), "PATH": path}
+        yield found
+
+
+@pytest.fixture
+def reader(registry: Registry) -> RegistryClient:
+    return RegistryClient(
+        registry.host, logins=lambda _: Login(user="builder", password="secret"), pause=0.05
+    )
+
+
+def test_zstd_sbom_and_provenance(
+    shop: Workshop, registry: Registry, reader: RegistryClient, engine: Engine
+) -> None:
+    image_id = shop.image(shop.old, [noise(300_000)], files=FILES)
+    where = f"{registry.host}/team"
+    result = shop.push(shop.old.name, "--profile", "oci", registry=where)
+    assert result.returncode == 0, result.stderr
+    name, digest = result.stdout.strip().split("@")
+    row = shop.released()[name]
+    assert row["profile"] == "oci"
+    assert held(reader, REPOSITORY) == dict.fromkeys(row["tags"], digest)
+    assert row["size"] > 300_000
+
+    index = reader.manifest(REPOSITORY, digest)
+    assert index is not None
+    assert index.media_type == OCI_INDEX
+    image = reader.image_manifest(REPOSITORY, digest)
+    assert image is not None
+    assert oci_misfit(image) == ""
+    assert len(image.document["layers"]) == 2
+
+    def inspect(what: str) -> Any:
+        done = subprocess.run(
+            [
+                *engine.buildx,
+                *("imagetools", "inspect", f"{registry.host}/{REPOSITORY}@{digest}"),
+                *("--format", f"{{{{json .{what}}}}}"),
+            ],
+            env={**engine.environment(), **shop.environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    bill = inspect("SBOM")["SPDX"]
+    assert {(each["name"], each["versionInfo"]) for each in bill["packages"][1:]} == {
+        ("certifi", "2025.1.31"),
+        ("git", "1:2.39.5-0+deb12u2"),
+        ("packaging", "24.1"),
+        ("torch", "1.9.1+cpu"),
+    }
+    locators = [each["externalRefs"][0]["referenceLocator"] for each in bill["packages"][1:]]
+    assert "pkg:deb/debian/git@1%3A2.39.5-0%2Bdeb12u2?arch=amd64" in locators
+    made = inspect("Provenance")["SLSA"]
+    assert made["invocation"]["parameters"]["key"] == row["key"]
+    assert made["invocation"]["parameters"]["inputs"]["base"] == "0123456789abcdef"
+    pinned = shop.old.base.image.partition("@sha256:")[2]
+    assert made["materials"][0]["digest"] == {"sha256": pinned}
+
+    again = shop.push(shop.old.name, "--profile", "oci", registry=where)
+    assert (again.returncode, again.stdout) == (0, result.stdout)
+    assert f"{digest} is there already" in again.stderr
+
+    other = shop.push(shop.old.name, registry=where)
+    assert (other.returncode, other.stdout) == (14, "")
+    assert "give it a prefix of its own" in other.stderr
+    assert held(reader, REPOSITORY) == dict.fromkeys(row["tags"], digest)
+    beside = shop.push(shop.old.name, registry=f"{registry.host}/sagemaker")
+    assert beside.returncode == 0, beside.stderr
+
+    pulled = shop.client.images.get(image_id)
+    assert pulled.labels["dlc.key"] == row["key"]
+
+
+def test_interruption_leaves_nothing_behind(
+    shop: Workshop, registry: Registry, reader: RegistryClient, tmp_path: Path
+) -> None:
+    shop.image(shop.old, [noise(2_000_000)], files=FILES)
+    before = set(state_directory().glob("oci-*"))
+    with serving(Proxy(registry)) as proxy:
+        write_login(tmp_path, proxy.host)
+        proxy.faults = [Fault(pattern="^PATCH ", how="slow", bytes=200_000)]
+        arguments = (shop.old.name, "--profile", "oci")
+        with shop.begin(*arguments, registry=f"{proxy.host}/team") as process:
+            wait_for(lambda: proxy.uploaded.total() > 100_000)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=20)
+        assert (process.returncode, out) == (130, ""), err
+        assert set(state_directory().glob("oci-*")) == before
+        assert reader.tags(REPOSITORY) == []
+        result = shop.push(*arguments, registry=f"{proxy.host}/team")
+        assert result.returncode == 0, result.stderr
+    digest = result.stdout.strip().partition("@")[2]
+    assert set(held(reader, REPOSITORY).values()) == {digest}
+
+
+def test_image_that_does_not_say_what_it_has(shop: Workshop, registry: Registry) -> None:
+    shop.image(shop.old, [noise(1000)])
+    result = shop.push(shop.old.name, "--profile", "oci", registry=f"{registry.host}/team")
+    assert result.returncode == 14
+    assert "does not say which packages it has" in result.stderr
+
+
+def test_without_skopeo(shop: Workshop, registry: Registry, tmp_path: Path) -> None:
+    shop.image(shop.old, [noise(1000)])
+    result = shop.push(
+        *(shop.old.name, "--profile", "oci"), registry=f"{registry.host}/team", PATH=str(tmp_path)
+    )
+    assert result.returncode == 14
+    assert result.stderr.endswith(
+        "dlc: the profile oci needs skopeo, which is not installed; "
+        "install it: apt-get install skopeo\n"
+    )

@@ -1,0 +1,77 @@
+"""What `dlc push` refuses before it does anything, and how it tells of bytes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from builder.push_engine import Bytes
+from builder.push_progress import Lines
+from tests.conftest import Dlc
+
+PUSH = ("push", "*inference:2.13.0*", "--registry", "registry.example.com/team")
+
+
+@pytest.mark.parametrize("revision", ["1", "1.0.0", "v1.0", "1.\u0660", "x"])
+def test_release_is_two_numbers(dlc: Dlc, revision: str) -> None:
+    told = dlc(*PUSH, "--release", revision)
+    assert told.code == 2
+    assert "write a release as two numbers, like 1.0" in told.err
+
+
+@pytest.mark.parametrize("date", ["2026-13-01", "yesterday", "2026-11-21/x"])
+def test_date_is_one(dlc: Dlc, date: str) -> None:
+    assert dlc(*PUSH, "--date", date).code == 2
+
+
+def test_address_is_no_registry(dlc: Dlc) -> None:
+    told = dlc("push", "*", "--registry", "https://example.com/team")
+    assert told.code == 14
+    assert "without https://" in told.err
+
+
+def test_file_that_could_not_be_written_to_is_told_first(dlc: Dlc, tmp_path: Path) -> None:
+    (tmp_path / "2026-11-21.json").write_text("mine")
+    told = dlc(*PUSH, "--releases", tmp_path, "--date", "2026-11-21")
+    assert told.code == 14
+    assert "2026-11-21.json is not a list of what was pushed; mend it" in told.err
+
+
+def test_no_engine(dlc: Dlc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("builder.engine.find", lambda: None)
+    told = dlc(*PUSH, "--releases", tmp_path)
+    assert told.code == 10
+    assert "no engine runs" in told.err
+
+
+def test_help_loads_neither_docker_nor_boto3() -> None:
+    code = (
+        "import sys; sys.argv[1:] = ['push', '--help']\n"
+        "from builder.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'docker', 'requests', 'boto3', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert done.stdout.endswith("[]\n")
+
+
+def test_lines_are_few(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    monkeypatch.setattr("builder.push_progress.time.monotonic", lambda: now[0])
+    lines = Lines()
+    for step in range(100):
+        now[0] = step / 4
+        done = Bytes(done=step * 10**6, total=10**8, layers=step // 50, of_layers=2)
+        lines.moved("huggingface-pytorch-training:x", done)
+    assert capsys.readouterr().err.splitlines() == [
+        "pytorch-training:x: 40 MB of 100 MB, 0 of 2 layers",
+        "pytorch-training:x: 50 MB of 100 MB, 1 of 2 layers",
+        "pytorch-training:x: 90 MB of 100 MB, 1 of 2 layers",
+    ]

@@ -1,0 +1,179 @@
+"""`dlc ecr` against moto, and what pushes want to know of ECR."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from builder.ecr_login import EcrHost, ecr_host, keeper, login, logins, mutability
+from builder.errors import RegistryError
+from builder.registry_login import Login
+from tests.conftest import Dlc
+
+boto3 = pytest.importorskip("boto3")
+moto = pytest.importorskip("moto")
+
+HOST = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+ECR = ("ecr", "plan", "*4.12.3*", "--mode", "inference", "--region", "eu-west-1")
+NAMES = [
+    "huggingface-pytorch-inference",
+    "huggingface-pytorch-inference-neuron",
+    "huggingface-tensorflow-inference",
+]
+
+
+@pytest.fixture(autouse=True)
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    with moto.mock_aws():
+        yield boto3.client("ecr", region_name="eu-west-1")
+
+
+def arguments(verb: str, *more: str) -> tuple[str, ...]:
+    return ("ecr", verb, *ECR[2:], *more)
+
+
+def test_plan_apply_and_nothing_left(dlc: Dlc, aws: Any) -> None:
+    before = dlc(*arguments("plan", "--format", "json", "--prefix", "team"))
+    assert before.code == 0, before.err
+    assert {each["repository"] for each in json.loads(before.out)} == {f"team/{n}" for n in NAMES}
+    assert aws.describe_repositories()["repositories"] == []
+    assert dlc(*arguments("plan", "--check")).code == 7
+
+    done = dlc(*arguments("apply", "--prefix", "team", "--readers", "210987654321"))
+    assert done.code == 0, done.err
+    assert len(aws.describe_repositories()["repositories"]) == 3
+    for name in NAMES:
+        [found] = aws.describe_repositories(repositoryNames=[f"team/{name}"])["repositories"]
+        assert found["imageTagMutability"] == "MUTABLE_WITH_EXCLUSION"
+        assert found["imageScanningConfiguration"] == {"scanOnPush": True}
+        lifecycle = aws.get_lifecycle_policy(repositoryName=f"team/{name}")["lifecyclePolicyText"]
+        assert json.loads(lifecycle)["rules"][0]["selection"]["countNumber"] == 30
+        policy = json.loads(aws.get_repository_policy(repositoryName=f"team/{name}")["policyText"])
+        assert "arn:aws:iam::210987654321:root" in str(policy["Statement"][0]["Principal"])
+
+    again = arguments("plan", "--check", "--prefix", "team", "--readers", "210987654321")
+    assert (dlc(*again).code, dlc(*again).err) == (0, "ECR is as it should be\n")
+    applied = dlc(*arguments("apply", "--prefix", "team", "--format", "json"))
+    assert (applied.code, applied.out) == (0, "[]\n")
+
+
+def test_what_somebody_changed_is_put_right(dlc: Dlc, aws: Any) -> None:
+    assert dlc(*arguments("apply", "--readers", "210987654321")).code == 0
+    [name, *_] = NAMES
+    aws.put_image_tag_mutability(repositoryName=name, imageTagMutability="MUTABLE")
+    scanning = {"scanOnPush": False}
+    aws.put_image_scanning_configuration(repositoryName=name, imageScanningConfiguration=scanning)
+    aws.delete_lifecycle_policy(repositoryName=name)
+    aws.delete_repository_policy(repositoryName=name)
+    told = dlc(*arguments("plan", "--readers", "210987654321"))
+    lines = told.out.splitlines()[1:]
+    assert [" ".join(line.split()[:2]) for line in lines] == [
+        f"{name} tags",
+        f"{name} scan",
+        f"{name} lifecycle",
+        f"{name} policy",
+    ]
+    assert "MUTABLE_WITH_EXCLUSION key-* *-v1.* *-v2.* *-v3.*" in lines[0]
+    # Without readers the policy is nobody's business.
+    assert "policy" not in dlc(*arguments("plan")).out.replace("lifecycle", "")
+    assert dlc(*arguments("apply", "--readers", "210987654321")).code == 0
+    assert dlc(*arguments("plan", "--check", "--readers", "210987654321")).code == 0
+
+
+@pytest.mark.parametrize(("keep", "kind"), [("all", "IMMUTABLE"), ("none", "MUTABLE")])
+def test_other_ways_to_keep_tags(dlc: Dlc, aws: Any, keep: str, kind: str) -> None:
+    assert dlc(*arguments("apply")).code == 0
+    assert dlc(*arguments("apply", "--keep", keep)).code == 0
+    kinds = {each["imageTagMutability"] for each in aws.describe_repositories()["repositories"]}
+    assert kinds == {kind}
+    assert dlc(*arguments("plan", "--check", "--keep", keep)).code == 0
+
+
+def test_no_credentials_is_one_clear_message(dlc: Dlc, monkeypatch: pytest.MonkeyPatch) -> None:
+    from botocore.exceptions import NoCredentialsError
+
+    def refuse(*_: object, **__: object) -> None:
+        raise NoCredentialsError
+
+    monkeypatch.setattr("botocore.client.BaseClient._make_api_call", refuse)
+    told = dlc(*arguments("plan"))
+    assert told.code == 15
+    assert told.err == (
+        "dlc: ECR: Unable to locate credentials; set AWS credentials and a region, then try again\n"
+    )
+
+
+def test_account_is_twelve_digits(dlc: Dlc) -> None:
+    assert dlc(*arguments("plan", "--account", "12")).code == 2
+    assert dlc(*arguments("plan", "--readers", "x")).code == 2
+
+
+@pytest.mark.parametrize(
+    ("host", "found"),
+    [
+        (HOST, EcrHost(account="123456789012", region="eu-west-1")),
+        (
+            "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn",
+            EcrHost(account="123456789012", region="cn-north-1"),
+        ),
+        (
+            "123456789012.dkr.ecr-fips.us-east-1.amazonaws.com",
+            EcrHost(account="123456789012", region="us-east-1"),
+        ),
+        ("123456789012.dkr.ecr.cn-north-1.amazonaws.com", None),
+        ("123456789012.dkr.ecr.eu-west-1.example.com", None),
+        ("123456789012.dkr.ecr.eu-west-1.amazonaws.com.example.com", None),
+        ("12.dkr.ecr.eu-west-1.amazonaws.com", None),
+        ("123456789012.dkr.ecr.Nowhere.amazonaws.com", None),
+        ("registry.example.com", None),
+    ],
+)
+def test_hosts(host: str, found: EcrHost | None) -> None:
+    assert ecr_host(host) == found
+
+
+def test_logins(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = Login(user="me", password="mine")
+    bought = Login(user="AWS", password="123456789012-auth-token")
+    assert logins(lambda _: mine)(HOST) == mine
+    assert logins(lambda _: None)(HOST) == bought
+    assert logins(lambda _: None)("registry.example.com") is None
+
+    def refuse(*_: object, **__: object) -> None:
+        from botocore.exceptions import NoCredentialsError
+
+        raise NoCredentialsError
+
+    monkeypatch.setattr("botocore.client.BaseClient._make_api_call", refuse)
+    with pytest.raises(RegistryError, match="AWS gives no login for the registry of 123456789012"):
+        login(EcrHost(account="123456789012", region="eu-west-1"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "kept", "moving"),
+    [
+        ("MUTABLE", "", "a-v1.0 key-1 a"),
+        ("IMMUTABLE", "a-v1.0 key-1 a a-v1", ""),
+        ("MUTABLE_WITH_EXCLUSION", "a-v1.0 key-1", "a a-v1 a-v4.0"),
+        ("IMMUTABLE_WITH_EXCLUSION", "a a-v1", "a-v1.0 key-1"),
+    ],
+)
+def test_which_tags_a_repository_keeps(kind: str, kept: str, moving: str) -> None:
+    filters = [{"filterType": "WILDCARD", "filter": each} for each in ("key-*", "*-v1.*")]
+    excluded = filters if kind.endswith("EXCLUSION") else []
+    keeps = mutability({"imageTagMutability": kind, "imageTagMutabilityExclusionFilters": excluded})
+    assert [tag for tag in f"{kept} {moving}".split() if keeps(tag)] == kept.split()
+
+
+def test_keeper_asks_ecr(dlc: Dlc) -> None:
+    assert dlc(*arguments("apply", "--keep", "all")).code == 0
+    keeps = keeper(HOST)
+    assert keeps(NAMES[0], "a")
+    assert not keeps("unknown", "a")
+    assert not keeper("registry.example.com")("unknown", "a")

@@ -1,0 +1,139 @@
+"""The engine's events added up, and who waits for whose layers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builder.errors import Interrupted, PushError
+from builder.push_engine import Bytes, Turns, Upload
+from builder.releases import Released, read, record
+
+STATUSES = ("Waiting", "Pushed", "Layer already exists", "Mounted from a/b", "Retrying in 5 s")
+EVENTS = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "id": st.sampled_from("abc"),
+            "status": st.just("Pushing"),
+            "progressDetail": st.fixed_dictionaries(
+                {}, optional={"current": st.integers(0, 99), "total": st.integers(0, 50)}
+            ),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "id": st.sampled_from("abc"),
+            "status": st.sampled_from(STATUSES),
+        }
+    ),
+    st.just({"status": "The push refers to repository [x]"}),
+    st.just({"progressDetail": {}, "aux": {"Tag": "t", "Digest": "sha256:1", "Size": 1}}),
+)
+
+
+@given(events=st.lists(EVENTS))
+def test_whatever_comes_the_sums_are_sane(events: list[dict[str, object]]) -> None:
+    upload = Upload(layers=3)
+    ended = [layer for event in events if (layer := upload.feed(event))]
+    found = upload.bytes
+    assert 0 <= found.done <= found.total
+    assert found.layers == len(ended) == len(set(ended)) <= found.of_layers
+
+
+def test_events_of_a_push() -> None:
+    upload = Upload(layers=3)
+    events: list[dict[str, object]] = [
+        {"id": "a", "status": "Preparing"},
+        {"id": "b", "status": "Layer already exists"},
+        {"id": "c", "status": "Mounted from team/x"},
+        {"id": "a", "status": "Pushing", "progressDetail": {"current": 5, "total": 10}},
+        {"id": "a", "status": "Retrying in 5 seconds", "progressDetail": {}},
+        {"id": "a", "status": "Pushing", "progressDetail": {"current": 12}},
+        {"id": "a", "status": "Pushed", "progressDetail": {}},
+        {"progressDetail": {}, "aux": {"Digest": "sha256:1"}},
+    ]
+    assert [upload.feed(event) for event in events] == ["", "b", "c", "", "", "", "a", ""]
+    assert upload.bytes == Bytes(done=10, total=10, layers=3, of_layers=3)
+    assert upload.digest == "sha256:1"
+    with pytest.raises(PushError, match="denied"):
+        upload.feed({"error": "denied: no\n", "errorDetail": {"message": "denied: no"}})
+
+
+def test_second_repository_waits_for_shared_layers_only() -> None:
+    turns, stop, told = Turns(), threading.Event(), threading.Event()
+
+    def other() -> None:
+        with turns.taken("b", ["shared", "own"], stop):
+            told.set()
+
+    with turns.taken("a", ["shared", "more"], stop) as done:
+        with turns.taken("a", ["shared"], stop):
+            pass  # the engine itself lets one repository's pushes share
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert not told.wait(0.3)
+        done("shared")
+        assert told.wait(5)
+        thread.join()
+    with turns.taken("c", ["shared", "more", "own"], stop):
+        pass
+
+
+def test_waiting_can_be_interrupted() -> None:
+    turns, stop = Turns(), threading.Event()
+    with turns.taken("a", ["shared"], stop):
+        stop.set()
+        begin = time.monotonic()
+        with pytest.raises(Interrupted), turns.taken("b", ["shared"], stop):
+            pass
+        assert time.monotonic() - begin < 2
+
+
+def released(tag: str, digest: str = "1") -> Released:
+    return Released(
+        image="r.example/x",
+        tag=tag,
+        tags=(tag, f"{tag}-v1.0"),
+        digest=f"sha256:{digest * 64}",
+        size=5,
+        key="k",
+        profile="sagemaker",
+    )
+
+
+def test_results_are_sorted_and_merged(tmp_path: Path) -> None:
+    folder = tmp_path / "releases"
+    for each in (released("b"), released("a"), released("b", "2")):
+        record(folder, "2026-11-21", each)
+    rows = read(folder / "2026-11-21.json")
+    assert [(row["tag"], row["digest"][-1]) for row in rows] == [("a", "1"), ("b", "2")]
+    assert [path.name for path in folder.iterdir()] == ["2026-11-21.json"]
+    assert read(folder / "2026-11-22.json") == []
+    assert released("a").reference == f"r.example/x:a@sha256:{'1' * 64}"
+
+
+def test_many_record_at_once(tmp_path: Path) -> None:
+    tags = [f"t{number}" for number in range(20)]
+    threads = [
+        threading.Thread(target=record, args=(tmp_path, "2026-11-21", released(tag)))
+        for tag in tags
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [row["tag"] for row in read(tmp_path / "2026-11-21.json")] == sorted(tags)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"images": [{"digest": "x"}]}', "[" * 100_000])
+def test_file_that_is_not_ours_is_left_alone(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "2026-11-21.json"
+    path.write_text(text)
+    with pytest.raises(PushError, match=r"2026-11-21\.json is not a list of what was pushed"):
+        record(tmp_path, "2026-11-21", released("a"))
+    assert path.read_text() == text
