@@ -8,7 +8,7 @@ DLC := $(VENV)/bin/dlc
 DEFAULT := huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-image contract unit lint render lock serve push prove pages bench clean
+.PHONY: help build test test-image contract unit lint render lock docs serve push prove pages bench clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,10 +38,17 @@ lint: $(VENV)/.ready-test ## Check style, types, workflows and what is rendered
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
-	$(VENV)/bin/check-jsonschema --schemafile builder/matrix.schema.json matrix.yaml
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows \
+		.github/workflows/*.yml builder/starter/workflow.yml
+	$(VENV)/bin/zizmor --offline --quiet --no-progress --config .github/zizmor.yml \
+		.github builder/starter/workflow.yml
+	@# It is on no package index: where somebody has it, it is asked too.
+	if command -v actionlint > /dev/null; then actionlint; fi
+	$(VENV)/bin/check-jsonschema --schemafile builder/matrix.schema.json \
+		matrix.yaml builder/starter/matrix.yaml
 	$(DLC) render --check
 	$(DLC) lock --check
+	$(DLC) table --write docs/images.md --check
 	$(VENV)/bin/hadolint --config .hadolint.yaml images/*/*/Dockerfile \
 		benchmarks/dockerfiles/*.Dockerfile
 
@@ -51,11 +58,15 @@ render: $(VENV)/.ready ## Write images/ from the matrix and the templates
 lock: $(VENV)/.ready ## Resolve and lock the requirements of TARGET, or of all
 	$(DLC) lock $(if $(TARGET),'$(TARGET)')
 
+docs: $(VENV)/.ready ## Write docs/images.md from the matrix and docs/proof.json
+	$(DLC) table --write docs/images.md
+
 serve: $(VENV)/.ready ## Run TARGET as SageMaker would, until Ctrl-C (MODEL=folder)
 	$(DLC) serve '$(or $(TARGET),$(DEFAULT))' $(if $(MODEL),--model '$(MODEL)')
 
 prove: $(VENV)/.ready-test ## Build and check every row, on stand-ins where needed (ROWS=selector RESUME=1)
 	$(VENV)/bin/python -m tests.standins $(if $(RESUME),--resume) $(if $(ROWS),'$(ROWS)')
+	$(MAKE) --no-print-directory docs
 
 pages: $(VENV)/.ready-test ## Write docs/proof.md, size.md and layers.svg anew from what is recorded
 	$(VENV)/bin/python -m tests.standins --pages

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import builds, commands, startup
+from benchmarks import builds, commands, noop, scaling, startup
 from builder.errors import DlcError
 
-BENCHES = {"commands": commands.measure, "builds": builds.measure, "startup": startup.measure}
+BENCHES = {
+    "commands": commands.measure,
+    "noop": noop.measure,
+    "scaling": scaling.measure,
+    "builds": builds.measure,
+    "startup": startup.measure,
+}
 
 if __name__ == "__main__":
     wanted = sys.argv[1:] or list(BENCHES)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import tempfile
@@ -19,11 +18,15 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from builder.bakefile import Job, definition, target_id
+from builder.builders import HERE, How, environment
 from builder.errors import BuildError, DlcError
 from builder.mirrors import Mirrors, script
+from builder.plan import KEY_LABEL
 from builder.solve import Solve, Step, decode
+from builder.tagging import name_image
 
 if TYPE_CHECKING:
     import docker
@@ -33,30 +36,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Baker",
-    "Job",
     "Outcome",
     "Watcher",
     "ca_bundle",
-    "definition",
     "site_script",
-    "target_id",
     "write_secret",
 ]
 
 # BuildKit refuses larger secrets (moby/buildkit session/secrets, MaxSecretSize).
 _SECRET_BYTES = 500 * 1024
-# Predefined in every Dockerfile: they reach its steps, but neither history nor cache keys.
-_PROXY_ARGUMENTS = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "FTP_PROXY", "ALL_PROXY")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
-    """One target to build: its context, the base images its stages start from, its labels."""
-
-    target: Target
-    context: Path
-    arguments: Mapping[str, str]
-    labels: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,11 +77,6 @@ class Watcher(Protocol):
     def ended(self, outcome: Outcome) -> None: ...
 
 
-def target_id(target: Target) -> str:
-    """A name that bake accepts for a target: letters, digits, dashes and underscores."""
-    return re.sub(r"[^A-Za-z0-9_-]", "_", target.name)
-
-
 def ca_bundle() -> Path | None:
     """The certificates the caller's own clients trust, which builds get as a secret; None if unset.
 
@@ -114,44 +97,6 @@ def ca_bundle() -> Path | None:
             )
         return path
     return None
-
-
-def definition(
-    jobs: Iterable[Job], secrets: Mapping[str, Path], *, printed: bool = False
-) -> dict[str, Any]:
-    """The bake file of some targets, as `docker buildx bake -f FILE` reads it.
-
-    One that is to be `printed` leaves proxies with credentials for bake to read from the
-    environment.
-    """
-    proxies = {
-        name: value
-        for name in (*_PROXY_ARGUMENTS, *(name.lower() for name in _PROXY_ARGUMENTS))
-        if (value := os.environ.get(name))
-    }
-    targets = {
-        "target": {
-            target_id(job.target): {
-                "context": str(job.context),
-                "dockerfile": "Dockerfile",
-                "args": {**proxies, **job.arguments},
-                "labels": dict(sorted(job.labels.items())),
-                "secret": [f"id={name},src={path}" for name, path in sorted(secrets.items())],
-                "platforms": ["linux/amd64"],
-                "output": ["type=docker"],
-            }
-            for job in jobs
-        }
-    }
-    # Bake reads JSON as HCL, which would fill these in.
-    text = json.dumps(targets).replace("${", "$${").replace("%{", "%%{")
-    escaped: dict[str, Any] = json.loads(text)
-    hidden = sorted(name for name, value in proxies.items() if printed and "@" in value)
-    for target in escaped["target"].values():
-        target["args"] |= {name: f"${{{name}}}" for name in hidden}
-    if hidden:
-        escaped["variable"] = {name: {"default": ""} for name in hidden}
-    return escaped
 
 
 def site_script(mirrors: Mirrors) -> str:
@@ -190,9 +135,15 @@ def _secrets(mirrors: Mirrors, folder: Path) -> dict[str, Path]:
 class Baker:
     """Runs bakes on one engine."""
 
-    def __init__(self, engine: Engine, watcher: Watcher, check: ImageCheck | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        watcher: Watcher,
+        check: ImageCheck | None = None,
+        how: How = HERE,
+    ) -> None:
         """`check` sees every image before it gets its tag; what it raises keeps the tag back."""
-        self._engine, self._watcher, self._check = engine, watcher, check
+        self._engine, self._watcher, self._check, self._how = engine, watcher, check, how
         self._running: set[subprocess.Popen[str]] = set()
         self._stopping = False
 
@@ -204,7 +155,8 @@ class Baker:
         with tempfile.TemporaryDirectory(prefix="dlc-bake-") as folder:
             secrets = _secrets(mirrors or Mirrors(), Path(folder))
             file = Path(folder, "bake.json")
-            file.write_text(json.dumps(definition(jobs, secrets), indent=2), "utf-8")
+            text = json.dumps(definition(jobs, secrets, cache=self._how.cache), indent=2)
+            file.write_text(text, "utf-8")
             pool = ThreadPoolExecutor(max_workers=at_once)
             try:
                 return list(pool.map(lambda job: self._one(job, file), jobs))
@@ -231,7 +183,9 @@ class Baker:
         command = [
             *self._engine.buildx,
             *("bake", "--file", str(file), "--progress", "rawjson"),
-            *("--metadata-file", str(metadata), target_id(job.target)),
+            *("--metadata-file", str(metadata)),
+            *(("--builder", self._how.builder) if self._how.builder else ()),
+            target_id(job.target),
         ]
         solve, text = Solve(), []
         if self._stopping:
@@ -244,7 +198,7 @@ class Baker:
             text=True,
             encoding="utf-8",
             errors="replace",
-            env=self._engine.environment(),
+            env=environment(self._engine, self._how.builder),
             # Ctrl-C is ours to pass on, once.
             start_new_session=True,
         ) as process:
@@ -262,7 +216,7 @@ class Baker:
         seconds = time.monotonic() - begin
         if process.returncode == 0:
             told = json.loads(metadata.read_text("utf-8"))[target_id(job.target)]
-            return self._tag(job.target, told, seconds)
+            return self._tag(job, told, seconds)
         failed = solve.failed
         return Outcome(
             target=job.target,
@@ -272,9 +226,10 @@ class Baker:
             output=tuple(failed.lines) if failed else (),
         )
 
-    def _tag(self, target: Target, told: Mapping[str, str], seconds: float) -> Outcome:
+    def _tag(self, job: Job, told: Mapping[str, str], seconds: float) -> Outcome:
         import docker.errors
 
+        target = job.target
         # The key that holds an image's id: classic stores name images by config, containerd's and
         # Engine 20.10 by the other.
         image_id = told.get("containerimage.config.digest") or told["containerimage.digest"]
@@ -286,7 +241,7 @@ class Baker:
                     image = client.images.get(told["containerimage.digest"])
                 if self._check:
                     self._check(client, str(image.id), target)
-                image.tag(target.repository, target.tag)
+                name_image(client, str(image.id), target, job.labels.get(KEY_LABEL, ""))
             except docker.errors.APIError as error:
                 raise BuildError(f"{target.name} cannot be tagged: {error.explanation}") from error
             size = int(image.attrs["Size"])

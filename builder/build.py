@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import bases, history
-from builder.bake import Baker, Job, Outcome, Watcher
+from builder.bake import Baker, Outcome, Watcher
+from builder.bakefile import NO_CACHE, Cache, Job
+from builder.builders import HERE, How, choose
 from builder.contract import size
 from builder.engine import state_directory, up
-from builder.errors import BaseImageError, DlcError
-from builder.local_images import images_of
+from builder.errors import BaseImageError, BuildError, DlcError
+from builder.local_images import images_here
 from builder.mirrors import Mirrors
-from builder.plan import Context, Inputs, inputs, prepare, why
+from builder.plan import Built, Context, Inputs, by_key, inputs, prepare, why
 from builder.render import Renderer, apply, changes
+from builder.tagging import name_image
 from builder.target import Target
 
 if TYPE_CHECKING:
@@ -37,11 +41,14 @@ def build(
     say: Say,
     mirrors: Mirrors | None = None,
     again: bool = False,
+    builder: str = "",
+    cache: Cache = NO_CACHE,
 ) -> list[Outcome]:
     """Build targets and tag their images; one that fails does not stop the others.
 
-    An image that is up to date is left as it is, unless it is to be built `again`. The outcomes
-    come in the order of `targets`. EngineError if there is no engine to build with.
+    An image that is up to date is left as it is, and one with the right key under another name is
+    taken, unless all are to be built `again`. The outcomes come in the order of `targets`.
+    EngineError if there is no engine to build with, BuildError if there is no such builder.
     """
     mirrors = mirrors or Mirrors()
     apply(changes(images, targets, renderer, prune=False))
@@ -52,31 +59,86 @@ def build(
             wanted.append(inputs(target, images, renderer))
         except DlcError as error:
             done[target.name] = _failure(target, error, watcher)
-    if not wanted:
-        return [done[target.name] for target in targets]
 
-    engine = up(say=say)
-    there = {} if again else images_of(engine)
+    there = {} if again or not wanted else images_here()
+    keyed = by_key(there)
+    missing: list[Inputs] = []
+    for each in wanted:
+        image = there.get(each.target.name)
+        if image and not why(each, image) and size.fits(image, each.target):
+            done[each.target.name] = _up_to_date(each.target, image)
+        else:
+            missing.append(each)
+    if missing:
+        engine = up(say=say)
+        taken = {each.target.name: keyed[each.key] for each in missing if each.key in keyed}
+        for each in missing:
+            if each.target.name in taken:
+                name, image = taken[each.target.name]
+                done[each.target.name] = _take(engine, each, name, image, watcher, say)
+        rest = [each for each in missing if each.target.name not in taken]
+        how = choose(engine, builder, cache) if rest else HERE
+        jobs = _jobs(engine, rest, mirrors, how, done, watcher, say)
+        baker = Baker(engine, watcher, check=size.check, how=how)
+        built = baker.build(jobs, at_once=at_once, mirrors=mirrors)
+        history.record(built)
+        done |= {outcome.target.name: outcome for outcome in built}
+    return [done[target.name] for target in targets]
+
+
+def _take(
+    engine: Engine, made_of: Inputs, name: str, image: Built, watcher: Watcher, say: Say
+) -> Outcome:
+    """Give an image that was built of the same, wherever it came from, its target's names."""
+    import docker.errors
+    import requests
+
+    target = made_of.target
+    try:
+        with closing(engine.client(timeout=300)) as client:
+            size.check(client, image.id, target)
+            name_image(client, image.id, target, made_of.key)
+    except DlcError as error:
+        return _failure(target, error, watcher)
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        refused = BuildError(
+            f"{name} cannot be taken: the engine says: {error}", remedy="see `dlc engine status`"
+        )
+        return _failure(target, refused, watcher)
+    if name != target.name:
+        say(f"{target.name}: taken from {name}, which was built of the same")
+    return _up_to_date(target, image)
+
+
+def _up_to_date(target: Target, image: Built) -> Outcome:
+    return Outcome(target=target, seconds=0.0, image_id=image.id, size=image.size, up_to_date=True)
+
+
+def _jobs(
+    engine: Engine,
+    wanted: Sequence[Inputs],
+    mirrors: Mirrors,
+    how: How,
+    done: dict[str, Outcome],
+    watcher: Watcher,
+    say: Say,
+) -> list[Job]:
+    """What is to be baked; a target whose base cannot be had is `done`."""
     found: dict[str, BaseImage | BaseImageError] = {}
     jobs = []
     for each in wanted:
-        target, image = each.target, there.get(each.target.name)
-        if image and not why(each, image) and size.fits(image, target):
-            done[target.name] = Outcome(
-                target=target, seconds=0.0, image_id=image.id, size=image.size, up_to_date=True
-            )
-            continue
+        target = each.target
         try:
-            base = _base(engine, target.base, mirrors, found, say)
-            tools = _base(engine, target.tools_base, mirrors, found, say)
+            if how.elsewhere:
+                base, tools = (_pulled(each, mirrors) for each in (target.base, target.tools_base))
+            else:
+                base = _base(engine, target.base, mirrors, found, say)
+                tools = _base(engine, target.tools_base, mirrors, found, say)
         except BaseImageError as error:
             done[target.name] = _failure(target, error, watcher)
             continue
         jobs.append(_job(prepare(each, state_directory() / "contexts"), base, tools))
-    built = Baker(engine, watcher, check=size.check).build(jobs, at_once=at_once, mirrors=mirrors)
-    history.record(built)
-    done |= {outcome.target.name: outcome for outcome in built}
-    return [done[target.name] for target in targets]
+    return jobs
 
 
 def _job(context: Context, base: BaseImage, tools: BaseImage) -> Job:
@@ -89,6 +151,13 @@ def _job(context: Context, base: BaseImage, tools: BaseImage) -> Job:
             **context.inputs.labels(),
         },
     )
+
+
+def _pulled(base: Base, mirrors: Mirrors) -> BaseImage:
+    """A base as a builder elsewhere pulls it: what the engine here has is not there."""
+    image = mirrors.image(base.image)
+    digest = bases.BaseSource(name=base.name, image=image).digest
+    return bases.BaseImage(name=base.name, reference=image, id=digest, how="pulled")
 
 
 def _base(

@@ -28,8 +28,9 @@ FILTERS = ("mode", "framework", "device", "python", "transformers")
 DEFAULT_REGION = "us-east-1"
 # Modules whose commands register themselves when they are imported.
 COMMANDS = (
-    *("cli_add", "cli_bases", "cli_contract", "cli_ecr", "cli_images", "cli_layers"),
-    *("cli_libraries", "cli_locks", "cli_mirrors", "cli_plan", "cli_push", "cli_size"),
+    *("cli_add", "cli_bake", "cli_bases", "cli_ci", "cli_contract", "cli_ecr", "cli_images"),
+    *("cli_init", "cli_layers", "cli_libraries", "cli_locks", "cli_mirrors", "cli_plan"),
+    *("cli_push", "cli_sdk_config", "cli_size", "cli_table"),
 )
 LISTED = ("repository", "tag", "datasets", "date", "origin")
 
@@ -40,7 +41,7 @@ class Settings:
 
     matrix: Path | None
     images_folder: Path | None
-    templates: Path | None
+    templates_folder: Path | None
     mirrors_file: Path | None = None
 
     @cached_property
@@ -60,6 +61,12 @@ class Settings:
             return self.images_folder
         packed = self.matrix is None and self.matrix_path.parent == Path(__file__).parent
         return Path("images") if packed else self.matrix_path.parent / "images"
+
+    @property
+    def templates(self) -> Path | None:
+        """--templates, else templates/ beside the matrix; None without either."""
+        beside = self.matrix_path.parent / "templates"
+        return self.templates_folder or (beside if beside.is_dir() else None)
 
     @cached_property
     def targets(self) -> tuple[Target, ...]:
@@ -92,7 +99,12 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--images", type=_PATH, metavar="DIR", help="Rendered files and locks [default: beside it]."
 )
-@click.option("--templates", type=_PATH, metavar="DIR", help="Templates that go before ours.")
+@click.option(
+    "--templates",
+    type=_PATH,
+    metavar="DIR",
+    help="Templates that go before ours [default: templates/ beside it].",
+)
 @click.option(
     "--mirrors", type=_PATH, metavar="FILE", help="A site's own addresses [default: mirrors.yaml]."
 )
@@ -106,7 +118,7 @@ def cli(
 ) -> None:
     """Build, prove, tag and push Hugging Face Deep Learning Containers."""
     context.obj = Settings(
-        matrix=matrix, images_folder=images, templates=templates, mirrors_file=mirrors
+        matrix=matrix, images_folder=images, templates_folder=templates, mirrors_file=mirrors
     )
 
 

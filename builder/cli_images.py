@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 import click
 
 from builder.cli import Settings, cli, output_option, pass_settings, selection_options
+from builder.cli_bake import builder_options
 from builder.errors import BuildError, ContainerError, EngineError
 from builder.output import human_size, print_failures, print_json, print_table, say, watching
 
 if TYPE_CHECKING:
     import docker
 
+    from builder.bakefile import Cache
     from builder.matrix import Base
     from builder.target import Target
 
@@ -94,6 +96,7 @@ def down() -> None:
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, help="Targets at a time."
 )
+@builder_options
 @output_option
 def build(
     settings: Settings,
@@ -102,6 +105,8 @@ def build(
     again: bool,
     strict: bool,
     jobs: int,
+    builder_name: str,
+    cache: Cache,
     output: str,
 ) -> None:
     """Render, bake and tag images."""
@@ -125,6 +130,8 @@ def build(
             say=say,
             mirrors=settings.mirrors,
             again=again,
+            builder=builder_name,
+            cache=cache,
         )
     built = [outcome for outcome in outcomes if not outcome.error]
     rows = [
@@ -156,7 +163,8 @@ def build(
 
 def _dry_run(settings: Settings, targets: tuple[Target, ...], output: str) -> None:
     from builder import locks
-    from builder.bake import Job, ca_bundle, definition
+    from builder.bake import ca_bundle
+    from builder.bakefile import Job, definition
     from builder.bases import BaseSource
     from builder.cli_mirrors import script_command
     from builder.mirrors import Mirrors

@@ -38,7 +38,7 @@ def script(settings: Settings, file: Path) -> None:
 def script_command(settings: Settings, file: Path) -> str:
     """The command that writes the script, for the same matrix and mirrors.
 
-    >>> here = Settings(matrix=Path("a b"), images_folder=None, templates=None)
+    >>> here = Settings(matrix=Path("a b"), images_folder=None, templates_folder=None)
     >>> script_command(here, Path("site"))
     "dlc --matrix 'a b' mirrors script site"
     """

@@ -10,82 +10,156 @@ from builder.cli import Settings, cli, output_option, selection_options
 from builder.output import human_size, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from builder.history import Estimate
     from builder.plan import Planned
     from builder.target import Target
 
-__all__: list[str] = []
+__all__ = ["comparison_options", "planned_now"]
 
 COLUMNS = ("image", "state", "why", "seconds", "size")
 
 
-@cli.command()
-@selection_options
-@click.option(
-    "--since", metavar="GIT_REF", help="Compare with that commit, not with the engine's images."
-)
-@output_option
-def plan(settings: Settings, targets: tuple[Target, ...], since: str | None, output: str) -> None:
-    """Show what would be built and why, and what is up to date.
+def comparison_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--since and --registry."""
+    since = click.option(
+        "--since", metavar="GIT_REF", help="Compare with that commit, not with the engine's images."
+    )
+    registry = click.option(
+        "--registry",
+        metavar="HOST[:PORT]/PREFIX",
+        help="Compare with the images there, not with the engine's.",
+    )
+    return since(registry(function))
 
-    Seconds and sizes are those of the last build here. One target is shown with all its inputs.
+
+def planned_now(
+    settings: Settings, targets: Sequence[Target], since: str | None, registry: str | None
+) -> list[Planned]:
+    """The plan of targets beside a commit, a registry, or the engine's images.
+
+    With both commit and registry, what is up to date beside either is up to date.
     """
-    from builder.engine import find
-    from builder.history import load
-    from builder.local_images import images_of
     from builder.plan import plan as plan_targets
     from builder.render import Renderer
 
+    renderer = Renderer(settings.templates)
+    if not since and not registry:
+        from builder.local_images import images_here
+
+        return plan_targets(targets, settings.images, renderer, images_here())
+    planned: list[Planned] = []
     if since:
         from builder.since import built_at
 
-        there = built_at(since, settings.matrix_path, settings.images)
-    else:
-        engine = find()
-        there = images_of(engine) if engine else {}
-    planned = plan_targets(targets, settings.images, Renderer(settings.templates), there)
-    past = load()
-    rows = [_row(each, past.get(each.target.name)) for each in planned]
+        before = built_at(since, settings.matrix_path, settings.images)
+        planned = plan_targets(targets, settings.images, renderer, before)
+    if registry:
+        from builder.registry_images import images_in
+
+        rest = [each.target for each in planned if each.inputs and not each.up_to_date]
+        rest = rest if since else list(targets)
+        there = plan_targets(rest, settings.images, renderer, images_in(registry, rest))
+        by_name = {each.target.name: each for each in [*planned, *there]}
+        planned = [by_name[target.name] for target in targets]
+    return planned
+
+
+@cli.command()
+@selection_options
+@comparison_options
+@click.option("--why", metavar="TARGET", help="Show every input of one target, and what changed.")
+@output_option
+def plan(
+    settings: Settings,
+    targets: tuple[Target, ...],
+    since: str | None,
+    registry: str | None,
+    why: str | None,
+    output: str,
+) -> None:
+    """Show what would be built and why, and what is up to date.
+
+    Seconds and bytes (unpacked) are those of the last build here, or, after a ~, of like targets'.
+    """
+    from builder.history import estimates, load
+
+    if why:
+        from builder.selection import select_one
+
+        one = select_one(settings.targets, why)
+        _explain(planned_now(settings, [one], since, registry)[0], output)
+        return
+    planned = planned_now(settings, targets, since, registry)
+    expected = estimates(targets, settings.targets, load())
+    rows = [_row(each, expected.get(each.target.name)) for each in planned]
     if output == "json":
         print_json(rows)
         return
-    shown = planned if len(planned) == 1 else [each for each in planned if not each.up_to_date]
-    print_table([_short(row) for row in rows if _is_in(row, shown)], COLUMNS)
-    if len(planned) == 1 and planned[0].inputs:
-        for name, digest in sorted(planned[0].inputs.digests.items()):
-            say(f"  {name} {digest[:16]}")
-    say(_summary(planned, rows))
+    shown = [row for row in rows if row["state"] != "up to date"] if len(rows) > 1 else rows
+    print_table([_short(row) for row in shown], COLUMNS)
+    say(_summary(rows))
 
 
-def _row(each: Planned, past: Any) -> dict[str, Any]:
+def _explain(planned: Planned, output: str) -> None:
+    """Print every input of a target beside those of its image."""
+    from builder.plan import INPUTS_LABEL, compare
+
+    if planned.inputs is None:
+        say(f"{planned.target.name} cannot be built: {planned.reasons[0]}")
+        before = ""
+    else:
+        before = planned.image.labels.get(INPUTS_LABEL, "") if planned.image else ""
+    differences = compare(planned.inputs, before) if planned.inputs else []
+    rows = [
+        {"input": each.name, "before": each.before, "now": each.now, "state": each.state}
+        for each in differences
+    ]
+    if output == "json":
+        why = list(planned.reasons)
+        print_json({"image": planned.target.name, "why": why, "inputs": rows})
+        return
+    if rows:
+        print_table(rows, ("input", "before", "now", "state"))
+        say(", ".join(planned.reasons) or f"{planned.target.name} is up to date")
+
+
+def _row(each: Planned, expected: Estimate | None) -> dict[str, Any]:
     blocked = each.inputs is None
+    had = each.image.size if each.image else 0
     return {
         "image": each.target.name,
         "state": "up to date" if each.up_to_date else "blocked" if blocked else "build",
-        "why": list(each.reasons),
+        "why": [f"it is {each.other_name}"] if each.other_name else list(each.reasons),
         "key": each.inputs.key if each.inputs else None,
-        "seconds": past.seconds if past and not each.up_to_date else None,
-        "size": past.size if past else each.image.size if each.image else None,
+        "seconds": expected.seconds if expected and not each.up_to_date else None,
+        "size": had if had and each.up_to_date else expected.size if expected else had or None,
+        "estimated_from": expected.like if expected and not each.up_to_date else None,
     }
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:
-    size = human_size(row["size"]) if row["size"] else None
-    return {**row, "why": ", ".join(row["why"]) or None, "size": size}
+    about = "~" if row["estimated_from"] else ""
+    size = about + human_size(row["size"]) if row["size"] else None
+    seconds = None if row["seconds"] is None else f"{about}{row['seconds']:.1f}"
+    return {**row, "why": ", ".join(row["why"]) or None, "size": size, "seconds": seconds}
 
 
-def _is_in(row: dict[str, Any], shown: Sequence[Planned]) -> bool:
-    return any(each.target.name == row["image"] for each in shown)
-
-
-def _summary(planned: Sequence[Planned], rows: Sequence[dict[str, Any]]) -> str:
-    fresh = sum(each.up_to_date for each in planned)
-    blocked = sum(each.inputs is None for each in planned)
-    known = [row["seconds"] for row in rows if row["seconds"]]
-    told = [f"{len(planned) - fresh - blocked} to build", f"{fresh} up to date"]
+def _summary(rows: Sequence[dict[str, Any]]) -> str:
+    count = {name: sum(row["state"] == name for row in rows) for name in ("build", "up to date")}
+    blocked = len(rows) - sum(count.values())
+    told = [f"{count['build']} to build", f"{count['up to date']} up to date"]
     if blocked:
         told.append(f"{blocked} cannot be built")
+    known = [row for row in rows if row["state"] == "build" and row["seconds"] is not None]
     if known:
-        told.append(f"about {sum(known):.0f} s, one after the other, for the {len(known)} known")
+        seconds, size = (sum(row[name] for row in known) for name in ("seconds", "size"))
+        like = sum(bool(row["estimated_from"]) for row in known)
+        which = f"the {len(known)} known" if len(known) < count["build"] else "all"
+        told.append(
+            f"about {seconds:.0f} s, one after the other, and {human_size(size)} for {which}"
+        )
+        if like:
+            told.append(f"{like} of them estimated from like targets")
     return ", ".join(told)

@@ -20,7 +20,17 @@ from builder.errors import EngineError
 if TYPE_CHECKING:
     import docker
 
-__all__ = ["Engine", "Status", "down", "find", "state_directory", "status", "up"]
+__all__ = [
+    "Engine",
+    "Status",
+    "candidates",
+    "down",
+    "find",
+    "listens",
+    "state_directory",
+    "status",
+    "up",
+]
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 
@@ -139,7 +149,7 @@ def search() -> tuple[Engine | None, tuple[str, ...]]:
     from builder import buildx  # it imports this module
 
     failures: list[str] = []
-    for candidate, named_by in _candidates():
+    for candidate, named_by in candidates():
         found = probe(candidate)
         if isinstance(found, Engine):
             return buildx.with_buildx(found), tuple(failures)
@@ -199,7 +209,7 @@ def status() -> Status:
     )
 
 
-def _candidates() -> Iterator[tuple[Engine, str]]:
+def candidates() -> Iterator[tuple[Engine, str]]:
     """Give engines not yet talked to, each with the variable by which the user insists on it."""
     if host := os.environ.get("DOCKER_HOST"):
         insisted = os.environ.get("DOCKER_TLS_VERIFY")
@@ -256,14 +266,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def probe(candidate: Engine) -> Engine | str:
     """Return the engine once it has answered, or why it did not; EngineError if unfit."""
-    if candidate.host.startswith("unix://"):
-        # Told much faster than by the SDK, which also leaks the socket of a refused connection.
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(10)
-            try:
-                connection.connect(candidate.host.removeprefix("unix://"))
-            except OSError as error:
-                return _reason(error)
+    try:
+        _connect(candidate)
+    except OSError as error:
+        return _reason(error)
     import docker  # takes a sixth of a second
     import requests
 
@@ -274,6 +280,24 @@ def probe(candidate: Engine) -> Engine | str:
         return _reason(error)
     _check(answer, host=candidate.host)
     return replace(candidate, version=answer["Version"])
+
+
+def listens(candidate: Engine) -> bool:
+    """Whether something takes connections at an engine's address; not looked at but for sockets."""
+    try:
+        _connect(candidate)
+    except OSError:
+        return False
+    return True
+
+
+def _connect(candidate: Engine) -> None:
+    """Open and close a connection, if the engine has a socket here; OSError if nothing listens."""
+    if candidate.host.startswith("unix://"):
+        # Told much faster than by the SDK, which also leaks the socket of a refused connection.
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(candidate.host.removeprefix("unix://"))
 
 
 def _reason(error: BaseException) -> str:

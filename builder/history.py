@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import statistics
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from builder.bake import Outcome
 from builder.engine import state_directory
 
-__all__ = ["Past", "load", "record"]
+if TYPE_CHECKING:
+    from builder.bake import Outcome
+    from builder.target import Target
+
+__all__ = ["Estimate", "Past", "estimates", "load", "record"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,6 +24,51 @@ class Past:
 
     seconds: float
     size: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """What a build should take; `like` tells of how many other targets it is the median.
+
+    0 of the target's own last build.
+    """
+
+    seconds: float
+    size: int
+    like: int
+
+
+def estimates(
+    targets: Iterable[Target], everything: Iterable[Target], past: Mapping[str, Past]
+) -> dict[str, Estimate]:
+    """What builds of targets should take, by name, from past builds of `everything`.
+
+    For a target that was never built, those of the same framework, mode and device tell, else of
+    the same framework and mode; there is none if those were never built either.
+    """
+    like: dict[tuple[str, ...], list[Past]] = {}
+    for target in everything:
+        if target.name in past:
+            for kind in _kinds(target):
+                like.setdefault(kind, []).append(past[target.name])
+    found = {}
+    for target in targets:
+        own = past.get(target.name)
+        near = next((like[kind] for kind in _kinds(target) if kind in like), [])
+        if own:
+            found[target.name] = Estimate(seconds=own.seconds, size=own.size, like=0)
+        elif near:
+            found[target.name] = Estimate(
+                seconds=statistics.median(each.seconds for each in near),
+                size=round(statistics.median(each.size for each in near)),
+                like=len(near),
+            )
+    return found
+
+
+def _kinds(target: Target) -> tuple[tuple[str, ...], ...]:
+    """What makes targets alike, the nearest kind first."""
+    return (target.framework, target.mode, target.device), (target.framework, target.mode)
 
 
 def load() -> dict[str, Past]:

@@ -3,23 +3,62 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from builder import engine as engines
+from builder.errors import EngineError
 from builder.plan import Built
 
 if TYPE_CHECKING:
     from builder.engine import Engine
 
-__all__ = ["images_of"]
+__all__ = ["images_here", "images_of"]
+
+# What an engine before 25 says of an image without a name: one that failed a check, perhaps.
+_NONE = "<none>:<none>"
 
 
 def images_of(engine: Engine) -> dict[str, Built]:
-    """Every tagged image, under each of its names. EngineError's causes are passed on."""
-    with closing(engine.client()) as client:
+    """Every tagged image, under each of its names. The SDK's errors are passed on.
+
+    EngineError if what answers is no engine.
+    """
+    # Without a version in the path, which any engine of any age answers without being asked first
+    # for its own; what is read of the answer is the same in all.
+    with closing(engine.client(version="1.41")) as client:
+        answer = client.api.get(f"{client.api.base_url}/images/json")
+        answer.raise_for_status()
         # Not client.images.list, which asks for every image once more.
-        found: list[dict[str, Any]] = client.api.images()
-    return {
-        name: Built(id=each["Id"], size=each["Size"], labels=each["Labels"] or {})
-        for each in found
-        for name in each["RepoTags"] or ()
-    }
+        try:
+            return {
+                name: Built(id=each["Id"], size=each["Size"], labels=each["Labels"] or {})
+                for each in answer.json()
+                for name in each["RepoTags"] or ()
+                if name != _NONE
+            }
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise EngineError(
+                f"{engine.host} does not list its images as an engine does",
+                remedy="point DOCKER_HOST at Docker Engine 20.10 or newer",
+            ) from error
+
+
+def images_here() -> dict[str, Built]:
+    """The images of the engine that `builder.engine.find` finds, with nothing else asked of it.
+
+    None without an engine; EngineError as there.
+    """
+    import docker.errors
+    import requests
+
+    for candidate, named_by in engines.candidates():
+        if not engines.listens(candidate):
+            if named_by:
+                break
+            continue
+        try:
+            return images_of(candidate)
+        except (docker.errors.DockerException, requests.RequestException, OSError):
+            break
+    found = engines.find()  # which says what is wrong with the one that does not answer
+    return images_of(found) if found else {}

@@ -16,6 +16,7 @@ from pathlib import Path
 from builder import components, locks, wheelhouse
 from builder.errors import LockError
 from builder.render import Renderer
+from builder.tag import python_tag
 from builder.target import Target
 
 __all__ = [
@@ -23,9 +24,14 @@ __all__ = [
     "KEY_LABEL",
     "Built",
     "Context",
+    "Difference",
     "Inputs",
     "Planned",
+    "by_key",
+    "compare",
+    "framework_layer",
     "inputs",
+    "key_tag",
     "plan",
     "prepare",
     "why",
@@ -60,6 +66,24 @@ class Inputs:
         return {KEY_LABEL: self.key, INPUTS_LABEL: " ".join(told)}
 
 
+def key_tag(key: str) -> str:
+    """The tag of an image by its build key.
+
+    >>> key_tag("0123456789abcdef" * 4)
+    'key-0123456789abcdef'
+    """
+    return f"key-{key[:_SHORT]}"
+
+
+def framework_layer(target: Target) -> str:
+    """The name of what a target shares with the others on its framework's build.
+
+    Their layers are the same up to and including the framework's.
+    """
+    words = (target.framework, target.framework_version, target.device, python_tag(target.python))
+    return "-".join((*words, target.parts.device_tag))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
     """A folder that `docker build` can be pointed at, and what it was laid out from."""
@@ -83,16 +107,36 @@ class Built:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """One input: the digits of its digest in an image and now; None where it is no input."""
+
+    name: str
+    before: str | None
+    now: str | None
+
+    @property
+    def state(self) -> str:
+        """What became of it."""
+        if self.before == self.now:
+            return "is the same"
+        if self.before is None:
+            return "is new"
+        return "changed" if self.now else "is gone"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Planned:
     """A target and why it needs a build; no reason if its image is up to date.
 
-    `inputs` is None where it cannot be built as it is, and the reason says why.
+    `inputs` is None where it cannot be built as it is, and the reason says why. `other_name` is
+    that of an image with the right key where the target's own name is not its.
     """
 
     target: Target
     inputs: Inputs | None
     reasons: tuple[str, ...]
     image: Built | None
+    other_name: str = ""
 
     @property
     def up_to_date(self) -> bool:
@@ -146,19 +190,31 @@ def plan(
     targets: Iterable[Target], images: Path, renderer: Renderer, built: Mapping[str, Built]
 ) -> list[Planned]:
     """Which targets need a build, and why; `built` are the images that are there, by name."""
-    planned = []
+    planned, keyed = [], by_key(built)
     for target in targets:
-        image = built.get(target.name)
+        image, other = built.get(target.name), ""
         try:
             now = inputs(target, images, renderer)
         except LockError as error:
-            reasons = (error.message.removeprefix(f"{target.name} "),)
-            planned.append(Planned(target=target, inputs=None, reasons=reasons, image=image))
+            blocked = error.message.removeprefix(f"{target.name} ")
+            planned.append(Planned(target=target, inputs=None, reasons=(blocked,), image=image))
             continue
+        reasons: tuple[str, ...] = tuple(why(now, image))
+        if reasons and now.key in keyed:
+            reasons, (other, image) = (), keyed[now.key]
         planned.append(
-            Planned(target=target, inputs=now, reasons=tuple(why(now, image)), image=image)
+            Planned(target=target, inputs=now, reasons=reasons, image=image, other_name=other)
         )
     return planned
+
+
+def by_key(built: Mapping[str, Built]) -> dict[str, tuple[str, Built]]:
+    """One name and the image of each build key."""
+    return {
+        image.labels[KEY_LABEL]: (name, image)
+        for name, image in built.items()
+        if KEY_LABEL in image.labels
+    }
 
 
 def prepare(inputs: Inputs, contexts: Path) -> Context:
@@ -173,11 +229,21 @@ def prepare(inputs: Inputs, contexts: Path) -> Context:
     for name, content in inputs.files.items():
         path = folder / name
         if not path.is_file() or path.read_bytes() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         path.chmod(0o755 if path.suffix == ".sh" else 0o644)
     wheels = (*target.build.wheels, *components.wheels(target.components))
     wheelhouse.stage(wheels, wheelhouse.directories(), folder)
     return Context(inputs=inputs, folder=folder)
+
+
+def compare(now: Inputs, before: str) -> list[Difference]:
+    """Every input beside what a label of `dlc.inputs` says of it, in the order of their names."""
+    was = dict(part.split("=", 1) for part in before.split() if "=" in part)
+    return [
+        Difference(name=name, before=was.get(name), now=now.digests.get(name, "")[:_SHORT] or None)
+        for name in sorted({*now.digests, *was})
+    ]
 
 
 def changed(now: Inputs, before: str) -> list[str]:
@@ -186,16 +252,7 @@ def changed(now: Inputs, before: str) -> list[str]:
     >>> changed(Inputs(target=None, files={}, digests={"base": "ab", "x": "12"}), "base=cd y=00")
     ['base changed', 'x is new', 'y is gone']
     """
-    was = dict(part.split("=", 1) for part in before.split() if "=" in part)
-    told = []
-    for name in sorted({*now.digests, *was}):
-        if name not in was:
-            told.append(f"{name} is new")
-        elif name not in now.digests:
-            told.append(f"{name} is gone")
-        elif now.digests[name][:_SHORT] != was[name]:
-            told.append(f"{name} changed")
-    return told
+    return [f"{each.name} {each.state}" for each in compare(now, before) if each.before != each.now]
 
 
 def why(now: Inputs, image: Built | None) -> list[str]:

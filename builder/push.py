@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from builder.errors import EngineError, Interrupted, PushError, RegistryError
-from builder.plan import KEY_LABEL
+from builder.plan import KEY_LABEL, key_tag
 from builder.push_engine import Turns, upload
 from builder.push_state import (
     OCI,
@@ -27,7 +27,7 @@ from builder.push_state import (
     oci_misfit,
 )
 from builder.registry_client import Manifest, RegistryClient
-from builder.release_tags import is_fixed, key_tag, major_of, moving, next_revision, revisions
+from builder.release_tags import is_fixed, major_of, moving, next_revision, revisions
 from builder.releases import Released
 from builder.target import STAND_IN_LABEL, Target
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from builder.errors import PushError
-from builder.plan import INPUTS_LABEL, KEY_LABEL, Inputs, changed
+from builder.plan import INPUTS_LABEL, KEY_LABEL, Inputs, changed, key_tag
 from builder.registry_client import DOCKER_MANIFEST, INDEXES, OCI_INDEX, OCI_MANIFEST, Manifest
-from builder.release_tags import is_fixed, key_tag
+from builder.release_tags import is_fixed
 from builder.target import Target
 
 __all__ = ["OCI", "SAGEMAKER", "Local", "Remote", "conflict", "is_same", "misfit"]

@@ -15,20 +15,11 @@ from packaging.version import Version
 from builder.tag import aliases
 from builder.target import Target
 
-__all__ = ["MAJORS", "is_fixed", "key_tag", "major_of", "moving", "next_revision", "revisions"]
+__all__ = ["MAJORS", "is_fixed", "major_of", "moving", "next_revision", "revisions"]
 
 # Revisions whose tags ECR can be told to keep (builder.ecr): it takes few patterns.
 MAJORS = ("1", "2", "3")
 _FIXED = re.compile(r"key-[0-9a-f]{16}|.+-v\d+\.\d+", re.ASCII)
-
-
-def key_tag(key: str) -> str:
-    """The tag that says what an image was built from: by its build key.
-
-    >>> key_tag("0f1e287b1421dfa5e46ca90063751ace17de2c5870154d377b366e00f8096e43")
-    'key-0f1e287b1421dfa5'
-    """
-    return f"key-{key[:16]}"
 
 
 def is_fixed(tag: str) -> bool:

@@ -1,8 +1,8 @@
 """Targets to files: a Dockerfile and what it copies, byte for byte the same every time.
 
 images/<repository>/<tag>/ holds what is rendered here and the locks of builder.locks. Nothing else
-belongs there; rendering removes folders of targets that the matrix no longer has, but never a
-file that this project does not write.
+belongs there; rendering removes what is there of targets that the matrix no longer has, but never a
+file that the Dockerfile there does not copy.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.components import KINDS, locked, wheels
+from builder.copied import copied, files, is_copied
 from builder.errors import RenderError
 from builder.matrix import Component
 from builder.matrix_check import fill
-from builder.matrix_shape import COMPONENTS
 from builder.target import Target
 
 if TYPE_CHECKING:
@@ -30,19 +30,16 @@ __all__ = ["HEADER", "LOCK_NAMES", "Change", "Renderer", "apply", "changes", "de
 HEADER = "Rendered from matrix.yaml by `dlc render`: change that or the templates, not this file."
 LOCK_NAMES = ("build.lock", "framework.lock", "libraries.lock", "tools.lock")
 
-_COPIED = ("dockerd-entrypoint.py", "install.sh")
 # Before this Transformers, which leaves downloads to huggingface_hub 0.9, they do not follow the
 # redirects that the Hub answers with today.
 _FOLLOWS_REDIRECTS = "4.22"
-_MENDS = "follow_redirects.py"
+# From this Transformers on the last toolkit does not import.
+_BREAKS_TOOLKIT = "5"
 # A wheel that brings the program; only its name is to be put on PATH.
 _FFMPEG_WHEEL = "imageio-ffmpeg"
-# What installs components that are Python packages, and what makes hosts ready for MPI.
-_INSTALLS, _STARTS_MPI = "component.sh", "dlc_mpi.py"
-_COPIED_TO_SERVE = ("dlc_ready.py", "dlc_serving.py")
-# All that is in a folder because of a component.
-_OF_COMPONENTS = (_INSTALLS, _STARTS_MPI, *(f"{kind}.lock" for kind in COMPONENTS))
-_FRAMEWORK_TITLES = {"pytorch": "PyTorch", "tensorflow": "TensorFlow"}
+# What the context has besides rendered files, so that no template folder needs to have it.
+_WHEELHOUSE = "wheelhouse*"
+_WHEELHOUSE_FOLDER = "wheelhouse/"
 # Repositories by NVIDIA's and Ubuntu's names for a base.
 _CUDA_REPOSITORY = "https://developer.download.nvidia.com/compute/cuda/repos"
 _NEURON_REPOSITORY = "https://apt.repos.neuron.amazonaws.com"
@@ -62,6 +59,7 @@ class Change:
     path: Path
     before: bytes | None
     after: bytes | None
+    below: int = 2  # folders that go with the last file in them
 
     def diff(self) -> str:
         """The change as a unified diff."""
@@ -87,41 +85,47 @@ def default_templates() -> Path:
 
 
 class Renderer:
-    """Renders targets with the templates of one or more folders; the first that has one wins."""
+    """Renders targets with a team's own templates, if there are any, before ours."""
 
     def __init__(self, templates: Path | None = None) -> None:
-        self.folders = [folder for folder in (templates, default_templates()) if folder]
+        ours = default_templates()
         if templates is not None and not templates.is_dir():
             raise RenderError(f"{templates} is not a folder", remedy="check --templates")
+        self._own = templates if templates and templates.resolve() != ours.resolve() else None
+        self._ours = ours
 
     def files(self, target: Target) -> dict[str, bytes]:
         """What a target's folder holds besides its locks: file name to content."""
-        found = {"Dockerfile": self._dockerfile(target).encode()}
-        serving = _COPIED_TO_SERVE if target.mode == "inference" else ()
-        mending = (_MENDS,) if _is_mended(target) else ()
-        installing = (_INSTALLS,) if locked(target.components) else ()
-        starting = (_STARTS_MPI,) if _has(target, "openmpi") else ()
-        for name in (*_COPIED, *serving, *mending, *installing, *starting):
-            path = next(
-                (f / "files" / name for f in self.folders if (f / "files" / name).is_file()), None
-            )
-            if path is None:
-                raise RenderError(f"files/{name} is in no template folder", remedy="add it")
-            found[name] = path.read_bytes()
+        dockerfile = self._dockerfile(target)
+        found = {"Dockerfile": dockerfile.encode()}
+        for source in copied(dockerfile):
+            if source == _WHEELHOUSE or _is_reserved(source):
+                continue
+            names = [name for name in self._files if is_copied(name, [source])]
+            if not names and "$" not in source:
+                raise RenderError(
+                    f"{self._files_of}/{source}, which the Dockerfile of {target.name} copies, "
+                    "is in no template folder",
+                    remedy="add it",
+                )
+            found |= {name: self._files[name].read_bytes() for name in names}
         return found
+
+    @property
+    def _files_of(self) -> Path:
+        return (self._own or self._ours) / "files"
+
+    @cached_property
+    def _files(self) -> dict[str, Path]:
+        found = files([folder for folder in (self._own, self._ours) if folder])
+        return {name: path for name, path in found.items() if not _is_reserved(name)}
 
     @cached_property
     def _environment(self) -> jinja2.Environment:
-        import jinja2  # 60 ms that `dlc list` need not pay
+        # 60 ms of Jinja that `dlc list` need not pay.
+        from builder.template_loader import environment
 
-        return jinja2.Environment(
-            loader=jinja2.FileSystemLoader(self.folders),
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-            autoescape=False,  # noqa: S701 - Dockerfiles, not HTML
-        )
+        return environment(self._own, self._ours)
 
     def _dockerfile(self, target: Target) -> str:
         import jinja2
@@ -137,6 +141,11 @@ class Renderer:
             raise RenderError(
                 f"{_template_line(error)}no template is named {error.name}",
                 remedy="mend the template, or add that one",
+            ) from error
+        except RecursionError as error:
+            raise RenderError(
+                f"{_template_line(error)}a template includes or extends itself",
+                remedy="ours of the same name is below dlc/",
             ) from error
         except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise RenderError(
@@ -155,6 +164,7 @@ def _context(target: Target) -> Mapping[str, Any]:
     return {
         "target": target,
         "mended": _is_mended(target),
+        "toolkit_mended": _is_toolkit_mended(target),
         "ffmpeg_wheel": _FFMPEG_WHEEL in target.library_requirements,
         "header": HEADER,
         "accelerator_kind": _ACCELERATOR_KINDS.get(target.device, ""),
@@ -171,7 +181,7 @@ def _context(target: Target) -> Mapping[str, Any]:
         "python_components": [each for each in components if each["locked"]],
         "developing": any(each["develop"] for each in components),
         "mpi": _has(target, "openmpi"),
-        "framework_title": _FRAMEWORK_TITLES[target.framework],
+        "framework_title": target.framework_title,
     }
 
 
@@ -212,6 +222,13 @@ def _is_mended(target: Target) -> bool:
     return Version(target.transformers) < Version(_FOLLOWS_REDIRECTS)
 
 
+def _is_toolkit_mended(target: Target) -> bool:
+    from packaging.version import Version
+
+    newer = Version(target.transformers) >= Version(_BREAKS_TOOLKIT)
+    return target.mode == "inference" and newer
+
+
 def _template_line(error: Exception) -> str:
     """`file:line: ` of the innermost template in an error's traceback."""
     where, frame = "", error.__traceback__
@@ -231,25 +248,38 @@ def changes(
         folder = images / target.folder
         folders.add(folder)
         rendered = renderer.files(target)
+        locks = filter(_is_reserved, copied(rendered["Dockerfile"].decode()))
+        # Before the Dockerfile is replaced, which says what was copied until now.
+        yield from _removed(folder, kept={*rendered, *LOCK_NAMES, *locks})
         for name, content in sorted(rendered.items()):
             path = folder / name
             before = path.read_bytes() if path.is_file() else None
             if before != content:
                 yield Change(path=path, before=before, after=content)
-        kept = {*rendered, *(f"{component.kind}.lock" for component in locked(target.components))}
-        yield from _removed(folder, {*_OF_COMPONENTS} - kept)
     if prune:
         for dockerfile in sorted(images.glob("*/*/Dockerfile")):
-            if dockerfile.parent not in folders and _is_ours(dockerfile):
-                ours = ("Dockerfile", *_COPIED, *_COPIED_TO_SERVE, _MENDS, *LOCK_NAMES)
-                yield from _removed(dockerfile.parent, (*ours, *_OF_COMPONENTS))
+            if dockerfile.parent not in folders:
+                yield from _removed(dockerfile.parent, kept=set())
 
 
-def _removed(folder: Path, names: Iterable[str]) -> Iterator[Change]:
-    """The removal of those files that are in a folder."""
-    for path in (folder / name for name in names):
-        if path.is_file():
-            yield Change(path=path, before=path.read_bytes(), after=None)
+def _removed(folder: Path, kept: set[str]) -> Iterator[Change]:
+    """What a Dockerfile of ours, as it was rendered before, copied, and what is not kept of it."""
+    dockerfile = folder / "Dockerfile"
+    if not _is_ours(dockerfile):
+        return
+    sources = [each for each in copied(dockerfile.read_text("utf-8")) if each != _WHEELHOUSE]
+    for path in sorted(folder.rglob("*"), key=lambda path: (-len(path.parts), path)):
+        name = path.relative_to(folder).as_posix()
+        if name in kept or not path.is_file() or name.startswith(_WHEELHOUSE_FOLDER):
+            continue
+        if name == "Dockerfile" or is_copied(name, sources):
+            depth = len(path.relative_to(folder).parts) + 1
+            yield Change(path=path, before=path.read_bytes(), after=None, below=depth)
+
+
+def _is_reserved(name: str) -> bool:
+    """Whether a file beside the Dockerfile comes from elsewhere than the templates' folders."""
+    return name == "Dockerfile" or ("/" not in name and name.endswith(".lock"))
 
 
 def _is_ours(dockerfile: Path) -> bool:
@@ -261,7 +291,7 @@ def apply(found: Iterable[Change]) -> None:
     for change in found:
         if change.after is None:
             change.path.unlink()
-            for folder in (change.path.parent, change.path.parent.parent):
+            for folder in list(change.path.parents)[: change.below]:
                 if not any(folder.iterdir()):
                     folder.rmdir()
             continue

@@ -18,6 +18,7 @@ __all__ = ["STAND_IN", "STAND_IN_LABEL", "Target"]
 STAND_IN = "stand-in"
 STAND_IN_LABEL = "dlc.stand-in"
 
+_FRAMEWORK_TITLES = {"pytorch": "PyTorch", "tensorflow": "TensorFlow"}
 _SAGEMAKER = "com.amazonaws.sagemaker.capabilities"
 _ENGINES = "com.amazonaws.ml.engines.sagemaker.dlc"
 
@@ -104,6 +105,11 @@ class Target:
     def folder(self) -> str:
         """Where its rendered files are, below images/."""
         return f"{self.repository}/{self.tag}"
+
+    @property
+    def framework_title(self) -> str:
+        """The framework as it spells itself: PyTorch."""
+        return _FRAMEWORK_TITLES[self.framework]
 
     @property
     def driver_cuda(self) -> str:

@@ -38,6 +38,8 @@ __all__ = [
     "limit",
     "look",
     "measure",
+    "remember",
+    "report_of",
 ]
 
 DEFAULT_BUDGET = "15 %"
@@ -100,15 +102,20 @@ def limit(budget: str, closure: int) -> int:
 def look(client: docker.DockerClient, image: str) -> Contents:
     """What fills an image; asked once for each image, since an image never changes."""
     identity = str(client.images.get(image).id)
-    known = _known(identity)
+    known = report_of(identity)
     if known.is_file():
         return _contents(known.read_text("utf-8"))
     output = run_files(
         client, image, ["size_report.py"], "python /tmp/size_report.py", REPORT_SECONDS
     )
-    found = _contents(output.splitlines()[-1])
+    return remember(identity, output.splitlines()[-1])
+
+
+def remember(identity: str, report: str) -> Contents:
+    """Keep what size_report.py said of an image, by its id; the same, read."""
+    found, known = _contents(report), report_of(identity)
     known.parent.mkdir(parents=True, exist_ok=True)
-    _write(known, output.splitlines()[-1])
+    _write(known, report)
     return found
 
 
@@ -127,7 +134,7 @@ def measure(client: docker.DockerClient, image: str, target: Target) -> Size:
 
 def fits(image: Built, target: Target) -> bool:
     """Whether an image is known to be within its target's budget, without asking the engine."""
-    known = _known(image.id)
+    known = report_of(image.id)
     if not known.is_file():
         return False
     closure = _contents(known.read_text("utf-8")).closure
@@ -185,7 +192,7 @@ def explain(size: Size, before: Contents | None = None) -> str:
     return "\n".join(lines)
 
 
-def _known(identity: str) -> Path:
+def report_of(identity: str) -> Path:
     """Where what was found in an image is kept."""
     program = hashlib.sha256((FILES / "size_report.py").read_bytes()).hexdigest()[:16]
     return state_directory() / "sizes" / program / f"{identity.partition(':')[2]}.json"

@@ -21,11 +21,13 @@ import docker
 import pytest
 
 from builder import bases, packages
-from builder.bake import Baker, Job, Outcome
+from builder.bake import Baker, Outcome
+from builder.bakefile import Job
 from builder.engine import Engine
 from builder.mirrors import Mirrors
 from builder.output import Lines
 from builder.render import Renderer
+from builder.tagging import remove_image
 from builder.target import Target
 from tests.images import apt_repository
 from tests.images.apt_repository import Keyring
@@ -234,7 +236,7 @@ def built(
     finally:
         for outcome in outcomes.values():
             if outcome.image_id:
-                client.images.remove(outcome.target.name, force=True)
+                remove_image(client, outcome.target.name)
 
 
 def _told(outcome: Outcome) -> str:

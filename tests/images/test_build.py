@@ -17,6 +17,7 @@ import pytest
 
 from builder import bases
 from builder.engine import Engine
+from builder.tagging import remove_image
 from builder.target import Target
 from tests.images.conftest import (
     INFERENCE,
@@ -70,7 +71,8 @@ def test_one_failing_target_does_not_stop_the_other(
 def test_interruption_leaves_no_tag_and_no_traceback(
     inference_image: Image, own_images: Path, tmp_path: Path
 ) -> None:
-    slow = template(tmp_path, "labels.j2", "RUN sleep 300\n")
+    # A step of this run's own: one that ever came to its end would be cached.
+    slow = template(tmp_path, "labels.j2", f"RUN sleep 300 # {tmp_path}\n")
     command = [
         *(sys.executable, "-m", "builder", "--matrix", str(ROOT / "matrix.yaml")),
         *("--images", str(own_images), "--templates", str(slow), "build", INFERENCE),
@@ -133,7 +135,7 @@ def test_an_image_over_its_budget_gets_no_tag(tmp_path: Path, engine: Engine) ->
             assert client.images.get(name).id == good
             assert dlc(*small, "size", name).returncode == 12
         finally:
-            client.images.remove(name, force=True)
+            remove_image(client, name)
 
 
 def test_the_dry_runs_definition_builds_by_hand(

@@ -11,6 +11,7 @@ import docker
 import pytest
 
 from builder.layers import from_engine
+from builder.tagging import remove_image
 from tests.images.conftest import ROOT, SMALL_NAMES, dlc, write_small_matrix
 
 pytestmark = pytest.mark.images
@@ -39,7 +40,7 @@ def both(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) 
         assert result.returncode == 0, result.stderr
     yield folder
     for name in SMALL_NAMES:
-        client.images.remove(name, force=True)
+        remove_image(client, name)
 
 
 @pytest.mark.usefixtures("both")

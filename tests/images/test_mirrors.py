@@ -19,6 +19,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from builder.tagging import remove_image
 from tests.images.conftest import ROOT, SMALL_NAMES, dlc, write_small_matrix
 from tests.images.mirror_server import nothing_stays, serving
 
@@ -157,4 +158,4 @@ def test_a_build_through_mirrors(
     }
     secrets = [text.encode() for text in (host, PASSWORD, str(mirrors))]
     nothing_stays(client, NAME, secrets, tmp_path)
-    client.images.remove(NAME, force=True)
+    remove_image(client, NAME)

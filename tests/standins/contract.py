@@ -29,7 +29,7 @@ _INTRODUCTION = """\
 # What images were held to
 
 Written by `make contract ROWS=SELECTOR`: each image is built if it is not there, on stand-ins where
-that is needed, and held to its whole contract, which is `dlc test TARGET` ([images.md](images.md)).
+that is needed, and held to its whole contract, which is `dlc test TARGET` ([layers.md](layers.md)).
 A cell is how many tests of a part passed; what is skipped names its reason below, by a version of
 what is installed. What every single task answers is in [tasks.md](tasks.md).
 

@@ -30,6 +30,7 @@ from builder.output import Lines
 from builder.plan import KEY_LABEL, inputs
 from builder.render import Renderer
 from builder.resolver import address
+from builder.tagging import remove_image
 from builder.target import Target
 from tests.standins import bases as stand_in_bases
 from tests.standins.result import Row
@@ -153,7 +154,7 @@ class Prover:
                 yield built
             finally:
                 if not was_there:
-                    client.images.remove(built.name, force=True)
+                    remove_image(client, built.name)
 
     def _prepare(self, target: Target) -> Prepared:
         base = self._base(target)
@@ -250,7 +251,7 @@ class Prover:
             finally:
                 if not prepared.was_there:
                     with suppress(docker.errors.APIError):
-                        client.images.remove(name, force=True)
+                        remove_image(client, name)
 
     def _make_room(self) -> None:
         if not self._engine.private:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from packaging.version import Version
+
 from builder.output import human_size
 from builder.target import Target
 from tests.standins.result import Row
@@ -26,7 +28,10 @@ _BASELINES = {
     ("tensorflow", "training", "2.6.3"): "10.5",
     ("tensorflow", "inference", "cpu"): "2.82 to 4.9",
     ("tensorflow", "inference", "gpu"): "6.48",
+    ("pytorch", "training", "2.9.0"): "25",
 }
+# Those by device are told of PyTorch before this version.
+_BASELINES_UNTIL = "2"
 
 _INTRODUCTION = """\
 # How large the images are, and why
@@ -96,7 +101,11 @@ def _official(target: Target) -> str:
     if target.origin == "own":
         return "-"
     kind = target.framework, target.mode
-    for key in ((*kind, target.device), (*kind, target.framework_version)):
+    keys = [(*kind, target.framework_version), (*kind, target.device)]
+    newer = Version(target.framework_version) >= Version(_BASELINES_UNTIL)
+    if target.framework == "pytorch" and newer:
+        keys = keys[:1]
+    for key in keys:
         if key in _BASELINES:
             return f"baseline {_BASELINES[key]} GB"
     return "-"

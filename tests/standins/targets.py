@@ -78,8 +78,7 @@ def lock(target: Target, stands_in: Target, images: Path, folder: Path) -> None:
         )
     held = {layer: locks.entries(committed, layer) for layer in locks.LAYERS}
     if len(stands_in.build.wheels) < len(target.build.wheels):
-        own = (requirement_name(text.value) for text in target.build.requires)
-        left = {*outside(target), *own}
+        left = {*outside(target), *map(requirement_name, _cuda(target))}
         framework = {name: e for name, e in held["framework"].items() if name not in left}
         held["framework"] = dict(sorted((framework | _index_entries(target, framework)).items()))
     below, made = "", []
@@ -113,8 +112,13 @@ def requirements(folder: Path) -> list[str]:
 
 def _shared(target: Target) -> tuple[str, ...]:
     """What all builds of the framework version need: CUDA's packages go with the real wheel."""
-    own = {text.value for text in target.build.requires}
+    own = set(_cuda(target))
     return tuple(text for text in target.framework_requirements if text not in own)
+
+
+def _cuda(target: Target) -> tuple[str, ...]:
+    """What a build for GPUs needs itself; the index's wheel asks for its own."""
+    return tuple(text.value for text in target.build.requires) if target.device == "gpu" else ()
 
 
 def _same_versions(target: Target) -> tuple[str, ...]:

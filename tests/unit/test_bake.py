@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.bake import Job, ca_bundle, definition, target_id
+from builder.bake import ca_bundle
+from builder.bakefile import Job, definition, target_id
 from builder.errors import BuildError
 from builder.mirrors import read, script
 from builder.target import Target

@@ -26,7 +26,7 @@ def checkout(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     git(folder, "init", "--quiet")
     git(folder, "add", ".")
     git(folder, "commit", "--quiet", "--message", "All")
-    monkeypatch.setattr("builder.engine.find", lambda: None)
+    monkeypatch.setattr("builder.engine.candidates", lambda: iter(()))
     monkeypatch.setenv("DLC_STATE", str(tmp_path / "state"))
     return folder
 
@@ -93,8 +93,7 @@ def test_without_an_engine_everything_is_to_be_built(
     assert "there is no image" in run.out
     assert "31.4" in run.out
     assert "1.63 GB" in run.out
-    assert "  framework.lock " in run.err
-    assert "1 to build, 0 up to date, about 31 s, one after the other, for the 1 known" in run.err
+    assert "1 to build, 0 up to date, about 31 s, one after the other, and 1.63 GB" in run.err
 
 
 def test_a_broken_history_is_none(checkout: Path, tmp_path: Path) -> None:
@@ -111,3 +110,43 @@ def test_failures_are_no_history(checkout: Path, targets: tuple[Target, ...]) ->
     old = Outcome(target=targets[1], seconds=0.0, size=1, up_to_date=True)
     history.record([wrong, old])
     assert history.load() == {}
+
+
+def test_what_was_never_built_is_estimated_from_like_targets(
+    dlc: Dlc, checkout: Path, targets: tuple[Target, ...]
+) -> None:
+    """The median of the same framework, mode and device, else of the same framework and mode."""
+    built = [
+        t for t in targets if (t.framework, t.mode, t.device) == ("pytorch", "inference", "cpu")
+    ]
+    outcomes = [
+        Outcome(target=target, seconds=seconds, size=size)
+        for target, seconds, size in zip(
+            built, (10.0, 20.0, 60.0), (1_000_000_000, 2_000_000_000, 6_000_000_000), strict=False
+        )
+    ]
+    history.record(outcomes)
+    run = dlc("--matrix", str(checkout / "matrix.yaml"), "plan", "--format", "json")
+    rows = {row["image"]: row for row in json.loads(run.out)}
+    for target in targets:
+        row = rows[target.name]
+        told = (row["seconds"], row["size"], row["estimated_from"])
+        if target in built[:3]:
+            assert told[2] == 0
+        elif (target.framework, target.mode) == ("pytorch", "inference"):
+            assert told == (20.0, 2_000_000_000, 3)
+        else:
+            assert told == (None, None, None)
+    run = dlc("--matrix", str(checkout / "matrix.yaml"), "plan", built[0].name, built[3].name)
+    assert "~20.0" in run.out
+    assert "~2 GB" in run.out
+    assert (
+        "2 to build, 0 up to date, about 30 s, one after the other, and 3 GB for all, "
+        "1 of them estimated from like targets" in run.err
+    )
+
+
+def test_a_target_that_cannot_be_built_has_no_inputs_to_show(dlc: Dlc, checkout: Path) -> None:
+    run = dlc("--matrix", str(checkout / "matrix.yaml"), "plan", "--why", "*neuron*")
+    assert (run.code, run.out) == (0, "")
+    assert "cannot be built" in run.err

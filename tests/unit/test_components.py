@@ -134,7 +134,7 @@ def test_what_a_folder_holds(rows: dict[str, Target], tmp_path: Path) -> None:
     assert names(rows[COMPILER]) == old
     assert names(rows[CPU]) == always | {"dlc_mpi.py"}
     folder = images / rows[PYTORCH].folder
-    for name in ("horovod.lock", "mpi4py.lock", "efa.lock", "notes.lock"):
+    for name in ("horovod.lock", "mpi4py.lock", "notes.lock"):
         (folder / name).write_text("a lock\n")
     fewer = dataclasses.replace(rows[PYTORCH], components=rows[PYTORCH].components[:3])
     apply(changes(images, [fewer], Renderer(), prune=False))

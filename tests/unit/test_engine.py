@@ -317,7 +317,7 @@ def test_environment_names_one_engine(home: Path, monkeypatch: pytest.MonkeyPatc
 def test_environment_carries_the_certificates_of_a_context(home: Path) -> None:
     tls = context(home, "tcp://box:2376")
     tls.mkdir(parents=True)
-    candidate, named_by = next(engine._candidates())
+    candidate, named_by = next(engine.candidates())
     assert (candidate.certificates, candidate.verify, named_by) == (str(tls), True, "")
     given = candidate.environment()
     assert (given["DOCKER_CERT_PATH"], given["DOCKER_TLS_VERIFY"]) == (str(tls), "1")
@@ -325,9 +325,9 @@ def test_environment_carries_the_certificates_of_a_context(home: Path) -> None:
 
 def test_certificates_of_docker_host(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://box:2376")
-    assert next(engine._candidates())[0].certificates == ""
+    assert next(engine.candidates())[0].certificates == ""
     monkeypatch.setenv("DOCKER_TLS", "1")
-    candidate = next(engine._candidates())[0]
+    candidate = next(engine.candidates())[0]
     assert (candidate.certificates, candidate.verify) == (f"{home}/docker", False)
     assert candidate.environment()["DOCKER_TLS"] == "1"
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builder.plan import key_tag
 from builder.release_tags import (
     MAJORS,
     is_fixed,
-    key_tag,
     major_of,
     moving,
     next_revision,

@@ -1,0 +1,156 @@
+"""`dlc build` where all is up to date, beside `docker buildx bake` of the same, all cached.
+
+The images are tiny ones under the targets' names, with the labels that the real ones would have; a
+name that an image has already is left alone. Bake's Dockerfiles are of two lines, so it has less to
+look at than with the real ones.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+
+import docker.errors
+
+from benchmarks.commands import DLC, ROOT
+from builder.bakefile import Job, definition, target_id
+from builder.contract import size
+from builder.engine import Engine, up
+from builder.errors import BuildError, LockError
+from builder.local_images import images_of
+from builder.output import say
+from builder.plan import Inputs, inputs, why
+from builder.render import Renderer
+from builder.tagging import remove_image
+from builder.targets import load_targets
+
+__all__ = ["measure"]
+
+ROUNDS = 7
+
+
+def measure() -> None:
+    """Run both in turn, and print medians and their ratio."""
+    engine = up(say=say)
+    found, refused = _inputs()
+    there = images_of(engine)
+    real = [each for each in found if each.target.name in there]
+    fresh = {each.target.name for each in real if not why(each, there[each.target.name])}
+    made = [each for each in found if each.target.name not in there]
+    reports: list[Path] = []
+    with tempfile.TemporaryDirectory(prefix="dlc-noop-") as folder:
+        ours = [each.target.name for each in found if each in made or each.target.name in fresh]
+        file = _bake_file(Path(folder), [each for each in found if each.target.name in ours], there)
+        try:
+            _run([*engine.buildx, "bake", "--file", str(file)], engine)
+            reports = _remember(engine, made)
+            # Once unmeasured, which also tells an image that is not up to date after all.
+            told = _run([DLC, "build", *ours], engine)
+            if told.count("up to date") != len(ours):
+                raise BuildError("not everything is up to date", remedy=told)
+            rounds = [
+                (
+                    *_seconds([DLC, "build", *ours], engine),
+                    _seconds([*engine.buildx, "bake", "--file", str(file)], engine)[0],
+                )
+                for _ in range(ROUNDS)
+            ]
+        finally:
+            _remove(engine, file, made)
+            for report in reports:
+                report.unlink(missing_ok=True)
+    mine, cpu, other = (statistics.median(column) for column in zip(*rounds, strict=True))
+    print(
+        f"no-op of {len(ours)} targets ({len(made)} tiny images, {len(ours) - len(made)} real; "
+        f"{len(refused)} of the matrix has no hash and is left out)"
+    )
+    print(
+        f"dlc build {mine:.2f} s (CPU {cpu:.2f} s)   docker buildx bake of as many tiny cached "
+        f"targets {other:.2f} s   ratio {mine / other:.2f}"
+    )
+
+
+def _inputs() -> tuple[list[Inputs], list[str]]:
+    """What can be built, and the names of what cannot."""
+    renderer, found, refused = Renderer(), [], []
+    for target in load_targets(ROOT / "matrix.yaml"):
+        try:
+            found.append(inputs(target, ROOT / "images", renderer))
+        except LockError:
+            refused.append(target.name)
+    return found, refused
+
+
+def _bake_file(folder: Path, found: Sequence[Inputs], there: Mapping[str, object]) -> Path:
+    """Write tiny contexts and the bake file of them; a name that is taken gets another one."""
+    jobs, tags = [], {}
+    for each in found:
+        context = folder / each.target.folder
+        context.mkdir(parents=True)
+        (context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n", "utf-8")
+        name, taken = each.target.name, each.target.name in there
+        # What is only there to be baked must not pass for the real image.
+        labels = {} if taken else each.labels()
+        jobs.append(Job(target=each.target, context=context, arguments={}, labels=labels))
+        tags[target_id(each.target)] = f"dlc-bench/{name}" if taken else name
+    file = definition(jobs, {})
+    for name, target in file["target"].items():
+        target["tags"] = [tags[name]]
+        target["args"] = {}
+    file["group"] = {"default": {"targets": list(file["target"])}}
+    path = folder / "bake.json"
+    path.write_text(json.dumps(file), "utf-8")
+    return path
+
+
+def _remember(engine: Engine, made: Sequence[Inputs]) -> list[Path]:
+    """Say that tiny images fit their budgets, which no program inside them could tell."""
+    there, reports = images_of(engine), []
+    for each in made:
+        image = there[each.target.name]
+        full = {"packages": {}, "system": {}, "java": image.size, "rest": {}}
+        size.remember(image.id, json.dumps(full))
+        reports.append(size.report_of(image.id))
+    return reports
+
+
+def _remove(engine: Engine, file: Path, made: Sequence[Inputs]) -> None:
+    ours = {each.target.name for each in made}
+    with closing(engine.client()) as client:
+        for target in json.loads(file.read_text("utf-8"))["target"].values():
+            [name] = target["tags"]
+            if name in ours or name.startswith("dlc-bench/"):
+                with suppress(docker.errors.APIError):
+                    remove_image(client, name)
+
+
+def _seconds(command: Sequence[str], engine: Engine) -> tuple[float, float]:
+    """The seconds of a command, and those of the processors in it: the engine's are not its own."""
+    begin, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    _run(command, engine)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - begin, cpu
+
+
+def _run(command: Sequence[str], engine: Engine) -> str:
+    """What a command prints; BuildError, with its last words, if it fails."""
+    result = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=engine.environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        raise BuildError(f"{' '.join(command[:3])} fails:\n{result.stderr[-2000:]}")
+    return result.stdout

@@ -1,0 +1,73 @@
+"""What a Dockerfile takes from its context, and which file of the templates' folders that is."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+__all__ = ["copied", "files", "is_copied"]
+
+# A line that goes on, with the comments that Docker takes out of what follows.
+_CONTINUED = re.compile(r"\\[ \t]*\n(?:[ \t]*#[^\n]*\n)*")
+
+
+def files(folders: Iterable[Path]) -> dict[str, Path]:
+    """Every file that images may copy, by its path below `files/`; the first folder's wins."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for path in sorted((folder / "files").rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                found.setdefault(path.relative_to(folder / "files").as_posix(), path)
+    return found
+
+
+def copied(dockerfile: str) -> list[str]:
+    """What a Dockerfile takes from its context: names, folders or globs, as it writes them.
+
+    >>> copied("FROM a\\nCOPY --chown=1 a.txt b/ /x/\\nCOPY --from=a /y /z\\n")
+    ['a.txt', 'b']
+    >>> copied("RUN --mount=type=bind,source=c.py,target=/c \\\\\\n    python /c")
+    ['c.py']
+    """
+    found = list(_sources(dockerfile))
+    return list(dict.fromkeys(each.removeprefix("./").strip("/") for each in found))
+
+
+def is_copied(name: str, sources: Iterable[str]) -> bool:
+    """Whether a file of the context is among what a Dockerfile copies.
+
+    >>> is_copied("certs/a.pem", ["certs"]), is_copied("a.pem", ["*.crt", "b.pem"])
+    (True, False)
+    """
+    path = Path(name)
+    paths = [path.as_posix(), *(each.as_posix() for each in path.parents)]
+    return any(fnmatchcase(each, source or ".") for each in paths for source in sources)
+
+
+def _sources(dockerfile: str) -> Iterator[str]:
+    for line in _CONTINUED.sub(" ", dockerfile).splitlines():
+        instruction, _, rest = line.strip().partition(" ")
+        words = rest.split()
+        options = [word for word in words if word.startswith("--")]
+        if instruction.upper() == "RUN":
+            yield from filter(None, map(_mounted, options))
+        elif instruction.upper() in {"COPY", "ADD"}:
+            if any(option.startswith("--from=") for option in options):
+                continue
+            named = [word for word in words if word not in options]
+            if named and named[0].startswith("["):
+                named = list(map(str, json.loads(" ".join(named))))
+            yield from (each for each in named[:-1] if "://" not in each)
+
+
+def _mounted(option: str) -> str:
+    """The file or folder of the context that a step mounts; empty if it mounts something else."""
+    if not option.startswith("--mount="):
+        return ""
+    parts = dict(part.partition("=")[::2] for part in option.removeprefix("--mount=").split(","))
+    if parts.get("type", "bind") != "bind" or "from" in parts:
+        return ""
+    return parts.get("source") or parts.get("src") or "."

@@ -1,0 +1,43 @@
+"""The names of a built image: its target's, and one by its build key.
+
+The key's tag travels with the image, so that whoever has it under any name need not build it again.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from builder.plan import KEY_LABEL, key_tag
+
+if TYPE_CHECKING:
+    import docker
+
+    from builder.target import Target
+
+__all__ = ["name_image", "remove_image"]
+
+
+def name_image(client: docker.DockerClient, image_id: str, target: Target, key: str) -> None:
+    """Give an image its target's name, and the tag of its build key if it has one.
+
+    The image that had the name loses the tag of its key, so that nothing keeps it alive. Raises
+    docker.errors.APIError.
+    """
+    import docker.errors
+
+    with suppress(docker.errors.ImageNotFound):
+        before = client.images.get(target.name)
+        old = before.labels.get(KEY_LABEL, "")
+        former = f"{target.repository}:{key_tag(old)}"
+        if old and old != key and former in before.tags:
+            client.images.remove(former, noprune=True)
+    if key:
+        # First, so that an interruption leaves an image that the next build takes.
+        client.api.tag(image_id, target.repository, key_tag(key))
+    client.api.tag(image_id, target.repository, target.tag)
+
+
+def remove_image(client: docker.DockerClient, name: str) -> None:
+    """Remove an image by all its names. Raises docker.errors.APIError."""
+    client.images.remove(str(client.images.get(name).id), force=True)

@@ -1,0 +1,367 @@
+"""Keys as tags, plans beside a registry, bake files and builders: on a real engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import docker
+import docker.errors
+import pytest
+import yaml
+
+from builder import bases
+from builder.engine import Engine
+from builder.plan import KEY_LABEL, Inputs, inputs, key_tag
+from builder.registry_client import DOCKER_MANIFEST, Manifest, RegistryClient
+from builder.render import Renderer
+from builder.tagging import remove_image
+from builder.target import Target
+from builder.targets import load_targets
+from tests.images.conftest import INFERENCE, ROOT, TRAINING, Image, dlc, write_small_matrix
+from tests.images.loopback import counted, serving_registry
+
+pytestmark = pytest.mark.images
+
+# Names of this module's own, so that no other test's images are in the way.
+OURS = ("9.9.9", "9.8.7")
+
+
+@pytest.fixture(scope="module")
+def registry(registry_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving_registry(registry_program, tmp_path_factory.mktemp("registry")) as host:
+        yield host
+
+
+@pytest.fixture(scope="module")
+def small(
+    tmp_path_factory: pytest.TempPathFactory, engine: Engine, client: docker.DockerClient
+) -> Iterator[tuple[Path, Target]]:
+    """A checkout of a small matrix, rendered and locked, and its first target."""
+    folder = tmp_path_factory.mktemp("small")
+    matrix = write_small_matrix(folder)
+    matrix.write_text(matrix.read_text("utf-8").replace(*OURS), "utf-8")
+    options = ("--matrix", str(matrix))
+    for command in ("lock", "render"):
+        result = dlc(*options, command)
+        assert result.returncode == 0, result.stderr
+    target = load_targets(matrix)[0]
+    base = target.base
+    source = bases.BaseSource(name=base.name, image=base.image, bootstrap=base.bootstrap)
+    bases.ensure(engine, source, say=print)
+    yield folder, target
+    for image in client.images.list(target.repository):
+        if any(OURS[1] in tag for tag in image.tags):
+            with suppress(docker.errors.ImageNotFound):
+                remove_image(client, str(image.id))
+
+
+def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return dlc("--matrix", str(folder / "matrix.yaml"), *arguments, **environment)
+
+
+def rows(folder: Path, *arguments: str, **environment: str) -> list[dict[str, Any]]:
+    result = run(folder, *arguments, "--format", "json", **environment)
+    assert result.returncode == 0, result.stderr
+    found: list[dict[str, Any]] = json.loads(result.stdout)
+    return found
+
+
+def tags(client: docker.DockerClient, target: Target) -> set[str]:
+    return {tag.rpartition(":")[2] for tag in client.images.get(target.name).tags}
+
+
+# Bake files
+
+
+def test_a_bake_file_builds_without_us(
+    small: tuple[Path, Target], engine: Engine, client: docker.DockerClient
+) -> None:
+    """Its image is taken for up to date afterwards, since it was built of the same."""
+    folder, target = small
+    written = subprocess.run(
+        [sys.executable, "-m", "builder", "bake", "--local-bases", "--output", "bake.json"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said = shlex.split(written.stderr.partition("build with: ")[2])
+    variables = dict(word.split("=", 1) for word in said if "=" in word)
+    groups = json.loads((folder / "bake.json").read_text("utf-8"))["group"]
+    assert len(groups["pytorch-9_8_7-cpu-py311-debian12"]["targets"]) == 2
+    name = groups["all"]["targets"][0]
+    built = subprocess.run(
+        [*engine.buildx, "bake", "--file", "bake.json", "--progress", "plain", name],
+        cwd=folder,
+        env={**engine.environment(), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    made_of = inputs(target, folder / "images", Renderer())
+    assert tags(client, target) == {target.tag, key_tag(made_of.key)}
+    [row] = rows(folder, "plan", target.name)
+    assert row["state"] == "up to date"
+    [row] = rows(folder, "build", target.name)
+    assert (row["id"], row["seconds"]) == (client.images.get(target.name).id, None)
+
+
+def test_buildx_reads_the_file_of_the_whole_matrix(engine: Engine, tmp_path: Path) -> None:
+    file = tmp_path / "bake.json"
+    assert dlc("bake", "--output", str(file)).returncode == 0
+    printed = subprocess.run(
+        [*engine.buildx, "bake", "--file", str(file), "--print", "training"],
+        cwd=ROOT,
+        env={**engine.environment(), "REGISTRY": "registry.example/team", "HTTP_PROXY": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(printed.stdout)["target"]
+    wanted = [target for target in load_targets(ROOT / "matrix.yaml") if target.mode == "training"]
+    assert len(found) == len(wanted)
+    assert {tag for each in found.values() for tag in each["tags"] if "key-" not in tag} == {
+        f"registry.example/team/{target.name}" for target in wanted
+    }
+    assert all("HTTP_PROXY" not in each.get("args", {}) for each in found.values())
+
+
+# Keys
+
+
+def test_an_image_has_its_key_as_a_tag(
+    small: tuple[Path, Target], client: docker.DockerClient, tmp_path: Path
+) -> None:
+    """When the name moves on, the former image has no tag any more."""
+    folder, target = small
+    assert run(folder, "build", target.name).returncode == 0
+    first = client.images.get(target.name)
+    key = first.labels[KEY_LABEL]
+    assert tags(client, target) == {target.tag, key_tag(key)}
+    templates = tmp_path / "templates"
+    (templates / "stages").mkdir(parents=True)
+    (templates / "stages/labels.j2").write_text("LABEL other=1\n", "utf-8")
+    images = tmp_path / "images"
+    shutil.copytree(folder / "images", images)
+    options = ("--images", str(images), "--templates", str(templates))
+    result = run(folder, *options, "build", target.name)
+    assert result.returncode == 0, result.stderr
+    second = client.images.get(target.name)
+    assert second.id != first.id
+    assert tags(client, target) == {target.tag, key_tag(second.labels[KEY_LABEL])}
+    assert client.images.get(str(first.id)).tags == []
+    assert run(folder, "build", target.name).returncode == 0
+
+
+def test_an_image_under_another_name_is_taken(
+    small: tuple[Path, Target], client: docker.DockerClient
+) -> None:
+    folder, target = small
+    assert run(folder, "build", target.name).returncode == 0
+    image = client.images.get(target.name)
+    key = key_tag(image.labels[KEY_LABEL])
+    image.tag("registry.example/other", "name")
+    client.images.remove(target.name)
+    client.images.remove(f"{target.repository}:{key}")
+    try:
+        [row] = rows(folder, "plan", target.name)
+        assert row["why"] == ["it is registry.example/other:name"]
+        result = run(folder, "build", target.name)
+        assert result.returncode == 0
+        assert "taken from registry.example/other:name" in result.stderr
+        assert client.images.get(target.name).id == image.id
+        assert f"{target.repository}:{key}" in client.images.get(target.name).tags
+    finally:
+        client.images.remove("registry.example/other:name")
+
+
+def test_nothing_to_do_asks_the_engine_once(
+    images: dict[str, Image], engine: Engine, tmp_path: Path
+) -> None:
+    assert set(images) == {INFERENCE, TRAINING}
+    with counted(engine.host.removeprefix("unix://"), tmp_path) as (host, asked):
+        result = dlc("build", INFERENCE, TRAINING, DOCKER_HOST=host)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.count("up to date") == 2
+        assert asked == ["GET /images/json"]
+
+
+# Builders and caches
+
+
+def test_the_engine_s_own_builder_by_its_name(small: tuple[Path, Target]) -> None:
+    folder, target = small
+    result = run(folder, "build", "--again", "--builder", "default", target.name)
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_cache_that_is_empty_does_no_harm(small: tuple[Path, Target], registry: str) -> None:
+    folder, target = small
+    cache = ("--cache-from", f"{registry}/cache")
+    result = run(folder, "build", "--again", *cache, target.name)
+    assert result.returncode == 0, result.stderr
+
+
+def test_builders_that_cannot_be_used(small: tuple[Path, Target], registry: str) -> None:
+    folder, target = small
+    result = run(folder, "build", "--again", "--builder", "nowhere", target.name)
+    assert result.returncode == 12
+    assert result.stderr.endswith(
+        'dlc: the builder nowhere cannot be used: no builder "nowhere" found; '
+        "`docker buildx ls` shows those that there are\n"
+    )
+    cache = ("--cache-to", f"{registry}/cache")
+    result = run(folder, "build", "--again", *cache, target.name)
+    assert result.returncode == 12
+    assert f"cannot write a cache to {registry}/cache: its driver is docker" in result.stderr
+    # There is nothing to build, so there is nobody to ask.
+    assert run(folder, "build", "--builder", "nowhere", target.name).returncode == 0
+
+
+def test_a_builder_that_does_not_run(
+    small: tuple[Path, Target], engine: Engine, tmp_path: Path
+) -> None:
+    folder, target = small
+    config = {"BUILDX_CONFIG": str(tmp_path / "buildx")}
+    subprocess.run(
+        [*engine.buildx, "create", "--name", "far", "--driver", "remote", "tcp://127.0.0.1:1"],
+        env={**engine.environment(), **config},
+        capture_output=True,
+        check=True,
+    )
+    result = run(folder, "build", "--again", "--builder", "far", target.name, **config)
+    assert result.returncode == 12
+    assert "the builder far cannot be used: " in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+# Registries and workflows
+
+
+def store(client: RegistryClient, target: Target, labels: Mapping[str, str]) -> None:
+    """Put an image that is nothing but labels under a target's name."""
+    repository = f"team/{target.repository}"
+    content = json.dumps({"config": {"Labels": dict(labels)}}).encode()
+    digest = client.put_blob(repository, content)
+    config = {"mediaType": "application/vnd.docker.container.image.v1+json"}
+    config |= {"size": len(content), "digest": digest}  # type: ignore[dict-item]
+    document = {"schemaVersion": 2, "mediaType": DOCKER_MANIFEST, "config": config, "layers": []}
+    manifest = Manifest(content=json.dumps(document).encode(), media_type=DOCKER_MANIFEST)
+    client.put_manifest(repository, target.tag, manifest)
+
+
+@pytest.fixture(scope="module")
+def pushed(registry: str, targets: tuple[Target, ...]) -> tuple[Inputs, Inputs]:
+    """What is in the registry: one target as it is now, and one as it was with another lock."""
+    renderer = Renderer()
+    now, old = (inputs(target, ROOT / "images", renderer) for target in targets[:2])
+    client = RegistryClient(registry)
+    store(client, now.target, now.labels())
+    other = {**old.digests, "framework.lock": "0" * 64}
+    store(client, old.target, Inputs(target=old.target, files={}, digests=other).labels())
+    return now, old
+
+
+def test_a_plan_beside_a_registry(registry: str, pushed: tuple[Inputs, Inputs]) -> None:
+    now, old = (each.target for each in pushed)
+    found = rows(ROOT, "plan", "--registry", f"{registry}/team", DOCKER_HOST="unix:///nowhere")
+    told = {row["image"]: (row["state"], row["why"]) for row in found}
+    assert told.pop(now.name) == ("up to date", [])
+    assert told.pop(old.name) == ("build", ["framework.lock changed"])
+    assert {why[0] for state, why in told.values() if state == "build"} == {"there is no image"}
+    assert len(told) == 45
+    nowhere = run(ROOT, "plan", now.name, "--registry", "127.0.0.1:1/team")
+    assert nowhere.returncode not in (0, 1)
+    assert "127.0.0.1:1" in nowhere.stderr
+
+
+def step(job: str, word: str) -> str:
+    """The text of a step of build-and-push, by a word in it."""
+    workflow = yaml.safe_load((ROOT / ".github/workflows/build-and-push.yml").read_text("utf-8"))
+    [found] = [
+        each["run"] for each in workflow["jobs"][job]["steps"] if word in each.get("run", "")
+    ]
+    return str(found)
+
+
+def github(script: str, folder: Path, **given: str) -> subprocess.CompletedProcess[str]:
+    """Run a step's text as GitHub does where `shell: bash` is said."""
+    programs = Path(sys.executable).parent
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", script],
+        cwd=folder,
+        env={**os.environ, "PATH": path, **given},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_workflow_s_build(
+    small: tuple[Path, Target], registry: str, client: docker.DockerClient
+) -> None:
+    """What it pushed is up to date in the registry, so that a second run has nothing to do."""
+    if shutil.which("jq") is None or shutil.which("docker") is None:
+        pytest.skip("the step uses jq and docker, which GitHub's machines have")
+    folder, _ = small
+    names = [target.name for target in load_targets(folder / "matrix.yaml")]
+    given = {"REGISTRY": f"{registry}/small", "TARGETS": " ".join(names)}
+    script = step("build", "dlc push")
+    first = github(script, folder, **given)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.count(f"{registry}/small/") >= len(names)
+    repository = names[0].partition(":")[0]
+    left = {tag for image in client.images.list(repository) for tag in image.tags}
+    keys = {key_tag(row["key"]) for row in rows(folder, "plan")}
+    assert not left & {*names, *(f"{repository}:{key}" for key in keys)}
+    found = rows(folder, "plan", "--registry", f"{registry}/small")
+    assert [row["state"] for row in found] == ["up to date"] * len(names)
+    second = github(script, folder, **given)
+    assert (second.returncode, second.stdout) == (0, "")
+
+
+def test_the_workflow_s_plan(registry: str, pushed: tuple[Inputs, Inputs], tmp_path: Path) -> None:
+    """The very text of the step, in a checkout, as GitHub runs it."""
+    script = step("plan", "ci-matrix")
+    checkout = tmp_path / "checkout"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(checkout)], check=True)
+
+    def plan(**given: str) -> tuple[list[dict[str, Any]], int]:
+        output = tmp_path / "output"
+        output.unlink(missing_ok=True)
+        environment = {
+            "GITHUB_OUTPUT": str(output),
+            "REGISTRY": f"{registry}/team",
+            **dict.fromkeys(("SHARDS", "SINCE", "TARGETS"), ""),
+            **given,
+        }
+        result = github(script, checkout, **environment)
+        assert result.returncode == 0, result.stderr
+        told = dict(line.split("=", 1) for line in output.read_text("utf-8").splitlines())
+        assert told.keys() == {"matrix", "count"}
+        jobs: list[dict[str, Any]] = json.loads(told["matrix"])["include"]
+        return jobs, int(told["count"])
+
+    now, old = (each.target for each in pushed)
+    jobs, count = plan()
+    assert len(jobs) == count
+    named = {name for job in jobs for name in job["targets"].split()}
+    assert old.name in named
+    assert now.name not in named
+    assert len(named) == 45
+    assert plan(SINCE="HEAD") == ([], 0)
+    jobs, count = plan(SHARDS="3", TARGETS="*-cpu-* *4.26.0*")
+    assert count == 3
+    assert plan(TARGETS=now.name) == ([], 0)

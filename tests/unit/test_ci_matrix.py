@@ -1,0 +1,148 @@
+"""The jobs of continuous integration: which targets share one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builder.ci_matrix import LIMIT, LONGEST_SECONDS, as_github, shards
+from builder.plan import Inputs, framework_layer, inputs
+from builder.render import LOCK_NAMES, Renderer
+from builder.target import Target
+from builder.targets import load_targets
+from tests.conftest import ROOT, Dlc
+
+REAL = load_targets(ROOT / "matrix.yaml", name="matrix.yaml")
+# More frameworks than a matrix of GitHub's may have jobs.
+MANY = [
+    dataclasses.replace(target, framework_version=f"{target.framework_version}.post{number}")
+    for number in range(20)
+    for target in REAL
+]
+SECONDS = st.floats(min_value=0, max_value=3 * LONGEST_SECONDS)
+
+
+@given(
+    targets=st.lists(st.sampled_from(MANY), max_size=600, unique_by=lambda each: each.name),
+    taken=st.lists(st.one_of(st.none(), SECONDS), min_size=1, max_size=20),
+    at_most=st.integers(min_value=1, max_value=400),
+    by_framework=st.booleans(),
+)
+def test_every_target_once(
+    targets: list[Target], taken: list[float | None], at_most: int, by_framework: bool
+) -> None:
+    seconds = {
+        target.name: known
+        for number, target in enumerate(targets)
+        if (known := taken[number % len(taken)]) is not None
+    }
+    found = shards(targets, seconds, at_most=at_most, by_framework=by_framework)
+    assert Counter(t.name for shard in found for t in shard.targets) == Counter(
+        target.name for target in targets
+    )
+    assert len(found) <= min(at_most, LIMIT)
+    assert all(shard.targets for shard in found)
+    assert [shard.name for shard in found] == list(dict.fromkeys(shard.name for shard in found))
+    assert shards(targets, seconds, at_most=at_most, by_framework=by_framework) == found
+
+
+@given(
+    targets=st.lists(st.sampled_from(MANY), max_size=600, unique_by=lambda each: each.name),
+    seconds=st.floats(min_value=0, max_value=LONGEST_SECONDS / len(REAL)),
+    at_most=st.integers(min_value=1, max_value=400),
+)
+def test_no_group_is_split_unless_it_must(
+    targets: list[Target], seconds: float, at_most: int
+) -> None:
+    found = shards(targets, {target.name: seconds for target in targets}, at_most=at_most)
+    where = Counter(
+        layer for shard in found for layer in {framework_layer(t) for t in shard.targets}
+    )
+    assert set(where.values()) <= {1}
+    groups = len({framework_layer(target) for target in targets})
+    assert len(found) == min(groups, at_most, LIMIT)
+
+
+def test_a_group_that_takes_too_long_is_split() -> None:
+    group = [
+        target for target in REAL if framework_layer(target).startswith("tensorflow-2.5.1-gpu")
+    ]
+    assert len(group) == 6
+    seconds = {target.name: LONGEST_SECONDS / 2 for target in group}
+    found = shards(group, seconds)
+    assert [len(shard.targets) for shard in found] == [2, 2, 2]
+    assert {shard.seconds for shard in found} == {LONGEST_SECONDS}
+    assert found[0].name == "tensorflow-2.5.1-gpu-py37-cu112-ubuntu18.04 (1 of 3)"
+
+
+def test_jobs_take_about_as_long() -> None:
+    """No job takes longer than the mean by more than the longest group."""
+    found = shards(REAL, {target.name: 60.0 for target in REAL}, at_most=4)
+    loads = [shard.seconds or 0.0 for shard in found]
+    longest = max(Counter(framework_layer(target) for target in REAL).values()) * 60.0
+    assert len(loads) == 4
+    assert loads == sorted(loads, reverse=True)
+    assert max(loads) <= sum(loads) / 4 + longest
+
+
+def test_nobody_knows_how_long() -> None:
+    found = shards(REAL[:3], {})
+    assert [shard.seconds for shard in found] == [None] * len(found)
+    assert as_github(found)["include"][0].keys() == {"name", "targets", "seconds"}
+    assert as_github([]) == {"include": []}
+
+
+def test_one_framework_layer_is_one_layer() -> None:
+    """What has the same name of a layer has the same steps up to it, and the same locks."""
+    renderer, seen = Renderer(), dict[str, tuple[bytes, ...]]()
+    for target in REAL:
+        if target.device == "neuron":
+            continue
+        made_of = inputs(target, ROOT / "images", renderer)
+        assert seen.setdefault(framework_layer(target), _shared(made_of)) == _shared(made_of)
+    assert len(set(map(str, seen.values()))) == len(seen)
+
+
+def _shared(made_of: Inputs) -> tuple[bytes, ...]:
+    text = made_of.files["Dockerfile"].decode()
+    last_stage = text[text.index("FROM ${BASE}\n\n") :]
+    upto = last_stage[: last_stage.index("COPY libraries.lock")].rsplit("\n#", 1)[0]
+    assert "framework.lock" in upto
+    shared = [name for name in LOCK_NAMES if name != "libraries.lock"]
+    return (upto.encode(), *(made_of.files[name] for name in [*shared, "install.sh"]))
+
+
+# The command
+
+
+def test_the_command(dlc: Dlc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLC_STATE", str(tmp_path))
+    run = dlc("--matrix", ROOT / "matrix.yaml", "ci-matrix", "--shards", "5")
+    assert run.code == 0
+    jobs = json.loads(run.out)["include"]
+    assert len(jobs) == 5
+    named = [name for job in jobs for name in job["targets"].split()]
+    assert sorted(named) == sorted(target.name for target in REAL if target.device != "neuron")
+    assert "left out: huggingface-pytorch-inference-neuron:" in run.err
+    assert run.err.endswith("46 targets in 5 jobs, 0 up to date\n")
+
+
+def test_one_job_a_target(dlc: Dlc) -> None:
+    run = dlc("--matrix", ROOT / "matrix.yaml", "ci-matrix", "--group", "target", "*4.26.0*")
+    jobs = json.loads(run.out)["include"]
+    assert [job["targets"] for job in jobs] == [
+        target.name for target in REAL if target.transformers == "4.26.0"
+    ]
+
+
+def test_outside_of_github(dlc: Dlc, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GITHUB_OUTPUT", raising=False)
+    run = dlc("--matrix", ROOT / "matrix.yaml", "ci-matrix", "--github")
+    assert run.code == 2
+    assert "GITHUB_OUTPUT" in run.err

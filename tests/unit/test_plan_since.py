@@ -1,0 +1,113 @@
+"""What a change to a small matrix plans, between commits of a real checkout."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from builder.target import Target
+from builder.targets import load_targets
+from tests.conftest import Dlc
+from tests.unit.test_cli_plan import git
+from tests.unit.test_plan import _edit
+
+
+@pytest.fixture
+def checkout(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with two releases of the real matrix and their locks, committed."""
+    head, _, rest = (root / "matrix.yaml").read_text("utf-8").partition("\nreleases:\n")
+    entries = [f"  - transformers:{text}" for text in rest.split("  - transformers:")[1:]]
+    kept = [text for text in entries if text.split()[2] in ("4.10.2", "4.11.0")]
+    assert len(kept) == 2
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    (folder / "matrix.yaml").write_text(f"{head}\nreleases:\n{''.join(kept)}", "utf-8")
+    for target in load_targets(folder / "matrix.yaml"):
+        shutil.copytree(root / "images" / target.folder, folder / "images" / target.folder)
+    git(folder, "init", "--quiet")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "Two releases")
+    monkeypatch.setattr("builder.engine.candidates", lambda: iter(()))
+    monkeypatch.setenv("DLC_STATE", str(tmp_path / "state"))
+    return folder
+
+
+def changed(dlc: Dlc, folder: Path) -> dict[str, list[str]]:
+    """What the last commit changed, and why."""
+    run = dlc(
+        *("--matrix", folder / "matrix.yaml", "plan", "--since", "HEAD~1", "--format", "json")
+    )
+    assert run.code == 0, run.err
+    return {row["image"]: row["why"] for row in json.loads(run.out) if row["state"] != "up to date"}
+
+
+def names(folder: Path, **wanted: str) -> set[str]:
+    return {
+        target.name
+        for target in load_targets(folder / "matrix.yaml")
+        if all(getattr(target, name) == value for name, value in wanted.items())
+    }
+
+
+def test_a_release_s_date_plans_its_targets_only(dlc: Dlc, checkout: Path) -> None:
+    matrix = checkout / "matrix.yaml"
+    before = matrix.read_text("utf-8")
+    assert before.count("date: 2021-09-29") == 1
+    matrix.write_text(before.replace("date: 2021-09-29", "date: 2021-09-30"), "utf-8")
+    git(checkout, "commit", "--all", "--quiet", "--message", "Another date")
+    found = changed(dlc, checkout)
+    assert found.keys() == names(checkout, transformers="4.11.0")
+    assert len(found) == 6
+    # Their libraries are to be locked as of that day, before they can be built.
+    assert all("libraries.lock stale" in why[0] for why in found.values())
+
+
+def test_a_framework_s_lock_plans_its_targets_only(dlc: Dlc, checkout: Path) -> None:
+    """Those of both releases that are on that framework's build, and no others."""
+    wanted = names(checkout, framework="tensorflow", framework_version="2.5.1", device="cpu")
+    for target in load_targets(checkout / "matrix.yaml"):
+        if target.name in wanted:
+            _edit(checkout / "images" / target.folder, target)
+    git(checkout, "commit", "--all", "--quiet", "--message", "Another lock")
+    found = changed(dlc, checkout)
+    assert found.keys() == wanted
+    assert len(wanted) == 2
+    for why in found.values():
+        assert "framework.lock changed" in why
+
+
+def test_the_matrix_of_jobs_has_what_changed_only(
+    dlc: Dlc, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "output"
+    monkeypatch.setenv("GITHUB_OUTPUT", str(output))
+    matrix = ("--matrix", checkout / "matrix.yaml")
+    run = dlc(*matrix, "ci-matrix", "--since", "HEAD", "--github")
+    assert json.loads(run.out) == {"include": []}
+    assert output.read_text("utf-8") == 'matrix={"include": []}\ncount=0\n'
+    target = next(iter(load_targets(checkout / "matrix.yaml")))
+    _edit(checkout / "images" / target.folder, target)
+    run = dlc(*matrix, "ci-matrix", "--since", "HEAD")
+    [job] = json.loads(run.out)["include"]
+    assert job["targets"] == target.name
+    assert run.err == "1 targets in 1 jobs, 17 up to date\n"
+
+
+def test_every_input_is_told(dlc: Dlc, checkout: Path) -> None:
+    targets: tuple[Target, ...] = load_targets(checkout / "matrix.yaml")
+    _edit(checkout / "images" / targets[0].folder, targets[0])
+    why = ("plan", "--since", "HEAD", "--why")
+    run = dlc("--matrix", checkout / "matrix.yaml", *why, targets[0].name, "--format", "json")
+    told = json.loads(run.out)
+    assert told["why"] == ["framework.lock changed", "libraries.lock changed"]
+    rows = {row["input"]: row for row in told["inputs"]}
+    assert {"Dockerfile", "base", "build.lock", "platform", "tools.lock"} <= rows.keys()
+    assert rows["base"]["state"] == "is the same"
+    assert rows["base"]["before"] == rows["base"]["now"]
+    assert rows["framework.lock"]["before"] != rows["framework.lock"]["now"]
+    run = dlc("--matrix", checkout / "matrix.yaml", *why, targets[1].name)
+    assert f"{targets[1].name} is up to date" in run.err
+    assert run.out.count("is the same") == len(run.out.splitlines()) - 1

@@ -1,0 +1,159 @@
+"""What the workflows' steps do: their own text, run by bash with programs that stand in.
+
+The plan of build-and-push is run for real in tests/images.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+OURS = {"actions", "aws-actions"}
+
+# Writes down how it was called, answers from a file of its name if there is one, and fails if the
+# words are in a file `fails`.
+PROGRAM = """\
+#!/bin/sh
+echo "$(basename "$0") $*" >> "$FOLDER/calls"
+answer="$FOLDER/$(basename "$0")-$1.json"
+test ! -f "$answer" || cat "$answer"
+! grep --quiet --line-regexp --fixed-strings "$*" "$FOLDER/fails"
+"""
+
+
+def steps(workflow: str, job: str) -> list[dict[str, Any]]:
+    text = (ROOT / ".github/workflows" / workflow).read_text("utf-8")
+    found: list[dict[str, Any]] = yaml.safe_load(text)["jobs"][job]["steps"]
+    return found
+
+
+def run(folder: Path, script: str, **environment: str) -> tuple[int, list[str], str]:
+    """A step's exit code, the calls that it made, and its output."""
+    programs = folder / "programs"
+    programs.mkdir(exist_ok=True)
+    for name in ("dlc", "docker", "git", "gh"):
+        (programs / name).write_text(PROGRAM, "utf-8")
+        (programs / name).chmod(0o755)
+    (folder / "fails").touch()
+    (folder / "calls").write_text("", "utf-8")
+    result = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", script],
+        cwd=folder,
+        env={
+            **os.environ,
+            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+            "FOLDER": str(folder),
+            "RUNNER_TEMP": str(folder),
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    calls = (folder / "calls").read_text("utf-8").splitlines()
+    return result.returncode, calls, result.stdout + result.stderr
+
+
+@pytest.fixture
+def jq() -> None:
+    if shutil.which("jq") is None:
+        pytest.skip("the steps use jq, which GitHub's machines have and this one has not")
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_actions_are_pinned_and_permissions_are_few(path: Path) -> None:
+    workflow = yaml.safe_load(path.read_text("utf-8"))
+    assert workflow["permissions"] == {"contents": "read"}
+    assert "concurrency" in workflow
+    piped = any(
+        "|" in step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]
+    )
+    assert not piped or workflow["defaults"] == {"run": {"shell": "bash"}}
+    for job in workflow["jobs"].values():
+        assert "timeout-minutes" in job
+        for step in job["steps"]:
+            if used := step.get("uses"):
+                assert re.fullmatch(r"[\w-]+/[\w-]+@v\d+", used), used
+                assert used.partition("/")[0] in OURS
+            # What an event brings reaches a script by the environment, never as its text.
+            assert "${{" not in step.get("run", "")
+
+
+@pytest.mark.usefixtures("jq")
+def test_a_failed_target_stops_no_other(tmp_path: Path) -> None:
+    [step] = [each for each in steps("build-and-push.yml", "build") if "TARGETS" in str(each)]
+    rows = [{"image": f"r:{name}", "state": "build"} for name in "abc"]
+    rows.append({"image": "r:d", "state": "up to date"})
+    (tmp_path / "dlc-plan.json").write_text(json.dumps(rows), "utf-8")
+    (tmp_path / "fails").write_text("build r:a\npush r:b --registry h/p\n", "utf-8")
+    code, calls, told = run(tmp_path, step["run"], REGISTRY="h/p", TARGETS="r:a r:b r:c r:d")
+    assert code == 1
+    assert calls == [
+        "dlc plan --registry h/p --format json -- r:a r:b r:c r:d",
+        "dlc build r:a",
+        "docker images --quiet --no-trunc r:a",
+        "dlc build r:b",
+        "dlc push r:b --registry h/p",
+        "docker images --quiet --no-trunc r:b",
+        "dlc build r:c",
+        "dlc push r:c --registry h/p",
+        "docker images --quiet --no-trunc r:c",
+    ]
+    assert "::error::not pushed: r:a\n::error::not pushed: r:b\n" in told
+    (tmp_path / "fails").unlink()
+    assert run(tmp_path, step["run"], REGISTRY="h/p", TARGETS="r:a")[0] == 0
+
+
+@pytest.mark.usefixtures("jq")
+def test_a_plan_that_fails_builds_nothing(tmp_path: Path) -> None:
+    [step] = [each for each in steps("build-and-push.yml", "build") if "TARGETS" in str(each)]
+    (tmp_path / "fails").write_text("plan --registry h/p --format json -- r:a\n", "utf-8")
+    code, calls, _ = run(tmp_path, step["run"], REGISTRY="h/p", TARGETS="r:a")
+    assert code != 0
+    assert len(calls) == 1
+
+
+def outdated(folder: Path, **newest: tuple[str, bool]) -> None:
+    rows = [
+        {"name": name, "matrix": "1.0", "newest": version, "outdated": is_outdated}
+        for name, (version, is_outdated) in newest.items()
+    ]
+    (folder / "dlc-outdated.json").write_text(json.dumps(rows), "utf-8")
+
+
+@pytest.mark.usefixtures("jq")
+@pytest.mark.parametrize(
+    ("transformers", "pytorch", "added"),
+    [
+        (("5.1.0", True), ("3.0.0", True), ["dlc add --transformers 5.1.0 --pytorch 3.0.0"]),
+        (("5.1.0", True), ("2.9.0", False), ["dlc add --transformers 5.1.0"]),
+        (("5.0.0", False), ("3.0.0", True), ["dlc add --transformers 5.0.0 --pytorch 3.0.0"]),
+        (("5.0.0", False), ("2.9.0", False), []),
+    ],
+)
+def test_what_is_new_is_added(
+    tmp_path: Path, transformers: tuple[str, bool], pytorch: tuple[str, bool], added: list[str]
+) -> None:
+    [step] = [each for each in steps("new-releases.yml", "propose") if "outdated" in str(each)]
+    outdated(tmp_path, transformers=transformers, pytorch=pytorch, tensorflow=("9.0", True))
+    code, calls, told = run(tmp_path, step["run"])
+    assert code == 0, told
+    assert calls == ["dlc outdated --format json", *added]
+
+
+def test_nothing_new_is_no_pull_request(tmp_path: Path) -> None:
+    [step] = [each for each in steps("new-releases.yml", "propose") if "BRANCH" in str(each)]
+    code, calls, told = run(tmp_path, step["run"], BRANCH="new-releases")
+    assert (code, calls) == (0, ["git status --porcelain"])
+    assert "nothing is new" in told
