@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from builder.errors import Interrupted, PushError, RegistryError
+from builder.errors import EngineError, Interrupted, PushError, RegistryError
 from builder.plan import KEY_LABEL, key_tag
 from builder.push_engine import Turns, upload
 from builder.push_state import (
@@ -70,10 +70,19 @@ class Pusher:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def push(self, target: Target) -> Released:
-        """Push one target; what the registry then has. PushError if it has not all of it."""
-        local = self._local(target)
+        """Push one target; what the registry then has.
+
+        PushError if it has not all of it, EngineError if the engine fails.
+        """
+        import docker.errors
+        import requests
+
         try:
-            return self._push(local)
+            return self._push(self._local(target))
+        except (docker.errors.DockerException, requests.RequestException) as error:
+            raise EngineError(
+                f"{target.name}: the engine says: {error}", remedy="see `dlc engine status`"
+            ) from error
         except RegistryError as error:
             where = f"{self.place}/{target.name}"
             raise PushError(f"{where}: {error.message}", remedy=error.remedy) from error

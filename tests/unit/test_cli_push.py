@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from builder.engine import Engine
 from builder.push_engine import Bytes
 from builder.push_progress import Lines
 from tests.conftest import Dlc
@@ -46,6 +47,19 @@ def test_no_engine(dlc: Dlc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     told = dlc(*PUSH, "--releases", tmp_path)
     assert told.code == 10
     assert "no engine runs" in told.err
+
+
+def test_engine_that_went_away(dlc: Dlc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gone = Engine(host="tcp://127.0.0.1:1", version="20.10", private=False)
+    monkeypatch.setattr("builder.engine.find", lambda: gone)
+    one = dlc(*PUSH, "--releases", tmp_path)
+    assert one.code == 10
+    assert ": the engine says: " in one.err
+    assert one.err.endswith("; see `dlc engine status`\n")
+    many = dlc("push", "*4.12.3*", *PUSH[2:], "--releases", tmp_path)
+    assert many.code == 14
+    assert many.err.count(": the engine says: ") > 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_help_loads_neither_docker_nor_boto3() -> None:
