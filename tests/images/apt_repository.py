@@ -97,7 +97,7 @@ def neuron(
     pool, dist = root / "pool", root / "dists" / suite
     index = dist / "main/binary-amd64"
     for folder in (pool, index):
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
     (root / "GPG-PUB-KEY-AMAZON-AWS-NEURON.PUB").write_bytes(keyring.export(*keys))
     _packages(pool, pins, files, below=root, index=index)
     fields = {"Codename": suite, "Components": "main", "Architectures": "amd64"}

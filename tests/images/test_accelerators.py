@@ -8,6 +8,7 @@ what comes after the accelerator is left out.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -42,7 +43,12 @@ NEURON = (
     "huggingface-pytorch-inference-neuron:"
     "1.9.1-transformers4.12.3-neuron-py37-sdk1.17.1-ubuntu18.04"
 )
-ROWS = (CU110, CU112, NEURON)
+NEURONX = (
+    "huggingface-pytorch-training-neuronx:"
+    "2.1.2-transformers4.43.2-neuronx-py310-sdk2.20.0-ubuntu20.04"
+)
+ROWS = (CU110, CU112, NEURON, NEURONX)
+SUITES = {"neuron": "bionic", "neuronx": "focal"}
 KINDS = ("cuda", "neuron")
 # The fingerprint that the Dockerfiles have, where the mirrors name none.
 NEURON_KEY = "00FA2C1079260870A76D2C285749CAD8646D9185"
@@ -101,14 +107,14 @@ class Site:
             else:
                 apt_repository.neuron(
                     folder / "neuron",
-                    suite="bionic",
+                    suite=SUITES[row.device],
                     pins=pins,
                     keys=keys,
                     signer=signer,
                     keyring=self.keyring,
                     files={
                         f"opt/aws/neuron/bin/{program}": f"#!/bin/sh\necho {program}\n".encode()
-                        for program in NEURON_PROGRAMS
+                        for program in (NEURON_PROGRAMS if row.device == "neuron" else ())
                     },
                 )
 
@@ -202,6 +208,7 @@ def site(
         target.name: replace(
             target,
             python=python,
+            standalone_python="",
             base=replace(debian, name=target.base.name),
             stand_in=target.base.name,
         )
@@ -245,9 +252,19 @@ def _told(outcome: Outcome) -> str:
 
 
 def test_the_rows_are_one_for_each_set_of_packages(targets: tuple[Target, ...]) -> None:
-    accelerators = {t.name: t.accelerator.name for t in targets if t.accelerator}
-    having = {accelerators[target.name] for target in targets if target.accelerator_packages}
-    assert sorted(accelerators[name] for name in ROWS) == sorted(having)
+    """By the packages' names; the first of Neuronx's SDKs has one less than the rest."""
+    names = {
+        target.name: (target.device, {pin.partition("=")[0] for pin in target.accelerator_packages})
+        for target in targets
+        if target.accelerator_packages
+    }
+    rows = [names[name] for name in ROWS]
+    for device, pins in names.values():
+        assert [own for kind, own in rows if kind == device and pins <= own], pins
+    assert all(
+        kind != other or not own <= more
+        for (kind, own), (other, more) in itertools.permutations(rows, 2)
+    )
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -298,6 +315,11 @@ def test_neuron_is_set_up(built: Mapping[str, str], client: docker.DockerClient)
     find = ["sh", "-c", f"for name in {' '.join(NEURON_PROGRAMS)}; do command -v $name; done"]
     found: bytes = client.containers.run(built[NEURON], find, remove=True)
     assert found.decode().split() == [f"/opt/aws/neuron/bin/{name}" for name in NEURON_PROGRAMS]
+
+
+def test_the_linker_finds_neuronx(built: Mapping[str, str], client: docker.DockerClient) -> None:
+    show = ["cat", "/etc/ld.so.conf.d/neuron.conf"]
+    assert client.containers.run(built[NEURONX], show, remove=True) == b"/opt/aws/neuron/lib\n"
 
 
 def test_another_signature_is_refused(site: Site, tmp_path: Path) -> None:
