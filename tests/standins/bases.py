@@ -1,4 +1,4 @@
-"""Stand-in bases: a Debian 12 root file system with a CPython that Debian 12 does not have.
+"""Stand-in bases: a Debian 12 root file system with the CPython that is wanted.
 
 The interpreter comes from a folder of prefixes, such as pyenv's `versions`, built on a machine
 whose C library is not newer than Debian 12's.
@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder import bases
@@ -93,8 +93,17 @@ def make(
 ) -> Base:
     """Build a stand-in for `base` with one Python; as a base that targets can start from.
 
-    BaseImageError if Debian's own base cannot be had or the image does not build.
+    Debian itself, where that Python is its own. BaseImageError if Debian's own base cannot be had
+    or the image does not build.
     """
+    if packages := debian.pythons.get(python):
+        return replace(
+            debian,
+            name=base.name,
+            end_of_life=base.end_of_life,
+            pythons={python: packages},
+            said=base.said,
+        )
     source = BaseSource(name=debian.name, image=debian.image, bootstrap=debian.bootstrap)
     below = bases.ensure(engine, source, say=say)
     dockerfile = _DOCKERFILE.format(
