@@ -69,7 +69,7 @@ def measure() -> None:
     mine, cpu, other = (statistics.median(column) for column in zip(*rounds, strict=True))
     print(
         f"no-op of {len(ours)} targets ({len(made)} tiny images, {len(ours) - len(made)} real; "
-        f"{len(refused)} of the matrix has no hash and is left out)"
+        f"left out: {len(refused)} of the matrix whose locks lack a hash)"
     )
     print(
         f"dlc build {mine:.2f} s (CPU {cpu:.2f} s)   docker buildx bake of as many tiny cached "

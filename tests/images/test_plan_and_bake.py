@@ -129,10 +129,11 @@ def test_buildx_reads_the_file_of_the_whole_matrix(engine: Engine, tmp_path: Pat
         check=True,
     )
     found = json.loads(printed.stdout)["target"]
-    wanted = [target for target in load_targets(ROOT / "matrix.yaml") if target.mode == "training"]
-    assert len(found) == len(wanted)
+    planned = rows(ROOT, "plan", "--mode", "training", "--since", "HEAD")
+    wanted = [row["image"] for row in planned if row["state"] != "blocked"]
+    assert len(found) == len(wanted) > 0
     assert {tag for each in found.values() for tag in each["tags"] if "key-" not in tag} == {
-        f"registry.example/team/{target.name}" for target in wanted
+        f"registry.example/team/{name}" for name in wanted
     }
     assert all("HTTP_PROXY" not in each.get("args", {}) for each in found.values())
 
@@ -280,7 +281,7 @@ def test_a_plan_beside_a_registry(registry: str, pushed: tuple[Inputs, Inputs]) 
     assert told.pop(now.name) == ("up to date", [])
     assert told.pop(old.name) == ("build", ["framework.lock changed"])
     assert {why[0] for state, why in told.values() if state == "build"} == {"there is no image"}
-    assert len(told) == 45
+    assert len(told) == len(load_targets(ROOT / "matrix.yaml")) - 2
     nowhere = run(ROOT, "plan", now.name, "--registry", "127.0.0.1:1/team")
     assert nowhere.returncode not in (0, 1)
     assert "127.0.0.1:1" in nowhere.stderr
@@ -360,7 +361,8 @@ def test_the_workflow_s_plan(registry: str, pushed: tuple[Inputs, Inputs], tmp_p
     named = {name for job in jobs for name in job["targets"].split()}
     assert old.name in named
     assert now.name not in named
-    assert len(named) == 45
+    found = rows(ROOT, "plan", "--registry", f"{registry}/team")
+    assert named == {row["image"] for row in found if row["state"] == "build"}
     assert plan(SINCE="HEAD") == ([], 0)
     jobs, count = plan(SHARDS="3", TARGETS="*-cpu-* *4.26.0*")
     assert count == 3
