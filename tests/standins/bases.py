@@ -49,10 +49,16 @@ COPY prefix /opt/python/{version}
 RUN echo /opt/python/{version}/lib > /etc/ld.so.conf.d/stand-in.conf \\
  && ldconfig \\
  && ln --symbolic /opt/python/{version}/bin/python{python} /usr/bin/python{python} \\
- && find /opt/python/{version}/lib -maxdepth 1 -name 'libpython{python}*.so' \\
+{found} && find /opt/python/{version}/lib -maxdepth 1 -name 'libpython{python}*.so' \\
         -exec ln --symbolic {{}} /usr/local/lib/ ';' \\
  && python{python} -c 'import {modules}'
 """
+# From 3.11 on, the interpreter of a virtual environment looks for its modules from /usr/bin.
+_FOUND = """\
+ && ln --symbolic /opt/python/{version}/lib/python{python} /usr/lib/ \\
+ && ln --symbolic /opt/python/{version}/include/python{python} /usr/include/ \\
+"""
+_LOOKS_FROM_LINK = (3, 11)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,8 +112,12 @@ def make(
         )
     source = BaseSource(name=debian.name, image=debian.image, bootstrap=debian.bootstrap)
     below = bases.ensure(engine, source, say=say)
+    found = ""
+    if _numbers(python) >= _LOOKS_FROM_LINK:
+        found = _FOUND.format(version=interpreter.version, python=python)
     dockerfile = _DOCKERFILE.format(
         base=below.reference,
+        found=found,
         libraries=" ".join(_LIBRARIES),
         version=interpreter.version,
         python=python,
