@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builder.errors import EngineError
+from builder.errors import EngineError, system_words
 
 if TYPE_CHECKING:
     import docker
@@ -301,14 +301,9 @@ def _connect(candidate: Engine) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the operating system's words for a failed connection, from under the SDK's."""
-    chain = [error]
-    for link in chain:
-        if isinstance(link, OSError) and link.strerror:
-            return link.strerror.lower()
-        inner = (*link.args, link.__cause__, link.__context__, getattr(link, "reason", None))
-        chain += [e for e in inner if isinstance(e, BaseException) and e not in chain]
-    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+    """Return the operating system's words for a failed connection, else the SDK's last line."""
+    lines = str(error).strip().splitlines()
+    return system_words(error) or (lines[-1] if lines else type(error).__name__)
 
 
 def _check(answer: dict[str, Any], *, host: str) -> None:

@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from builder.errors import RegistryError
+from builder.errors import RegistryError, causes, system_words
 from builder.registry_login import Login, Logins
 
 if TYPE_CHECKING:
@@ -288,11 +288,7 @@ def _complaint(answer: requests.Response) -> tuple[str, str]:
 
 def _reason(error: BaseException) -> str:
     """A few words for what broke a connection, from under what the libraries wrapped it in."""
-    chain = [error]
-    for link in chain:
-        if isinstance(link, OSError) and link.strerror:
-            return link.strerror.lower()
-        inner = (*link.args, link.__cause__, link.__context__, getattr(link, "reason", None))
-        chain += [each for each in inner if isinstance(each, BaseException) and each not in chain]
-    text = re.sub(r"[^\x20-\x7e]+", " ", str(chain[-1]).rpartition(": ")[2]).strip()
+    if words := system_words(error):
+        return words
+    text = re.sub(r"[^\x20-\x7e]+", " ", str(causes(error)[-1]).rpartition(": ")[2]).strip()
     return text[:200] or type(error).__name__
