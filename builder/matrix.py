@@ -187,6 +187,7 @@ class Entry:
     date: Text | None
     libraries: Text
     origin: Text | None
+    major: Text | None
     components: tuple[Text, ...] = ()
 
 

@@ -273,6 +273,7 @@ def _entry(mode: Text, framework: Text, item: Node, libraries: Text) -> Entry:
         date=fields.maybe("date"),
         libraries=fields.maybe("libraries") or libraries,
         origin=fields.maybe("origin"),
+        major=fields.maybe("major"),
         components=fields.texts("components"),
     )
 

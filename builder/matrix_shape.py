@@ -167,6 +167,7 @@ _ENTRY = Either(
             "date": _DATE,
             "libraries": _LIBRARIES,
             "origin": TextOf(what="an origin", choices=ORIGINS),
+            "major": TextOf(what="a major release", like="2", pattern=r"[1-9]\d*", number=True),
             "components": ListOf(item=_COMPONENT, what="components"),
         },
     ),

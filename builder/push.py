@@ -27,7 +27,7 @@ from builder.push_state import (
     oci_misfit,
 )
 from builder.registry_client import Manifest, RegistryClient
-from builder.release_tags import is_fixed, major_of, moving, next_revision, revisions
+from builder.release_tags import is_fixed, moving, next_revision, revisions
 from builder.releases import Released
 from builder.target import STAND_IN_LABEL, Target
 
@@ -158,7 +158,7 @@ class Pusher:
         """
         found: Manifest | None = None
         target = local.target
-        revision = self.revision or f"{major_of(target)}.0"  # short tags have its first number only
+        revision = self.revision or f"{target.major}.0"  # short tags have its first number only
         moves = moving(target, self.targets, revision=revision)
         kept = [tag for tag in moves if tag != target.tag and self.keeps(repository, tag)]
         for tag in (*fixed, target.tag, *kept):
@@ -232,7 +232,7 @@ class Pusher:
             there = self.client.head(repository, f"{target.tag}-v{revision}")
             if there is not None and there.digest == digest:
                 return revision
-        return next_revision(known, major_of(target))
+        return next_revision(known, target.major)
 
     def _tag(self, local: Local, repository: str, tag: str, manifest: Manifest) -> None:
         """Let a tag name a manifest that is there, unless it does."""

@@ -15,7 +15,7 @@ from packaging.version import Version
 from builder.tag import aliases
 from builder.target import Target
 
-__all__ = ["MAJORS", "is_fixed", "major_of", "moving", "next_revision", "revisions"]
+__all__ = ["MAJORS", "is_fixed", "moving", "next_revision", "revisions"]
 
 # Revisions whose tags ECR can be told to keep (builder.ecr): it takes few patterns.
 MAJORS = ("1", "2", "3")
@@ -29,11 +29,6 @@ def is_fixed(tag: str) -> bool:
     (True, False, False)
     """
     return _FIXED.fullmatch(tag) is not None
-
-
-def major_of(target: Target) -> str:
-    """The first number of a target's revisions, which the image has in a label."""
-    return target.labels()["dlc_major_version"]
 
 
 def moving(target: Target, targets: Iterable[Target], *, revision: str) -> tuple[str, ...]:

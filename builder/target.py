@@ -29,6 +29,7 @@ class Target:
 
     `python` is a version like 3.8; `standalone_python` the whole version of the build that uv puts
     in where the base has none, else empty; `datasets` is None where the image has none (inference);
+    `major` is the first number of the releases of the official image, vX.Y;
     `stand_in` is what an image that is only for tests has instead of the real parts, else empty;
     `budget` is what the matrix says of its size, if it does (see builder.contract.size);
     `components` are in the order in which the image takes them;
@@ -56,6 +57,7 @@ class Target:
     compilers: tuple[str, ...]
     system_packages: tuple[str, ...]
     origin: str
+    major: str
     standalone_python: str
     tools_base: Base
     uv: str
@@ -170,7 +172,7 @@ class Target:
             if self.device == "cpu":
                 labels[f"{_SAGEMAKER}.multi-models"] = "true"
         labels |= {
-            "dlc_major_version": "1",
+            "dlc_major_version": self.major,
             "dlc.build": self.build.carries,
             "dlc.date": self.date.isoformat(),
             "dlc.origin": self.origin,

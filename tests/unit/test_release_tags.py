@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builder.plan import key_tag
 from builder.release_tags import (
     MAJORS,
     is_fixed,
-    major_of,
     moving,
     next_revision,
     revisions,
@@ -65,6 +64,7 @@ def test_targets_without_short_tags(targets: Sequence[Target], name: str) -> Non
             assert moving(target, targets, revision="1.0") == (name,)
 
 
+@settings(max_examples=10)  # each looks at all pairs of targets
 @given(revision=REVISIONS)
 def test_no_tag_has_two_owners(targets: Sequence[Target], revision: str) -> None:
     owners: dict[str, str] = {}
@@ -116,5 +116,9 @@ def test_fixed_tags(key: str, revision: str) -> None:
     assert not is_fixed(f"1.9-cpu-py38-v{revision.split('.', maxsplit=1)[0]}")
 
 
-def test_major_is_that_of_the_label(targets: Sequence[Target]) -> None:
-    assert {major_of(target) for target in targets} == {"1"}
+def test_major_releases_are_those_of_the_official_images(targets: Sequence[Target]) -> None:
+    """By AWS's releases on GitHub, like v2.0-hf-4.48.0-pt-2.3.0-inf-py311."""
+    found = {t.transformers for t in targets if t.major == "2"}
+    assert found == {"4.48.0", "4.49.0", "4.51.3", "5.5.3"}
+    assert {t.labels()["dlc_major_version"] for t in targets if t.major == "2"} == {"2"}
+    assert {t.labels()["dlc_major_version"] for t in targets if t.major != "2"} == {"1"}
