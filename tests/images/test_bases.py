@@ -11,6 +11,7 @@ import docker
 import pytest
 
 from tests.images.conftest import ROOT, dlc
+from tests.images.registries import Registry
 from tests.images.test_push import registry
 
 pytestmark = pytest.mark.images
@@ -21,9 +22,9 @@ EMPTY_TAR = bytes(1024)
 
 
 @pytest.fixture
-def repository(client: docker.DockerClient, registry: str) -> Iterator[str]:
+def repository(client: docker.DockerClient, registry: Registry) -> Iterator[str]:
     """A repository of the registry, whose images leave the engine again."""
-    name = f"{registry}/dlc-tests/base"
+    name = f"{registry.host}/dlc-tests/base"
     yield name
     for image in client.images.list(name):
         client.images.remove(str(image.id), force=True)  # by all its names

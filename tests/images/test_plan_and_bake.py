@@ -27,7 +27,8 @@ from builder.tagging import remove_image
 from builder.target import Target
 from builder.targets import load_targets
 from tests.images.conftest import INFERENCE, ROOT, TRAINING, Image, dlc, write_small_matrix
-from tests.images.loopback import counted, serving_registry
+from tests.images.counting import counted
+from tests.images.registries import Registry, running
 
 pytestmark = pytest.mark.images
 
@@ -37,8 +38,9 @@ OURS = ("9.9.9", "9.8.7")
 
 @pytest.fixture(scope="module")
 def registry(registry_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving_registry(registry_program, tmp_path_factory.mktemp("registry")) as host:
-        yield host
+    folder = tmp_path_factory.mktemp("registry")
+    with running(Registry(program=registry_program, folder=folder)) as found:
+        yield found.host
 
 
 @pytest.fixture(scope="module")

@@ -1,50 +1,16 @@
-"""A real registry on loopback, and a way to the engine that counts what is asked."""
+"""A way to the engine that counts what is asked."""
 
 from __future__ import annotations
 
 import re
 import socket
 import socketserver
-import subprocess
 import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["counted", "serving_registry"]
-
-CONFIGURATION = """
-version: 0.1
-log: {{level: error}}
-storage: {{filesystem: {{rootdirectory: {folder}}}}}
-http: {{addr: "127.0.0.1:{port}"}}
-"""
-
-
-@contextmanager
-def serving_registry(program: str, folder: Path) -> Iterator[str]:
-    """HOST:PORT of a registry that keeps its data below a folder."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    configuration = folder / "config.yml"
-    configuration.write_text(CONFIGURATION.format(folder=folder / "data", port=port), "utf-8")
-    with subprocess.Popen([program, "serve", str(configuration)]) as process:
-        try:
-            deadline = time.monotonic() + 30
-            while True:
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=5).close()
-                    break
-                except (urllib.error.URLError, OSError):
-                    assert time.monotonic() < deadline, "the registry does not start"
-                    time.sleep(0.1)
-            yield f"127.0.0.1:{port}"
-        finally:
-            process.terminate()
+__all__ = ["counted"]
 
 
 @contextmanager
