@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -59,6 +59,7 @@ class Outcome:
     step: str = ""
     output: tuple[str, ...] = ()
     up_to_date: bool = False
+    from_cache: bool = False
 
 
 class ImageCheck(Protocol):
@@ -216,7 +217,7 @@ class Baker:
         seconds = time.monotonic() - begin
         if process.returncode == 0:
             told = json.loads(metadata.read_text("utf-8"))[target_id(job.target)]
-            return self._tag(job, told, seconds)
+            return replace(self._tag(job, told, seconds), from_cache=solve.from_cache)
         failed = solve.failed
         return Outcome(
             target=job.target,

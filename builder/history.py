@@ -81,11 +81,11 @@ def load() -> dict[str, Past]:
 
 
 def record(outcomes: Iterable[Outcome]) -> None:
-    """Remember the builds that were done; the file is replaced whole or not at all."""
+    """Remember the builds that had something to do; the file is replaced whole or not at all."""
     built = {
         each.target.name: Past(seconds=round(each.seconds, 1), size=each.size)
         for each in outcomes
-        if not each.error and not each.up_to_date
+        if not (each.error or each.up_to_date or each.from_cache)
     }
     if not built:
         return

@@ -96,6 +96,12 @@ class Solve:
         return next(iter(own or wrong), None)
 
     @property
+    def from_cache(self) -> bool:
+        """Whether every instruction was: then it tells nothing of how long another build takes."""
+        numbered = (step for step in self.steps.values() if _NUMBERED.match(step.name))
+        return all(step.cached for step in numbered if " FROM " not in step.name)
+
+    @property
     def counts(self) -> tuple[int, int]:
         """Instructions that ended, and instructions that are known."""
         numbered = [step for step in self.steps.values() if _NUMBERED.match(step.name)]

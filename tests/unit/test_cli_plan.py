@@ -104,11 +104,12 @@ def test_a_broken_history_is_none(checkout: Path, tmp_path: Path) -> None:
     assert history.load() == {}
 
 
-def test_failures_are_no_history(checkout: Path, targets: tuple[Target, ...]) -> None:
+def test_what_tells_nothing_is_no_history(checkout: Path, targets: tuple[Target, ...]) -> None:
     assert checkout.is_dir()
     wrong = Outcome(target=targets[0], seconds=3.0, error="it broke")
     old = Outcome(target=targets[1], seconds=0.0, size=1, up_to_date=True)
-    history.record([wrong, old])
+    cached = Outcome(target=targets[2], seconds=0.4, size=1, from_cache=True)
+    history.record([wrong, old, cached])
     assert history.load() == {}
 
 

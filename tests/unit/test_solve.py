@@ -158,6 +158,14 @@ def test_cached_steps_count_as_ended() -> None:
     assert solve.counts == (1, 2)
 
 
+def test_a_build_from_cache_ran_no_instruction() -> None:
+    base = vertex("a", "[java 1/2] FROM x", started=START, completed=START)
+    cached = vertex("b", "[java 2/2] RUN x", started=START, completed=START, cached=True)
+    assert feed({"vertexes": [base, cached]})[0].from_cache
+    run = vertex("c", "[stage-1 3/3] COPY y /", started=START, completed=START)
+    assert not feed({"vertexes": [base, cached, run]})[0].from_cache
+
+
 @pytest.mark.parametrize(
     ("text", "microsecond"),
     [
