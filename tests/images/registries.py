@@ -319,9 +319,9 @@ def held(client: RegistryClient, repository: str) -> dict[str, str]:
         manifest = client.manifest(repository, tag)
         assert manifest is not None
         found[tag] = manifest.digest
-        todo = [manifest]
-        while todo:
-            each = todo.pop()
+        waiting = [manifest]
+        while waiting:
+            each = waiting.pop()
             document: Any = each.document
             for part in (*document.get("layers", ()), *filter(None, [document.get("config")])):
                 content = client.blob(repository, part["digest"])
@@ -330,5 +330,5 @@ def held(client: RegistryClient, repository: str) -> dict[str, str]:
             for entry in document.get("manifests", ()):
                 inner = client.manifest(repository, entry["digest"])
                 assert inner is not None
-                todo.append(inner)
+                waiting.append(inner)
     return found
