@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from builder.solve import Step
     from builder.target import Target
 
-__all__ = ["human_size", "print_failures", "print_json", "print_table", "say", "watching"]
+__all__ = [
+    "human_size",
+    "print_failures",
+    "print_json",
+    "print_table",
+    "say",
+    "short_name",
+    "watching",
+]
 
 
 def say(text: str) -> None:
@@ -79,9 +87,9 @@ def human_size(size: int) -> str:
     return f"{size} B"
 
 
-def _label(target: Target) -> str:
-    """A target's name, shortened by what all names have."""
-    return target.name.removeprefix("huggingface-")
+def short_name(name: str) -> str:
+    """A target's name without what all names have."""
+    return name.removeprefix("huggingface-")
 
 
 def print_failures(outcomes: Sequence[Outcome]) -> None:
@@ -129,7 +137,7 @@ class Lines:
     def stepped(self, target: Target, step: Step, done: int, known: int) -> None:
         if step.completed is not None and not step.name.startswith("[internal]"):
             how = "cached" if step.cached else f"{step.seconds:.1f} s"
-            self._say(f"{_label(target)}: [{done}/{known}] {step.title[:100]} ({how})")
+            self._say(f"{short_name(target.name)}: [{done}/{known}] {step.title[:100]} ({how})")
 
     def ended(self, outcome: Outcome) -> None:
         how = "failed" if outcome.error else "built"
@@ -148,7 +156,9 @@ class _Bars:
         self._tasks: dict[str, TaskID] = {}
 
     def began(self, target: Target) -> None:
-        self._tasks[target.name] = self._progress.add_task("", total=None, label=_label(target))
+        self._tasks[target.name] = self._progress.add_task(
+            "", total=None, label=short_name(target.name)
+        )
 
     def stepped(self, target: Target, step: Step, done: int, known: int) -> None:
         self._progress.update(

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from builder.output import human_size, say
+from builder.output import human_size, say, short_name
 from builder.push_engine import Bytes
 
 if TYPE_CHECKING:
@@ -68,13 +68,13 @@ class Lines:
                 return
             self._said[name] = done.layers, now
             say(
-                f"{_label(name)}: {human_size(done.done)} of {human_size(done.total)}, "
+                f"{short_name(name)}: {human_size(done.done)} of {human_size(done.total)}, "
                 f"{done.layers} of {done.of_layers} layers"
             )
 
     def news(self, name: str, text: str) -> None:
         with self._lock:
-            say(f"{_label(name)}: {text}")
+            say(f"{short_name(name)}: {text}")
 
     def ended(self, name: str) -> None:
         with self._lock:
@@ -94,16 +94,12 @@ class _Bars:
             return
         with self._lock:
             if name not in self._tasks:
-                self._tasks[name] = self._progress.add_task(_label(name))
+                self._tasks[name] = self._progress.add_task(short_name(name))
         self._progress.update(self._tasks[name], completed=done.done, total=done.total)
 
     def news(self, name: str, text: str) -> None:
-        self._progress.console.print(f"{_label(name)}: {text}", markup=False, highlight=False)
+        self._progress.console.print(f"{short_name(name)}: {text}", markup=False, highlight=False)
 
     def ended(self, name: str) -> None:
         if name in self._tasks:
             self._progress.stop_task(self._tasks[name])
-
-
-def _label(name: str) -> str:
-    return name.removeprefix("huggingface-")
