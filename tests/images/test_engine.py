@@ -247,6 +247,8 @@ def test_engine_comes_back_after_a_crash(private: engine.Engine, state: Path) ->
     pid = private_engine.running()
     assert pid
     os.kill(pid, 9)
+    # One that is still ending may take a first connection and refuse the second.
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     assert engine.up(say=print) == private
     assert private_engine.running() not in (None, pid)
     with closing(private.client()) as client:
