@@ -39,8 +39,9 @@ def stand_in(target: Target, *, base: Base | None, wheels: bool) -> StandIn:
     if base:
         instead.append(target.base.name)
         gaps += [f"without {package}" for package in target.accelerator_packages]
-        # A prefix brings Python's headers itself.
         compilers = tuple(name for name in target.compilers if not name.startswith("python"))
+        if compilers and base.pythons[target.python]:  # a prefix brings Python's headers itself
+            compilers = (*compilers, f"python{target.python}-dev")
         changed = replace(
             changed,
             base=base,

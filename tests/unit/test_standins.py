@@ -30,6 +30,9 @@ DEBIAN = "huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debi
 CPU = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
 THREE_WHEELS = "huggingface-pytorch-training:1.13.1-transformers4.26.0-gpu-py39-cu117-ubuntu20.04"
 CUDA_PACKAGES = "huggingface-pytorch-training:2.6.0-transformers4.51.3-gpu-py312-cu126-ubuntu22.04"
+OF_DEBIANS_PYTHON = (
+    "huggingface-pytorch-training:2.3.0-transformers4.46.1-gpu-py311-cu121-ubuntu20.04"
+)
 TENSORFLOW = "huggingface-tensorflow-training:2.6.3-transformers4.17.0-gpu-py38-cu112-ubuntu20.04"
 NEURON = (
     "huggingface-pytorch-inference-neuron:"
@@ -205,6 +208,18 @@ def test_a_stand_in_brings_its_python_itself(real: dict[str, Target]) -> None:
     assert target.standalone_python.startswith("3.12.")
     found = stand_in(target, base=other_base(target), wheels=False).target
     assert found.standalone_python == ""
+    assert found.compilers == ("g++",)
+
+
+def test_debians_own_python_gets_its_headers(real: dict[str, Target]) -> None:
+    """A standalone one has them; Debian's has them in a package."""
+    target = real[OF_DEBIANS_PYTHON]
+    assert target.standalone_python.startswith("3.11.")
+    debian = target.tools_base
+    base = replace(debian, name=target.base.name)
+    assert base.pythons[target.python]
+    found = stand_in(target, base=base, wheels=False).target
+    assert found.compilers == ("g++", "python3.11-dev")
 
 
 # Dockerfiles
