@@ -18,12 +18,14 @@ from pathlib import Path
 
 from builder import bases
 from builder.bake import ca_bundle
-from builder.engine import Engine, state_directory, up
+from builder.engine import Engine
 from builder.errors import BuildError
 from builder.output import say
 from builder.plan import inputs, prepare
+from builder.private_engine import up
 from builder.render import Renderer
 from builder.selection import select_one
+from builder.state_directory import state_directory
 from builder.targets import load_targets
 
 __all__ = ["measure"]

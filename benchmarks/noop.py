@@ -22,11 +22,12 @@ import docker.errors
 from benchmarks.commands import DLC, ROOT
 from builder.bakefile import Job, definition, target_id
 from builder.contract import size
-from builder.engine import Engine, up
+from builder.engine import Engine
 from builder.errors import BuildError, LockError
 from builder.local_images import images_of
 from builder.output import say
 from builder.plan import Inputs, inputs, why
+from builder.private_engine import up
 from builder.render import Renderer
 from builder.tagging import remove_image
 from builder.targets import load_targets

@@ -18,12 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
-from builder import engine as engines
-from builder import packages, private_engine
+from builder import packages
 from builder.errors import BaseImageError
+from builder.state_directory import locked, state_directory
 
 if TYPE_CHECKING:
     import docker
+
+    from builder.engine import Engine
 
 __all__ = ["BaseImage", "BaseSource", "ensure", "existing"]
 
@@ -87,7 +89,7 @@ class BaseImage:
     how: How
 
 
-def ensure(engine: engines.Engine, source: BaseSource, *, say: Say) -> BaseImage:
+def ensure(engine: Engine, source: BaseSource, *, say: Say) -> BaseImage:
     """Return the base; pulls or bootstraps it when the engine has it not yet.
 
     Raises BaseImageError that tells why neither way worked.
@@ -95,7 +97,7 @@ def ensure(engine: engines.Engine, source: BaseSource, *, say: Say) -> BaseImage
     with closing(engine.client(timeout=IMPORT_SECONDS)) as client:
         if base := existing(client, source):
             return base
-        with private_engine.locked(f"base-{source.name}", say=say):
+        with locked(f"base-{source.name}", say=say):
             if base := existing(client, source):  # another dlc was faster
                 return base
             _get(client, source, say=say)
@@ -184,7 +186,7 @@ def _bootstrap(client: docker.DockerClient, source: BaseSource, suite: str, *, s
 
     if os.geteuid() != 0:
         return "only root can"
-    scratch = engines.state_directory() / f"bootstrap-{source.name}"
+    scratch = state_directory() / f"bootstrap-{source.name}"
     try:
         if not shutil.which("mmdebstrap"):
             packages.install("mmdebstrap", "debian-archive-keyring", say=say)

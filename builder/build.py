@@ -12,12 +12,13 @@ from builder.bake import Baker, Outcome, Watcher
 from builder.bakefile import NO_CACHE, Cache, Job
 from builder.builders import HERE, How, choose
 from builder.contract import size
-from builder.engine import state_directory, up
 from builder.errors import BaseImageError, BuildError, DlcError
 from builder.local_images import images_here
 from builder.mirrors import Mirrors
 from builder.plan import Built, Context, Inputs, by_key, inputs, prepare, why
+from builder.private_engine import up
 from builder.render import Renderer, apply, changes
+from builder.state_directory import state_directory
 from builder.tagging import name_image
 from builder.target import Target
 

@@ -14,10 +14,15 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from builder.engine import Engine, docker_configuration, state_directory
+from builder.docker_settings import docker_configuration
 from builder.errors import EngineError
 from builder.packages import InstallError, distribution, install, offered, run
+from builder.state_directory import state_directory
+
+if TYPE_CHECKING:
+    from builder.engine import Engine
 
 __all__ = [
     "MINIMUM_BUILDX",

@@ -74,7 +74,7 @@ def env() -> None:
 @engine.command()
 def up() -> None:
     """Find an engine, or install and start one of our own."""
-    from builder.engine import up as engine_up
+    from builder.private_engine import up as engine_up
 
     found = engine_up(say=say)
     click.echo(f"{found.host} (Docker Engine {found.version}, buildx {found.buildx_version})")
@@ -83,9 +83,9 @@ def up() -> None:
 @engine.command()
 def down() -> None:
     """Stop the engine that we started; images stay."""
-    from builder.engine import down as engine_down
+    from builder.private_engine import stop
 
-    say("stopped" if engine_down(say=say) else "no engine of ours runs")
+    say("stopped" if stop(say=say) else "no engine of ours runs")
 
 
 @cli.command()

@@ -5,32 +5,22 @@ Importing this module is cheap: the Docker SDK is loaded only once an engine is 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from builder import buildx
+from builder.docker_settings import current_context, docker_configuration
 from builder.errors import EngineError, system_words
+from builder.state_directory import state_directory
 
 if TYPE_CHECKING:
     import docker
 
-__all__ = [
-    "Engine",
-    "Status",
-    "candidates",
-    "down",
-    "find",
-    "listens",
-    "state_directory",
-    "status",
-    "up",
-]
+__all__ = ["Engine", "Status", "candidates", "find", "listens", "private_host", "status"]
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 
@@ -107,28 +97,6 @@ class Status:
     start: str = ""
 
 
-def state_directory() -> Path:
-    """Return the directory for all we keep on this machine; it need not exist yet.
-
-    DLC_STATE; else /var/lib/dlc for root; else `dlc` in the user's state directory (XDG Base
-    Directory Specification 0.8). Raises EngineError where no home directory is known.
-    """
-    if named := os.environ.get("DLC_STATE"):
-        return Path(named).expanduser().absolute()
-    if os.geteuid() == 0:
-        return Path("/var/lib/dlc")
-    state = Path(os.environ.get("XDG_STATE_HOME", ""))
-    if not state.is_absolute():  # the specification has relative paths ignored
-        try:
-            state = Path.home() / ".local/state"
-        except RuntimeError as error:
-            raise EngineError(
-                "this user has no home directory to keep state in",
-                remedy="set DLC_STATE to a writable directory",
-            ) from error
-    return state / "dlc"
-
-
 def private_host() -> str:
     """Return the address of the private engine, whether it runs or not."""
     return f"unix://{state_directory()}/engine/docker.sock"
@@ -146,8 +114,6 @@ def find() -> Engine | None:
 
 def search() -> tuple[Engine | None, tuple[str, ...]]:
     """Do what `find` does, and tell of every engine that did not answer why."""
-    from builder import buildx  # it imports this module
-
     failures: list[str] = []
     for candidate, named_by in candidates():
         found = probe(candidate)
@@ -160,26 +126,6 @@ def search() -> tuple[Engine | None, tuple[str, ...]]:
                 remedy=f"start it, or unset {named_by} to use another",
             )
     return None, tuple(failures)
-
-
-def up(*, say: Callable[[str], None]) -> Engine:
-    """Return an engine with buildx: the one found, else a private one, started now.
-
-    Raises EngineError when there is none and none can be started.
-    """
-    found = find()
-    if found and found.buildx:
-        return found
-    from builder import private_engine  # it imports this module
-
-    return private_engine.provide(say=say)
-
-
-def down(*, say: Callable[[str], None]) -> bool:
-    """Stop the private engine and nothing else; True when there was one to stop."""
-    from builder import private_engine  # it imports this module
-
-    return private_engine.stop(say=say)
 
 
 def status() -> Status:
@@ -216,8 +162,9 @@ def candidates() -> Iterator[tuple[Engine, str]]:
         directory = os.environ.get("DOCKER_CERT_PATH") or str(docker_configuration())
         tls = directory if insisted or os.environ.get("DOCKER_TLS") else ""
         yield _candidate(host, certificates=tls, verify=bool(insisted)), "DOCKER_HOST"
-    else:
-        yield from _context()
+    elif context := current_context():
+        there = _candidate(context.host, certificates=context.certificates, verify=context.verify)
+        yield there, "DOCKER_CONTEXT" if context.named else ""
     yield _candidate(DEFAULT_HOST), ""
     yield _candidate(private_host()), ""
 
@@ -225,43 +172,6 @@ def candidates() -> Iterator[tuple[Engine, str]]:
 def _candidate(host: str, *, certificates: str = "", verify: bool = True) -> Engine:
     private = host == private_host()
     return Engine(host=host, version="", private=private, certificates=certificates, verify=verify)
-
-
-def docker_configuration() -> Path:
-    """Return the directory of the Docker command line's settings; it need not exist."""
-    return Path(os.environ.get("DOCKER_CONFIG") or "~/.docker").expanduser()
-
-
-def _context() -> Iterator[tuple[Engine, str]]:
-    """Read the current context from the Docker command line's files, which needs no SDK."""
-    directory = docker_configuration()
-    named = os.environ.get("DOCKER_CONTEXT", "")
-    name = named or read_json(directory / "config.json").get("currentContext", "default")
-    if name == "default":
-        return
-    key = hashlib.sha256(name.encode()).hexdigest()
-    description = read_json(directory / "contexts/meta" / key / "meta.json")
-    endpoint = description.get("Endpoints", {}).get("docker", {})
-    if host := endpoint.get("Host"):
-        tls = directory / "contexts/tls" / key / "docker"
-        certificates = str(tls) if tls.is_dir() else ""
-        verify = not endpoint.get("SkipTLSVerify", False)
-        engine = _candidate(host, certificates=certificates, verify=verify)
-        yield engine, "DOCKER_CONTEXT" if named else ""
-    elif named:
-        raise EngineError(
-            f"DOCKER_CONTEXT names {named!r}, which is no context",
-            remedy="list them with `docker context ls`, or unset DOCKER_CONTEXT",
-        )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a file; empty where there is none, as the Docker command line does."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def probe(candidate: Engine) -> Engine | str:
@@ -308,8 +218,6 @@ def _reason(error: BaseException) -> str:
 
 def _check(answer: dict[str, Any], *, host: str) -> None:
     """Raise EngineError unless an answer to /version is that of an engine we can build with."""
-    from builder import buildx  # it imports this module
-
     remedy = "install Docker Engine 20.10 or newer, or point DOCKER_HOST at one"
     names = [component.get("Name", "") for component in answer.get("Components") or ()]
     if any("podman" in name.lower() for name in names):

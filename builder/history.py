@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.engine import state_directory
+from builder.state_directory import state_directory
 
 if TYPE_CHECKING:
     from builder.bake import Outcome

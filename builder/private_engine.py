@@ -7,7 +7,6 @@ a program's name.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -16,13 +15,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from builder import buildx, engine, packages
+from builder.docker_settings import read_json
 from builder.errors import EngineError
+from builder.state_directory import locked, state_directory
 
-__all__ = ["locked", "provide", "stop"]
+__all__ = ["stop", "up"]
 
 Say = Callable[[str], None]
 
@@ -38,32 +39,18 @@ _children: list[subprocess.Popen[bytes]] = []
 
 def root() -> Path:
     """Return the directory of all that belongs to the private engine."""
-    return engine.state_directory() / "engine"
+    return state_directory() / "engine"
 
 
-@contextmanager
-def locked(name: str, *, say: Say) -> Iterator[None]:
-    """Hold the lock called `name` of the state directory; other processes wait their turn."""
-    path = engine.state_directory() / f"{name}.lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
-    except OSError as error:
-        raise EngineError(
-            f"cannot write {path}: {error.strerror}",
-            remedy="set DLC_STATE to a writable directory",
-        ) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"waiting for another dlc that holds {path}")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def up(*, say: Say) -> engine.Engine:
+    """Return an engine with buildx: the one found, else a private one, started now.
 
-
-def provide(*, say: Say) -> engine.Engine:
-    """Return an engine with buildx: installs, starts and fetches what is missing of both."""
+    Installs and fetches what is missing. Raises EngineError when there is none and none can be
+    started.
+    """
+    found = engine.find()
+    if found and found.buildx:
+        return found
     with locked("engine", say=say):
         found, failures = engine.search()
         found = found or _install_and_start(failures, say=say)
@@ -166,7 +153,7 @@ def last_words(log: str) -> str:
 
 def _inherited_settings() -> dict[str, object]:
     """Return the machine's engine settings (mirrors, proxies, DNS) without those we give."""
-    settings = engine.read_json(Path("/etc/docker/daemon.json"))
+    settings = read_json(Path("/etc/docker/daemon.json"))
     ours = {"containerd", "data-root", "exec-root", "graph", "hosts", "live-restore", "pidfile"}
     return {k: v for k, v in settings.items() if k not in ours and not k.startswith("tls")}
 

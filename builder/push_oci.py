@@ -58,7 +58,7 @@ def exporter(commit: Commit) -> Callable[[Pusher, Local, str], Manifest]:
         )
 
     def export(pusher: Pusher, local: Local, repository: str) -> Manifest:
-        from builder.engine import state_directory
+        from builder.state_directory import state_directory
 
         state_directory().mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="oci-", dir=state_directory()) as folder:

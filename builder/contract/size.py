@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.contract.basics import FILES, REPORT_SECONDS, run_files
-from builder.engine import state_directory
 from builder.errors import BuildError
 from builder.layers import from_engine
 from builder.output import human_size
+from builder.state_directory import state_directory
 
 if TYPE_CHECKING:
     import docker

@@ -20,7 +20,7 @@ import docker.errors
 import pytest
 
 from builder import engine as engines
-from builder import packages
+from builder import packages, private_engine
 from builder.models import make_tiny_model
 from tests.images.local_mode import NETWORK, LocalMode, compose_plugin
 
@@ -104,7 +104,7 @@ def write_small_matrix(folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def engine() -> Iterator[engines.Engine]:
     found = engines.find()
-    running = engines.up(say=print)
+    running = private_engine.up(say=print)
     # The docker command line, which testinfra uses, must reach the same engine.
     before = os.environ.get("DOCKER_HOST")
     os.environ["DOCKER_HOST"] = running.host
@@ -112,7 +112,7 @@ def engine() -> Iterator[engines.Engine]:
     if before is None:
         del os.environ["DOCKER_HOST"]
     if found is None:
-        engines.down(say=print)
+        private_engine.stop(say=print)
 
 
 @pytest.fixture(scope="session")

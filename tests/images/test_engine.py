@@ -24,6 +24,7 @@ import pytest
 
 from builder import bases, engine, packages, private_engine
 from builder.bases import BaseSource
+from builder.state_directory import state_directory
 
 pytestmark = [
     pytest.mark.images,
@@ -82,7 +83,7 @@ def state() -> Iterator[Path]:
         try:
             yield directory / "state"
         finally:
-            engine.down(say=print)
+            private_engine.stop(say=print)
             for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
                 if line.split()[4].startswith(str(directory)):  # left by the crash among the tests
                     subprocess.run(["umount", line.split()[4]], check=True)
@@ -92,7 +93,7 @@ def state() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def private(state: Path) -> engine.Engine:
     assert engine.find() is None
-    found = engine.up(say=print)
+    found = private_engine.up(say=print)
     assert found.host == f"unix://{state}/engine/docker.sock"
     return found
 
@@ -116,13 +117,13 @@ def test_up_starts_a_private_engine_with_buildx(private: engine.Engine) -> None:
     assert private.buildx
     status = engine.status()
     assert status.running
-    assert status.data_root == str(engine.state_directory() / "engine/data")
+    assert status.data_root == str(state_directory() / "engine/data")
 
 
 def test_second_up_is_the_same_engine_at_once(private: engine.Engine) -> None:
     said: list[str] = []
     start = time.monotonic()
-    assert engine.up(say=said.append) == private
+    assert private_engine.up(say=said.append) == private
     assert time.monotonic() - start < 2
     assert said == []
 
@@ -236,22 +237,22 @@ def test_down_leaves_no_process(private: engine.Engine, state: Path) -> None:
     with closing(private.client()) as client:
         client.containers.run(DEBIAN.reference, ["sleep", "60"], detach=True, network_mode="none")
     assert len(processes(state / "engine")) >= 3  # dockerd, containerd and the container's shim
-    assert engine.down(say=print)
+    assert private_engine.stop(say=print)
     assert processes(state) == []
     assert engine.find() is None
-    assert not engine.down(say=print)
+    assert not private_engine.stop(say=print)
 
 
 def test_engine_comes_back_after_a_crash(private: engine.Engine, state: Path) -> None:
-    engine.up(say=print)
+    private_engine.up(say=print)
     pid = private_engine.running()
     assert pid
     os.kill(pid, 9)
     # One that is still ending may take a first connection and refuse the second.
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    assert engine.up(say=print) == private
+    assert private_engine.up(say=print) == private
     assert private_engine.running() not in (None, pid)
     with closing(private.client()) as client:
         assert client.images.get(DEBIAN.reference).id
-    assert engine.down(say=print)
+    assert private_engine.stop(say=print)
     assert processes(state) == []

@@ -15,10 +15,11 @@ import docker
 import pytest
 
 from builder import packages
-from builder.engine import Engine, state_directory
+from builder.engine import Engine
 from builder.push_state import oci_misfit
 from builder.registry_client import OCI_INDEX, RegistryClient
 from builder.registry_login import Login
+from builder.state_directory import state_directory
 from tests.images.pushing import Workshop, wait_for
 from tests.images.registries import (
     HTPASSWD,

@@ -20,6 +20,7 @@ import pytest
 from builder import bases, engine, packages
 from builder.bases import BaseSource
 from builder.errors import BaseImageError
+from builder.state_directory import state_directory
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 TAG = "dlc-base/debian12:0123456789ab"
@@ -126,7 +127,7 @@ def ensure(fake: FakeEngine, source: BaseSource = DEBIAN) -> bases.BaseImage:
 def tree_maker(monkeypatch: pytest.MonkeyPatch, script: str) -> Path:
     """Let a script stand for mmdebstrap, in front of which nothing is unshared."""
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    directory = engine.state_directory().parent / "bin"
+    directory = state_directory().parent / "bin"
     directory.mkdir()
     programs = {
         "unshare": 'while [ "$1" != mmdebstrap ]; do shift; done\nexec "$@"',
@@ -140,7 +141,7 @@ def tree_maker(monkeypatch: pytest.MonkeyPatch, script: str) -> Path:
 
 
 def scratches() -> list[Path]:
-    return list(engine.state_directory().glob("bootstrap*"))
+    return list(state_directory().glob("bootstrap*"))
 
 
 # The source
@@ -173,7 +174,7 @@ def test_a_bootstrapped_base_is_known_by_its_label(fake: FakeEngine) -> None:
     fake.images[TAG] = image(IMPORTED, Labels={"dlc.base.how": "bootstrapped"})
     base = ensure(fake)
     assert base == bases.BaseImage(name="debian12", reference=TAG, id=IMPORTED, how="bootstrapped")
-    assert not engine.state_directory().exists()  # nothing had to be locked
+    assert not state_directory().exists()  # nothing had to be locked
 
 
 def test_a_pulled_base_is_known_by_its_digest(fake: FakeEngine) -> None:
@@ -250,7 +251,7 @@ def test_bootstrap_after_one_that_was_killed(
 ) -> None:
     fake.registry = False
     tree_maker(monkeypatch, "echo tree")
-    left = engine.state_directory() / "bootstrap-debian12/mmdebstrap.x/usr"
+    left = state_directory() / "bootstrap-debian12/mmdebstrap.x/usr"
     left.mkdir(parents=True)
     assert ensure(fake).how == "bootstrapped"
     assert not scratches()

@@ -22,6 +22,7 @@ import pytest
 
 from builder import engine, packages, private_engine
 from builder.errors import EngineError
+from builder.state_directory import locked, state_directory
 
 # A dockerd for tests: it answers as a Docker Engine on the socket it is given, and no more.
 FAKE_DOCKERD = f"""#!{sys.executable}
@@ -141,9 +142,9 @@ def version_found() -> str | None:
 
 def test_state_directory_is_the_one_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DLC_STATE", "/srv/dlc")
-    assert engine.state_directory() == Path("/srv/dlc")
+    assert state_directory() == Path("/srv/dlc")
     monkeypatch.setenv("DLC_STATE", "here")
-    assert engine.state_directory() == Path.cwd() / "here"
+    assert state_directory() == Path.cwd() / "here"
 
 
 @pytest.mark.parametrize(
@@ -162,14 +163,14 @@ def test_state_directory_by_user(
     monkeypatch.setenv("XDG_STATE_HOME", xdg)
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setattr(os, "geteuid", lambda: user)
-    assert engine.state_directory() == Path(expected)
+    assert state_directory() == Path(expected)
 
 
 def test_state_directory_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DLC_STATE", "/proc/dlc")
     with (
         pytest.raises(EngineError, match="set DLC_STATE to a writable directory"),
-        private_engine.locked("engine", say=print),
+        locked("engine", say=print),
     ):
         pass
 
@@ -365,7 +366,7 @@ def test_buildx_beside_the_command_line_comes_first(serve: Serve, home: Path) ->
 def test_not_root_and_no_engine(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(EngineError, match="only root can start one; install Docker") as caught:
-        engine.up(say=print)
+        private_engine.up(say=print)
     assert "\n" not in str(caught.value)
     assert f"{home}/default.sock: no such file or directory" in str(caught.value)
 
@@ -377,7 +378,7 @@ def test_not_root_on_a_foreign_distribution_without_buildx(
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"ID": "fedora"})
     with pytest.raises(EngineError, match=r"buildx 0\.13 or newer is missing") as caught:
-        engine.up(say=print)
+        private_engine.up(say=print)
     assert "docker-buildx-plugin" in caught.value.remedy
     assert "\n" not in str(caught.value)
 
@@ -389,7 +390,7 @@ def test_root_on_a_foreign_distribution(home: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(
         EngineError, match=r"docker.io iptables cannot be installed: this is not Debian or Ubuntu"
     ):
-        engine.up(say=print)
+        private_engine.up(say=print)
 
 
 @pytest.mark.parametrize(
@@ -422,7 +423,8 @@ def test_two_at_once_start_one_engine(root: Path) -> None:
     found: list[engine.Engine] = []
     said: list[str] = []
     threads = [
-        threading.Thread(target=lambda: found.append(engine.up(say=said.append))) for _ in range(3)
+        threading.Thread(target=lambda: found.append(private_engine.up(say=said.append)))
+        for _ in range(3)
     ]
     for thread in threads:
         thread.start()
@@ -434,12 +436,12 @@ def test_two_at_once_start_one_engine(root: Path) -> None:
         assert sum(line.startswith("starting") for line in said) == 1
         pid = private_engine.running()
         assert pid
-        assert engine.down(say=said.append)
+        assert private_engine.stop(say=said.append)
         assert not Path(f"/proc/{pid}").exists()
-        assert not engine.down(say=said.append)
+        assert not private_engine.stop(say=said.append)
         assert engine.find() is None
     finally:
-        engine.down(say=print)
+        private_engine.stop(say=print)
 
 
 def test_engine_that_ends_at_once_is_quoted(root: Path) -> None:
@@ -451,7 +453,7 @@ def test_engine_that_ends_at_once_is_quoted(root: Path) -> None:
         "exit 1\n",
     )
     with pytest.raises(EngineError) as caught:
-        engine.up(say=print)
+        private_engine.up(say=print)
     assert caught.value.message == (
         "dockerd ended with code 1: failed to start daemon: iptables: Operation not permitted"
     )
@@ -463,7 +465,7 @@ def test_engine_that_stays_silent_is_ended(root: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(private_engine, "START_SECONDS", 0.3)
     program(root / "bin/dockerd", "#!/bin/sh\necho thinking\nexec sleep 60\n")
     with pytest.raises(EngineError, match=r"does not answer after 0\.3 seconds: thinking"):
-        engine.up(say=print)
+        private_engine.up(say=print)
     assert private_engine._children[-1].wait(timeout=5) != 0
 
 
@@ -471,7 +473,7 @@ def test_state_directory_too_long_for_a_socket(root: Path, monkeypatch: pytest.M
     program(root / "bin/dockerd", FAKE_DOCKERD)
     monkeypatch.setenv("DLC_STATE", str(root / ("long" * 20)))
     with pytest.raises(EngineError, match="too long for a socket"):
-        engine.up(say=print)
+        private_engine.up(say=print)
 
 
 def test_last_words() -> None:
@@ -547,15 +549,15 @@ def test_down_ends_only_what_is_ours(
     other_engine = sleeper("--config", "/elsewhere/exec/containerd.toml", name="containerd")
     reader = sleeper("-f", run_time, name="tail")
     record.write_text(str(ours.pid), encoding="ascii")
-    assert engine.down(say=print)
+    assert private_engine.stop(say=print)
     assert (ours.wait(5), helper.wait(5)) == (-15, -15)
     assert (other_engine.poll(), reader.poll()) == (None, None)
     assert not record.exists()
     record.write_text(str(reader.pid), encoding="ascii")
-    assert not engine.down(say=print)
+    assert not private_engine.stop(say=print)
     assert reader.poll() is None
 
 
 def test_down_on_an_empty_machine_leaves_it_empty(home: Path) -> None:
-    assert not engine.down(say=print)
+    assert not private_engine.stop(say=print)
     assert not (home / "state").exists()
