@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builder.cli_images import engine_client
 from builder.containers import QUESTION, Server, run
+from builder.engine import engine_client
 from builder.errors import ContainerError
 from builder.lifecycle import log, refused
 from builder.output import say

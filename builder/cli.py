@@ -1,4 +1,4 @@
-"""The command `dlc`: parses, calls, prints; nothing else. Images are in builder.cli_images."""
+"""The command `dlc`: parses, calls, prints; nothing else."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from builder import __version__
-from builder.errors import DlcError, DriftError, Interrupted, MatrixError
-from builder.output import print_json, print_table, say
+from builder.errors import DlcError, Interrupted, MatrixError
+from builder.output import say
 
 if TYPE_CHECKING:
     from builder.mirrors import Mirrors
     from builder.target import Target
 
-__all__ = ["Settings", "cli", "main", "pass_settings"]
+__all__ = ["Settings", "cli", "main", "pass_settings", "run_command"]
 
 # As in builder.selection.Filters, which `dlc --help` need not load.
 FILTERS = ("mode", "framework", "device", "python", "transformers")
 DEFAULT_REGION = "us-east-1"
 # Modules whose commands register themselves when they are imported.
 COMMANDS = (
-    *("cli_add", "cli_bake", "cli_bases", "cli_ci", "cli_contract", "cli_ecr", "cli_images"),
-    *("cli_init", "cli_layers", "cli_libraries", "cli_locks", "cli_mirrors", "cli_plan"),
-    *("cli_push", "cli_sdk_config", "cli_size", "cli_table"),
+    *("cli_add", "cli_bake", "cli_bases", "cli_build", "cli_ci", "cli_contract", "cli_ecr"),
+    *("cli_engine", "cli_init", "cli_layers", "cli_libraries", "cli_locks", "cli_matrix"),
+    *("cli_mirrors", "cli_plan", "cli_push", "cli_render", "cli_sdk_config", "cli_serve"),
+    *("cli_size", "cli_table"),
 )
-LISTED = ("repository", "tag", "datasets", "date", "origin")
 
 
 @dataclass(kw_only=True)
@@ -149,177 +149,37 @@ def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.argument("selectors", nargs=-1, metavar="[SELECTOR]...")(pass_settings(chosen))
 
 
-def uri_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """--account and --region."""
-    region = click.option("--region", default=DEFAULT_REGION, show_default=True)
-    account = click.option("--account", help="[default: the official one of the region]")
-    return account(region(function))
-
-
-def image_uri(target: Target, account: str | None, region: str) -> str:
-    """Where a target's image is, or would be, in ECR."""
-    from builder.uris import registry_host
-
-    return f"{registry_host(region, account)}/{target.name}"
-
-
-@cli.command("list")
-@selection_options
-@uri_options
-@output_option
-def list_targets(
-    settings: Settings,  # noqa: ARG001 - selection_options passes it to every command
-    targets: tuple[Target, ...],
-    account: str | None,
-    region: str,
-    output: str,
-) -> None:
-    """List targets.
-
-    SELECTOR is a repository:tag, a tag, or a glob over either; all targets without one.
-    """
-    rows = [{**t.row(), "image_uri": image_uri(t, account, region)} for t in targets]
-    if output == "json":
-        print_json(rows)
-    else:
-        asked = account is not None or region != DEFAULT_REGION
-        print_table(rows, ("image_uri",) if asked else LISTED)
-
-
-@cli.command()
-@click.argument("selector", metavar="TARGET")
-@uri_options
-@output_option
-@pass_settings
-def show(settings: Settings, selector: str, account: str | None, region: str, output: str) -> None:
-    """Show all that is known of a target."""
-    from builder import locks
-    from builder.components import described
-    from builder.selection import select_one
-    from builder.tag import aliases
-
-    target = select_one(settings.targets, selector)
-    folder = settings.images / target.folder
-    values: dict[str, Any] = {
-        **target.row(),
-        "image_uri": image_uri(target, account, region),
-        "aliases": list(aliases(target.parts)),
-        "folder": str(folder),
-        "end_of_life": target.base.end_of_life.isoformat(),
-        "build": target.build.carries,
-        "locked": target.locked.isoformat(),
-        "framework_requirements": [
-            *target.framework_requirements,
-            *(wheel.filename for wheel in target.build.wheels),
-        ],
-        "constraints": list(target.constraints),
-        "libraries": target.libraries,
-        "library_requirements": list(target.library_requirements),
-        "compilers": list(target.compilers),
-        "system_packages": list(target.system_packages),
-        "accelerator_packages": list(target.accelerator_packages),
-        "driver_cuda": target.driver_cuda or None,
-        "components": [described(each) for each in target.components],
-        "uv": target.uv,
-        "build_requirements": list(target.build_requirements),
-        "lock": locks.state(folder, target).text,
-        "labels": target.labels(),
-    }
-    said = {
-        key: str(target.said[key])
-        for key, value in values.items()
-        if key in target.said and value is not None
-    }
-    if output == "json":
-        print_json({"name": target.name, "values": values, "said": said})
-        return
-    rows = []
-    for key, value in values.items():
-        if isinstance(value, dict):
-            lines = [f"{name}={text}" for name, text in value.items()]
-        else:
-            lines = value if isinstance(value, list) else [value]
-        for number, line in enumerate(lines):
-            first = number == 0
-            rows.append(
-                {
-                    "what": key if first else "",
-                    "value": line,
-                    "said": said.get(key, "") if first else "",
-                }
-            )
-    print_table(rows, ("what", "said", "value"))
-
-
-@cli.command()
-@click.argument("selector", metavar="TARGET")
-@uri_options
-@pass_settings
-def uri(settings: Settings, selector: str, account: str | None, region: str) -> None:
-    """Print a target's image URI."""
-    from builder.selection import select_one
-
-    click.echo(image_uri(select_one(settings.targets, selector), account, region))
-
-
-@cli.command()
-@selection_options
-@click.option("--check", is_flag=True, help="Write nothing; show a diff and fail if there is one.")
-def render(settings: Settings, targets: tuple[Target, ...], check: bool) -> None:
-    """Write Dockerfiles and what they copy.
-
-    Those of targets that the matrix no longer has are removed.
-    """
-    from builder.render import Renderer, apply, changes
-
-    everything = len(targets) == len(settings.targets)
-    renderer = Renderer(settings.templates)
-    found = list(changes(settings.images, targets, renderer, prune=everything))
-    if check:
-        for change in found:
-            click.echo(change.diff(), nl=False)
-        if found:
-            raise DriftError(
-                f"{len(found)} files below {settings.images} are not as rendered",
-                remedy="run `dlc render` and commit the result",
-            )
-        return
-    apply(found)
-    for change in found:
-        say(f"{'removed' if change.after is None else 'wrote'} {change.path}")
-    say(f"{len(targets)} targets rendered, {len(found)} files changed")
-
-
-@cli.command()
-def schema() -> None:
-    """Print the matrix's JSON schema, for editors."""
-    from builder.matrix_shape import schema_text
-
-    click.echo(schema_text(), nl=False)
-
-
-def main() -> None:
-    """Run `dlc`; every foreseen error is one message and its own exit code."""
+def main() -> NoReturn:
+    """Run `dlc`."""
     for module in COMMANDS:
         import_module(f"builder.{module}")
+    run_command(cli, "dlc", usage="dlc")
+
+
+def run_command(command: click.Command, name: str, *, usage: str | None = None) -> NoReturn:
+    """Run a command and end; every foreseen error is one message and its own exit code.
+
+    Messages begin with `name`; help has the user type `usage`, by default how it was started.
+    """
     # As Ctrl-C: what was started is stopped, containers too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        code = cli.main(prog_name="dlc", standalone_mode=False)
+        code = command.main(prog_name=usage, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        say("dlc: interrupted")
+        say(f"{name}: interrupted")
         code = Interrupted.exit_code
     except MatrixError as error:
         say(str(error))
         code = error.exit_code
     except DlcError as error:
-        say(f"dlc: {error}")
+        say(f"{name}: {error}")
         code = error.exit_code
     except OSError as error:
         # The engine's and registries' own errors are OSErrors too, without a file or a number.
-        say(f"dlc: {error.filename}: {error.strerror}" if error.filename else f"dlc: {error}")
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        say(f"{name}: {what}")
         code = 1
     sys.exit(code if isinstance(code, int) else 0)

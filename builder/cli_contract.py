@@ -29,8 +29,9 @@ def test(settings: Settings, selector: str, image: str | None, only: str, output
 
     It needs an engine, and neither the internet nor a model.
     """
-    from builder.cli_images import engine_client, find_image
     from builder.contract.run import run
+    from builder.engine import engine_client
+    from builder.local_images import find_image
     from builder.selection import select_one
 
     target = select_one(settings.targets, selector)

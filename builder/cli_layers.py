@@ -76,7 +76,7 @@ def _document(images: Sequence[ImageLayers], found: Sharing) -> dict[str, Any]:
 
 def _built(targets: Sequence[Target]) -> list[ImageLayers]:
     """The layers of the images that the engine has; ContainerError if it has none."""
-    from builder.cli_images import engine_client
+    from builder.engine import engine_client
     from builder.layers import from_engine
 
     found, missing = [], []

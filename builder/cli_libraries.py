@@ -23,8 +23,8 @@ def libraries(settings: Settings, selector: str, output: str) -> None:
     It fails if one is missing, or if a CPU image has an accelerator's library. `driver` is what the
     machine brings.
     """
-    from builder.cli_images import engine_client
     from builder.contract.libraries import checks, compare, look
+    from builder.engine import engine_client
     from builder.selection import select_one
 
     target = select_one(settings.targets, selector)

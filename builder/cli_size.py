@@ -25,8 +25,8 @@ def size(_: Settings, targets: tuple[Target, ...], output: str) -> None:
 
     It fails if one is over its budget. What is not built is left out, unless it is named.
     """
-    from builder.cli_images import engine_client
     from builder.contract.size import explain, measure
+    from builder.engine import engine_client
 
     found: dict[str, Size] = {}
     with engine_client() as client:

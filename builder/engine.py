@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,16 @@ from builder.state_directory import state_directory
 if TYPE_CHECKING:
     import docker
 
-__all__ = ["Engine", "Status", "candidates", "find", "listens", "private_host", "status"]
+__all__ = [
+    "Engine",
+    "Status",
+    "candidates",
+    "engine_client",
+    "find",
+    "listens",
+    "private_host",
+    "status",
+]
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 
@@ -110,6 +119,24 @@ def find() -> Engine | None:
     the one that answers is no Docker Engine for Linux of version 20.10 or newer.
     """
     return search()[0]
+
+
+@contextmanager
+def engine_client() -> Iterator[docker.DockerClient]:
+    """A client of the engine that runs; what the engine refuses is an EngineError."""
+    import docker.errors
+    import requests
+
+    found = find()
+    if found is None:
+        raise EngineError("no engine runs, so there is no image", remedy="build it: dlc build")
+    with closing(found.client()) as client:
+        try:
+            yield client
+        except (docker.errors.DockerException, requests.RequestException) as error:
+            raise EngineError(
+                f"the engine says: {error}", remedy="see `dlc engine status`"
+            ) from error
 
 
 def search() -> tuple[Engine | None, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""The images that an engine has, by name, in one question."""
+"""The images that an engine has, by name: one of them, or all in one question."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from builder import engine as engines
-from builder.errors import EngineError
+from builder.errors import ContainerError, EngineError
 from builder.plan import Built
 
 if TYPE_CHECKING:
-    from builder.engine import Engine
+    import docker
 
-__all__ = ["images_here", "images_of"]
+    from builder.engine import Engine
+    from builder.target import Target
+
+__all__ = ["find_image", "images_here", "images_of"]
 
 # What an engine before 25 says of an image without a name: one that failed a check, perhaps.
 _NONE = "<none>:<none>"
@@ -62,3 +65,16 @@ def images_here() -> dict[str, Built]:
             break
     found = engines.find()  # which says what is wrong with the one that does not answer
     return images_of(found) if found else {}
+
+
+def find_image(client: docker.DockerClient, target: Target, image: str | None = None) -> str:
+    """The name of a target's image, or another's; ContainerError if the engine has it not."""
+    import docker.errors
+
+    remedy = f"pull {image}" if image else f"run `dlc build {target.name}`"
+    image = image or target.name
+    try:
+        client.images.get(image)
+    except docker.errors.ImageNotFound as error:
+        raise ContainerError(f"there is no image {image}", remedy=remedy) from error
+    return image

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from builder import containers
-from builder.cli_images import engine_client
 from builder.contract.subject import Subject, examine, parse
 from builder.contract.training_job import tiny, train  # noqa: F401 - fixtures
+from builder.engine import engine_client
 
 if TYPE_CHECKING:
     import docker

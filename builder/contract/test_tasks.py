@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from builder import containers
-from builder.cli_images import engine_client
 from builder.contract.subject import Subject
 from builder.contract.task_models import Makings, make
 from builder.contract.task_requests import ASKS, refused
 from builder.contract.tasks import TASKS, Facts, Task
+from builder.engine import engine_client
 from builder.errors import ContainerError
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
+from builder.cli import run_command
 from builder.cli_contract import tell
-from builder.cli_images import engine_client
 from builder.contract.run import run
 from builder.contract.subject import examine
 from builder.contract.task_table import Row, load, results, save, table, wrong
 from builder.contract.tasks import TASKS, TOOLKIT
-from builder.errors import DlcError
+from builder.engine import engine_client
 from builder.output import say
 from builder.selection import select
 from builder.target import Target
@@ -66,14 +66,4 @@ def _row(target: Target, built: Target) -> Row:
 
 
 if __name__ == "__main__":
-    try:
-        tasks(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except DlcError as error:
-        say(f"tasks: {error}")
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        say("tasks: interrupted")
-        sys.exit(130)
+    run_command(tasks, "tasks")

@@ -1,0 +1,137 @@
+"""The command `dlc build`: images from targets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from builder.cli import Settings, cli, output_option, selection_options
+from builder.cli_bake import builder_options
+from builder.errors import BuildError
+from builder.output import human_size, print_failures, print_json, print_table, say, watching
+
+if TYPE_CHECKING:
+    from builder.bakefile import Cache
+    from builder.matrix import Base
+    from builder.target import Target
+
+__all__: list[str] = []
+
+
+@cli.command()
+@selection_options
+@click.option("--dry-run", is_flag=True, help="Only say what would be built, from what and how.")
+@click.option("--again", is_flag=True, help="Build what is up to date, too.")
+@click.option("--strict", is_flag=True, help="Fail where a base's end of life is over.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, help="Targets at a time."
+)
+@builder_options
+@output_option
+def build(
+    settings: Settings,
+    targets: tuple[Target, ...],
+    dry_run: bool,
+    again: bool,
+    strict: bool,
+    jobs: int,
+    builder_name: str,
+    cache: Cache,
+    output: str,
+) -> None:
+    """Render, bake and tag images."""
+    from builder.cli_bases import warn_of_expired
+
+    if strict or not dry_run:
+        warn_of_expired(targets, strict=strict)
+    if dry_run:
+        _dry_run(settings, targets, output)
+        return
+    from builder.build import build as build_targets
+    from builder.render import Renderer
+
+    with watching() as watcher:
+        outcomes = build_targets(
+            targets,
+            images=settings.images,
+            renderer=Renderer(settings.templates),
+            at_once=jobs,
+            watcher=watcher,
+            say=say,
+            mirrors=settings.mirrors,
+            again=again,
+            builder=builder_name,
+            cache=cache,
+        )
+    built = [outcome for outcome in outcomes if not outcome.error]
+    rows = [
+        {
+            "image": each.target.name,
+            "id": each.image_id,
+            "size": each.size,
+            "seconds": None if each.up_to_date else round(each.seconds, 1),
+        }
+        for each in built
+    ]
+    if output == "json":
+        print_json(rows)
+    elif rows:
+        short = [
+            {
+                "image": each.target.name,
+                "id": each.image_id[7:19],
+                "size": human_size(each.size),
+                "seconds": "up to date" if each.up_to_date else round(each.seconds, 1),
+            }
+            for each in built
+        ]
+        print_table(short, ("image", "id", "size", "seconds"))
+    if len(built) < len(outcomes):
+        print_failures(outcomes)
+        raise BuildError(f"{len(outcomes) - len(built)} of {len(outcomes)} targets did not build")
+
+
+def _dry_run(settings: Settings, targets: tuple[Target, ...], output: str) -> None:
+    from builder import locks
+    from builder.bake import ca_bundle
+    from builder.bakefile import Job, definition
+    from builder.bases import BaseSource
+    from builder.cli_mirrors import script_command
+    from builder.mirrors import Mirrors
+
+    def reference(base: Base) -> str:
+        return BaseSource(name=base.name, image=base.image, bootstrap=base.bootstrap).reference
+
+    if output == "json":
+        jobs = [
+            Job(
+                target=target,
+                context=(settings.images / target.folder).absolute(),
+                arguments={
+                    "BASE": reference(target.base),
+                    "TOOLS_BASE": reference(target.tools_base),
+                },
+                labels={},
+            )
+            for target in targets
+        ]
+        bundle = ca_bundle()
+        secrets = {"ca-bundle": bundle} if bundle else {}
+        if settings.mirrors != Mirrors():
+            secrets["site"] = Path("dlc-site").absolute()
+            write = script_command(settings, secrets["site"])
+            say(f"the secret `site` is not written; where it is to be: {write}")
+        print_json(definition(jobs, secrets, printed=True))
+        return
+    rows = [
+        {
+            "image": target.name,
+            "base": target.base.image.split("@", maxsplit=1)[0],
+            "locks": locks.state(settings.images / target.folder, target).text,
+        }
+        for target in targets
+    ]
+    print_table(rows, ("image", "base", "locks"))
