@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from builder.errors import DlcError
+from builder.cli import run_command
+from builder.errors import Interrupted
 from builder.output import say
 from builder.selection import select
 from builder.target import Target
@@ -55,7 +56,10 @@ def prove(
 
     prover = Prover(ROOT / "images", interpreters or default_interpreters(), say)
     known = dict(rows) if resume else {}
-    prover.prove(chosen, known, keep, cold=not selectors and not resume)
+    try:
+        prover.prove(chosen, known, keep, cold=not selectors and not resume)
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted", remedy="RESUME=1 goes on") from None
     _write_pages(docs, rows, targets)
     done = [target.name for target in chosen if target.name not in prover.skipped]
     good = passed(rows[name] for name in done)
@@ -77,14 +81,4 @@ def _write_pages(docs: Path, rows: Mapping[str, Row], targets: Sequence[Target])
 
 
 if __name__ == "__main__":
-    try:
-        prove(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except DlcError as error:
-        say(f"prove: {error}")
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        say("prove: interrupted; RESUME=1 goes on")
-        sys.exit(130)
+    run_command(prove, "prove")

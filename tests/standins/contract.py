@@ -11,9 +11,9 @@ from pathlib import Path
 
 import click
 
+from builder.cli import run_command
 from builder.cli_contract import tell
 from builder.contract.run import Result, run
-from builder.errors import DlcError
 from builder.output import say
 from builder.selection import select
 from builder.target import Target
@@ -139,14 +139,4 @@ def contract(selectors: tuple[str, ...]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        contract(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except DlcError as error:
-        say(f"contract: {error}")
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        say("contract: interrupted")
-        sys.exit(130)
+    run_command(contract, "contract")
