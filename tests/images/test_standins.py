@@ -12,8 +12,7 @@ import docker
 import pytest
 
 from tests.images.conftest import ROOT, dlc
-from tests.standins.bases import interpreters
-from tests.standins.prove import default_interpreters
+from tests.standins.bases import default_interpreters, interpreters
 
 pytestmark = pytest.mark.images
 

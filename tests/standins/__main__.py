@@ -14,7 +14,8 @@ from builder.output import say
 from builder.selection import select
 from builder.target import Target
 from builder.targets import load_targets
-from tests.standins.prove import Prover, default_interpreters
+from tests.standins.bases import default_interpreters
+from tests.standins.prove import Prover
 from tests.standins.result import Row, load, not_tried, passed, picture, save, table
 from tests.standins.sizes import page
 

@@ -7,6 +7,7 @@ whose C library is not newer than Debian 12's.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import tempfile
@@ -21,7 +22,7 @@ from builder.engine import Engine
 from builder.errors import BaseImageError
 from builder.matrix import Base
 
-__all__ = ["Interpreter", "interpreters", "make"]
+__all__ = ["Interpreter", "default_interpreters", "interpreters", "make"]
 
 # What CPython's own modules load, by Debian 12's names.
 _LIBRARIES = (
@@ -82,6 +83,18 @@ def interpreters(folder: Path) -> dict[str, Interpreter]:
         if len(numbers) == 3 and (prefix / "bin" / f"python{python}").is_file():
             found[python] = Interpreter(version=prefix.name, prefix=prefix)
     return found
+
+
+def default_interpreters() -> Path | None:
+    """DLC_INTERPRETERS, else pyenv's (PYENV_ROOT); None without. BaseImageError if it is none."""
+    named = os.environ.get("DLC_INTERPRETERS")
+    if named and not Path(named).is_dir():
+        raise BaseImageError(
+            f"DLC_INTERPRETERS names {named}, which is no folder", remedy="mend or unset it"
+        )
+    pyenv = os.environ.get("PYENV_ROOT")
+    folder = Path(named) if named else Path(pyenv, "versions") if pyenv else None
+    return folder if folder and folder.is_dir() else None
 
 
 def _numbers(name: str) -> tuple[int, ...]:

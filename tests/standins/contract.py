@@ -18,7 +18,8 @@ from builder.output import say
 from builder.selection import select
 from builder.target import Target
 from builder.targets import load_targets
-from tests.standins.prove import Prover, default_interpreters
+from tests.standins.bases import default_interpreters
+from tests.standins.prove import Prover
 
 __all__ = ["Row", "load", "summary", "table", "wrong"]
 

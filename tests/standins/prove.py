@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
-import shutil
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,7 +10,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import docker
 import requests
@@ -36,17 +32,14 @@ from builder.tagging import remove_image
 from builder.target import Target
 from tests.standins import bases as stand_in_bases
 from tests.standins.result import Row
+from tests.standins.room import Room
 from tests.standins.targets import StandIn, lock, locks_digest, requirements, stand_in
 
-__all__ = ["Prover", "default_interpreters", "in_groups"]
+__all__ = ["Prover", "in_groups"]
 
 Say = Callable[[str], None]
 
 PROBE_SECONDS = 10
-# When a new framework begins and the engine's data are larger, layers are dropped from the build
-# cache, or packages too: no row takes more than the rest up to 60 GB.
-LAYERS_BYTES = 35 * 10**9
-PACKAGES_BYTES = 45 * 10**9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +75,7 @@ class Prover:
         self._stand_ins = state_directory() / "stand-ins"
         self._bases: dict[tuple[str, str], Base | None] = {}
         self._reached: dict[str, bool] = {}
-        self._full: int | None = None
+        self._room = Room(self._engine, say)
         self.skipped: list[str] = []
 
     def prove(
@@ -98,7 +91,7 @@ class Prover:
         `cold` is without a layer of earlier builds, so that the seconds are those of a whole build.
         """
         if cold:
-            self._prune(layers_only=True)
+            self._room.drop(layers_only=True)
         pending: Future[Row] | None = None
         framework: tuple[str, ...] = ()
         with ThreadPoolExecutor(max_workers=1) as checks:
@@ -120,7 +113,7 @@ class Prover:
                     keep(pending.result())
                     pending = None
                 if framework and framework != _framework(target):
-                    self._make_room()
+                    self._room.make()
                 framework = _framework(target)
                 made = self._build(prepared)
                 if pending:
@@ -255,36 +248,6 @@ class Prover:
                     with suppress(docker.errors.APIError):
                         remove_image(client, name)
 
-    def _make_room(self) -> None:
-        if not self._engine.private:
-            return
-        used = self._used()
-        self._say(f"the engine's data take {used / 1e9:.0f} GB")
-        if used > LAYERS_BYTES:
-            self._prune(layers_only=True)
-        if self._used() > PACKAGES_BYTES:
-            self._prune(layers_only=False)
-
-    def _used(self) -> int:
-        """Bytes of the engine's data: measured once, then by what the disk has lost since."""
-        with closing(self._engine.client()) as client:
-            root = Path(client.info()["DockerRootDir"])
-        free = shutil.disk_usage(root).free
-        if self._full is None:
-            command = ["du", "--summarize", "--one-file-system", "--bytes", str(root)]
-            # What vanishes meanwhile makes du fail; its sum is good all the same.
-            result = subprocess.run(command, capture_output=True, text=True, check=False)
-            self._full = int(result.stdout.split()[0]) + free
-        return self._full - free
-
-    def _prune(self, *, layers_only: bool) -> None:
-        """Empty the build cache of an engine of our own; another's is not ours to empty."""
-        if self._engine.private:
-            with closing(self._engine.client(timeout=600)) as client:
-                # The SDK's types know but two of the filters.
-                filters: Any = {"type": "regular"} if layers_only else {}
-                client.api.prune_builds(all=True, filters=filters)
-
 
 def _row(
     target: Target,
@@ -310,15 +273,3 @@ def _row(
         proven=datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
         error=error,
     )
-
-
-def default_interpreters() -> Path | None:
-    """DLC_INTERPRETERS, else pyenv's (PYENV_ROOT); None without. BaseImageError if it is none."""
-    named = os.environ.get("DLC_INTERPRETERS")
-    if named and not Path(named).is_dir():
-        raise BaseImageError(
-            f"DLC_INTERPRETERS names {named}, which is no folder", remedy="mend or unset it"
-        )
-    pyenv = os.environ.get("PYENV_ROOT")
-    folder = Path(named) if named else Path(pyenv, "versions") if pyenv else None
-    return folder if folder and folder.is_dir() else None

@@ -20,8 +20,8 @@ from builder.locks import LAYERS, parse, state
 from builder.matrix import Base
 from builder.render import Renderer
 from builder.target import Target
-from tests.standins.bases import interpreters
-from tests.standins.prove import default_interpreters, in_groups
+from tests.standins.bases import default_interpreters, interpreters
+from tests.standins.prove import in_groups
 from tests.standins.result import Row, load, passed, save, table
 from tests.standins.targets import lock, requirements, stand_in
 from tests.unit.test_resolver import empty_wheel
