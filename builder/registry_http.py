@@ -45,14 +45,14 @@ def is_loopback(host: str) -> bool:
 class Connection:
     """The way to one registry; its methods may be called from several threads."""
 
-    def __init__(self, host: str, *, logins: Logins, pause: float) -> None:
-        """`pause` is that before the second retry, in seconds, then doubled."""
+    def __init__(self, host: str, *, logins: Logins, pause: float, retries: int = TRIES) -> None:
+        """`pause` is that before the second of the `retries`, in seconds, then doubled."""
         self.host = host
         self._logins = logins
         address = "registry-1.docker.io" if host in {"docker.io", "index.docker.io"} else host
         self._scheme = "http" if is_loopback(host) else "https"
         self._root = f"{self._scheme}://{address}/v2/"
-        self._pause = pause
+        self._pause, self._retries = pause, retries
         self._session: requests.Session | None = None
         self._bundle: str | bool = True
         self._headers: dict[str, str] = {}  # what was last taken, by repository
@@ -190,7 +190,7 @@ class Connection:
         with self._lock:
             if self._session is None:
                 retries = Patience(
-                    total=TRIES,
+                    total=self._retries,
                     connect=4,
                     backoff_factor=self._pause,
                     status_forcelist=_BUSY,

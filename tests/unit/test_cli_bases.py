@@ -74,7 +74,9 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"\0\1 no http\n\n")
         elif name == "silent":
             self.server.ended.wait()
-        elif name == "moved":
+        elif name in {"basic", "moved-basic"} and said != LOGIN:
+            self.tell(401, {"WWW-Authenticate": "Basic realm=here"})
+        elif name in {"moved", "moved-basic"}:
             address = f"http://localhost:{self.server.port}/v2/open/manifests/new"
             self.tell(307, {"Location": address})
         elif name.isdigit():
@@ -83,8 +85,6 @@ class Handler(BaseHTTPRequestHandler):
             self.tell(200, {"Content-Type": "text/html"})
         elif name == "untold":
             self.tell(200, {"Content-Type": MANIFEST})
-        elif name == "basic" and said != LOGIN:
-            self.tell(401, {"WWW-Authenticate": "Basic realm=here"})
         elif name in {"token", "broken-token", "file-token"} and said != "Bearer t0ken":
             server = "file:///etc" if name == "file-token" else f"http://{self.server.host}/token"
             challenge = f'Bearer realm="{server}?for={name}",service="us",scope="pull,{name}"'
@@ -267,14 +267,17 @@ def test_wrong_ways_to_ask(dlc: Dlc, matrix: Path) -> None:
         ("open", Answer(digest=NOW)),
         ("token", Answer(digest=NOW)),
         ("moved", Answer(digest=NOW)),
-        ("basic", Answer(problem="401 unauthorized")),
-        ("401", Answer(problem="401 unauthorized")),
+        ("basic", Answer(problem="it wants a user and a password")),
+        ("401", Answer(problem="it wants a user and a password")),
         ("403", Answer(problem="403 forbidden")),
         ("404", Answer(problem="not found")),
         ("500", Answer(problem="500 internal server error")),
         ("777", Answer(problem="777 is no status of HTTP")),
         ("broken-token", Answer(problem="its token server gives no token")),
-        ("file-token", Answer(problem="its token server is no https:// address")),
+        (
+            "file-token",
+            Answer(problem="its token server 'file:///etc?for=file-token' has no https://"),
+        ),
         ("garbage", Answer(problem="no answer in HTTP")),
         ("hangup", Answer(problem="the connection broke off")),
         ("page", Answer(problem="the answer is no manifest")),
@@ -312,8 +315,13 @@ def test_credentials_of_the_docker_configuration(registry: Registry, no_engine: 
 def test_credentials_stay_where_they_belong(registry: Registry, no_engine: Path) -> None:
     (no_engine / "config.json").write_text("not JSON", "utf-8")
     assert ask([f"{registry.host}/token:1"], None)[f"{registry.host}/token:1"].digest == NOW
-    registry_digests._request("HEAD", f"http://{registry.host}/v2/moved/manifests/1", LOGIN)
-    assert registry.asked[-2:] == [("/v2/moved/manifests/1", LOGIN), ("/v2/open/manifests/new", "")]
+    auths = {registry.host: {"auth": LOGIN.removeprefix("Basic ")}}
+    (no_engine / "config.json").write_text(json.dumps({"auths": auths}), "utf-8")
+    assert ask([f"{registry.host}/moved-basic:1"], None).popitem()[1].digest == NOW
+    assert registry.asked[-2:] == [
+        ("/v2/moved-basic/manifests/1", LOGIN),
+        ("/v2/open/manifests/new", ""),
+    ]
 
 
 def test_hosts_that_do_not_answer(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
