@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,18 @@ def test_a_plan_that_fails_builds_nothing(tmp_path: Path) -> None:
     code, calls, _ = run(tmp_path, step["run"], REGISTRY="h/p", TARGETS="r:a")
     assert code != 0
     assert len(calls) == 1
+
+
+def test_what_the_jobs_pushed_becomes_one_artifact(tmp_path: Path) -> None:
+    *_, kept = steps("build-and-push.yml", "build")
+    *_, download, merge, upload = steps("build-and-push.yml", "record")
+    name = re.sub(r"\$\{\{.*?\}\}", "0", kept["with"]["name"])
+    assert fnmatchcase(name, download["with"]["pattern"])
+    assert not fnmatchcase(upload["with"]["name"], download["with"]["pattern"])
+    assert upload["with"]["path"] == kept["with"]["path"] == "releases/"
+    code, calls, told = run(tmp_path, merge["run"])
+    assert (code, calls) == (0, [f"dlc releases merge {download['with']['path']}"]), told
+    assert (tmp_path / download["with"]["path"]).is_dir()
 
 
 def outdated(folder: Path, **newest: tuple[str, bool]) -> None:
