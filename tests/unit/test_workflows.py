@@ -125,6 +125,19 @@ def test_a_plan_that_fails_builds_nothing(tmp_path: Path) -> None:
     assert len(calls) == 1
 
 
+def test_credentials_last_as_long_as_their_job() -> None:
+    """The action's default is one hour, a job of GitHub's ends after six, AWS gives twelve."""
+    found = []
+    for path in WORKFLOWS:
+        for job in yaml.safe_load(path.read_text("utf-8"))["jobs"].values():
+            for step in job["steps"]:
+                if step.get("uses", "").startswith("aws-actions/configure-aws-credentials@"):
+                    lasting = step["with"].get("role-duration-seconds", 3600)
+                    found.append((job["timeout-minutes"] * 60, lasting))
+    assert len(found) == 2
+    assert all(taken <= lasting <= 12 * 3600 for taken, lasting in found)
+
+
 def test_what_the_jobs_pushed_becomes_one_artifact(tmp_path: Path) -> None:
     *_, kept = steps("build-and-push.yml", "build")
     *_, download, merge, upload = steps("build-and-push.yml", "record")
