@@ -145,7 +145,7 @@ def test_locks_that_are_not_fresh_for_programs(root: Path, dlc: Dlc, own: Path) 
 def test_several_targets_that_are_not_fresh(
     targets: tuple[Target, ...], root: Path, dlc: Dlc, own: Path
 ) -> None:
-    run = check(dlc, root, own, "2.13.0-*", NEURON)
+    run = check(dlc, root, own, "2.13.0-transformers4.57.1-*", NEURON)
     training = OWN.replace("inference", "training")
     assert run.code == 16
     *named, total = run.out.splitlines()

@@ -17,7 +17,7 @@ from builder.releases import Released, check_writable
 from builder.target import Target
 from tests.conftest import Dlc
 
-PUSH = ("push", "*inference:2.13.0*", "--registry", "registry.example.com/team")
+PUSH = ("push", "*inference:2.13.0-transformers4.57.1*", "--registry", "registry.example.com/team")
 
 
 @pytest.mark.parametrize("revision", ["1", "1.0.0", "v1.0", "1.\u0660", "x"])

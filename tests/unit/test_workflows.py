@@ -22,14 +22,17 @@ from tests.conftest import ROOT
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 OURS = {"actions", "aws-actions"}
 
-# Writes down how it was called, answers from a file of its name if there is one, and fails if the
-# words are in a file `fails`.
+# Writes down how it was called, answers from a file of its name if there is one, and fails, and
+# says why, if the words are in a file `fails`.
 PROGRAM = """\
 #!/bin/sh
 echo "$(basename "$0") $*" >> "$FOLDER/calls"
 answer="$FOLDER/$(basename "$0")-$1.json"
 test ! -f "$answer" || cat "$answer"
-! grep --quiet --line-regexp --fixed-strings "$*" "$FOLDER/fails"
+if grep --quiet --line-regexp --fixed-strings -e "$*" "$FOLDER/fails"; then
+    echo "$(basename "$0"): it failed; mend it" >&2
+    exit 9
+fi
 """
 
 
@@ -43,7 +46,7 @@ def run(folder: Path, script: str, **environment: str) -> tuple[int, list[str], 
     """A step's exit code, the calls that it made, and its output."""
     programs = folder / "programs"
     programs.mkdir(exist_ok=True)
-    for name in ("dlc", "docker", "git", "gh"):
+    for name in ("dlc", "docker", "git", "gh", "python"):
         (programs / name).write_text(PROGRAM, "utf-8")
         (programs / name).chmod(0o755)
     (folder / "fails").touch()
@@ -158,28 +161,85 @@ def outdated(folder: Path, **newest: tuple[str, bool]) -> None:
     (folder / "dlc-outdated.json").write_text(json.dumps(rows), "utf-8")
 
 
+def adding() -> str:
+    [step] = [each for each in steps("new-releases.yml", "propose") if "outdated" in str(each)]
+    return str(step["run"])
+
+
+def proposing() -> str:
+    [step] = [each for each in steps("new-releases.yml", "propose") if "BRANCH" in str(each)]
+    return str(step["run"])
+
+
+FIRST = "add --transformers 5.1.0"
+SECOND = "add --transformers 5.1.0 --pytorch 3.0.0"
+PAGES = ["python -m tests.standins --pages", "dlc table --write docs/images.md"]
+
+
 @pytest.mark.usefixtures("jq")
 @pytest.mark.parametrize(
     ("transformers", "pytorch", "added"),
     [
-        (("5.1.0", True), ("3.0.0", True), ["dlc add --transformers 5.1.0 --pytorch 3.0.0"]),
-        (("5.1.0", True), ("2.9.0", False), ["dlc add --transformers 5.1.0"]),
-        (("5.0.0", False), ("3.0.0", True), ["dlc add --transformers 5.0.0 --pytorch 3.0.0"]),
-        (("5.0.0", False), ("2.9.0", False), []),
+        (("5.1.0", True), ("3.0.0", True), [FIRST, SECOND]),
+        (("5.1.0", True), ("2.9.0", False), [FIRST]),
+        (("5.1.0", False), ("3.0.0", True), [SECOND]),
+        (("5.1.0", False), ("2.9.0", False), []),
     ],
 )
 def test_what_is_new_is_added(
     tmp_path: Path, transformers: tuple[str, bool], pytorch: tuple[str, bool], added: list[str]
 ) -> None:
-    [step] = [each for each in steps("new-releases.yml", "propose") if "outdated" in str(each)]
     outdated(tmp_path, transformers=transformers, pytorch=pytorch, tensorflow=("9.0", True))
-    code, calls, told = run(tmp_path, step["run"])
+    (tmp_path / "git-status.json").write_text(" M matrix.yaml\n" if added else "")
+    code, calls, told = run(tmp_path, adding())
     assert code == 0, told
-    assert calls == ["dlc outdated --format json", *added]
+    assert [call for call in calls if not call.startswith("git ")] == [
+        "dlc outdated --format json",
+        *(f"dlc {each}" for each in added),
+        *(PAGES if added else []),
+    ]
+    assert (tmp_path / "failed.md").read_text() == ""
+
+
+@pytest.mark.usefixtures("jq")
+@pytest.mark.parametrize("fails", [FIRST, SECOND])
+def test_what_cannot_be_added_keeps_nothing_else_back(tmp_path: Path, fails: str) -> None:
+    outdated(tmp_path, transformers=("5.1.0", True), pytorch=("3.0.0", True))
+    (tmp_path / "git-status.json").write_text(" M matrix.yaml\n")
+    (tmp_path / "fails").write_text(f"{fails}\n")
+    code, calls, told = run(tmp_path, adding())
+    assert code == 0, told
+    assert {f"dlc {FIRST}", f"dlc {SECOND}", *PAGES} <= set(calls)
+    assert "dlc: it failed; mend it\n" in told
+    reason = f"\nNot added, by `dlc {fails}`:\n\n    dlc: it failed; mend it\n"
+    assert (tmp_path / "failed.md").read_text() == reason
+    rows = [{"image": "r:a", "state": "build"}, {"image": "r:b", "state": "up to date"}]
+    (tmp_path / "dlc-plan.json").write_text(json.dumps(rows))
+    code, calls, told = run(tmp_path, proposing(), BRANCH="new-releases", GITHUB_REPOSITORY="o/r")
+    assert code == 0, told
+    assert any(call.startswith("gh pr create --head new-releases") for call in calls)
+    body = (tmp_path / "body.md").read_text()
+    assert body.startswith(f"What this would build:\n\n- `r:a`\n{reason}")
+
+
+@pytest.mark.usefixtures("jq")
+def test_a_pull_request_that_is_open_is_told_anew(tmp_path: Path) -> None:
+    (tmp_path / "failed.md").touch()
+    (tmp_path / "git-status.json").write_text(" M matrix.yaml\n")
+    (tmp_path / "dlc-plan.json").write_text("[]")
+    (tmp_path / "gh-pr.json").write_text("7\n")
+    code, calls, told = run(tmp_path, proposing(), BRANCH="new-releases", GITHUB_REPOSITORY="o/r")
+    assert code == 0, told
+    assert calls[-1].startswith("gh api --silent --method PATCH repos/o/r/pulls/7 ")
+    assert not any("create" in call for call in calls if call.startswith("gh "))
 
 
 def test_nothing_new_is_no_pull_request(tmp_path: Path) -> None:
-    [step] = [each for each in steps("new-releases.yml", "propose") if "BRANCH" in str(each)]
-    code, calls, told = run(tmp_path, step["run"], BRANCH="new-releases")
+    (tmp_path / "failed.md").touch()
+    code, calls, told = run(tmp_path, proposing(), BRANCH="new-releases")
     assert (code, calls) == (0, ["git status --porcelain"])
     assert "nothing is new" in told
+    (tmp_path / "failed.md").write_text("Not added")
+    code, calls, told = run(tmp_path, proposing(), BRANCH="new-releases")
+    assert (code, calls) == (1, ["git status --porcelain"])
+    assert "::error::what is new could not be added" in told
