@@ -343,12 +343,18 @@ def test_a_wheel_without_a_hash_is_locked_once_it_is_there(shelf: Path, tmp_path
 # What cannot be built
 
 
+def place(text: str) -> str:
+    """The line and the column of a word of the matrix, spaces before it apart."""
+    before = MATRIX[: MATRIX.index(text) + len(text) - len(text.lstrip())]
+    return f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+
+
 def test_nothing_is_built_without_a_hash(rows: dict[str, Target], tmp_path: Path) -> None:
-    line = 1 + MATRIX[: MATRIX.index("  efa-1.12.1:")].count("\n")
     with pytest.raises(LockError) as caught:
         inputs(rows[PYTORCH], tmp_path, Renderer())
     assert str(caught.value) == (
-        f"{PYTORCH} cannot be built from hashes alone: efa-1.12.1 (no sha256 at m:{line}); "
+        f"{PYTORCH} cannot be built from hashes alone: "
+        f"efa-1.12.1 (no sha256 at m:{place('  efa-1.12.1:')}); "
         "add it to the matrix, from the file itself or from who publishes it"
     )
     assert "no SHA-256 of aws-efa-installer-1.12.1.tar.gz is known" in dockerfile(rows[PYTORCH])
@@ -357,9 +363,16 @@ def test_nothing_is_built_without_a_hash(rows: dict[str, Target], tmp_path: Path
 def test_all_that_has_no_hash_is_said_at_once(rows: dict[str, Target], tmp_path: Path) -> None:
     write_locks(rows[PYTORCH], tmp_path)
     lock = tmp_path / rows[PYTORCH].folder / "smdistributed-dataparallel.lock"
-    lock.write_text(f"{lock.read_text('utf-8')}# No SHA-256: it is away\nsmd @ there\n", "utf-8")
-    with pytest.raises(LockError, match=r"efa-1.12.1 \(no sha256 at .*\); smd \(it is away\)"):
+    package = "smdistributed-dataparallel"
+    lines = f"# No SHA-256: it is away\n{package} @ there\n# No SHA-256: it is, too\nsmd @ there\n"
+    lock.write_text(lock.read_text("utf-8") + lines, "utf-8")
+    with pytest.raises(LockError) as caught:
         inputs(rows[PYTORCH], tmp_path, Renderer())
+    assert caught.value.message.endswith(
+        f" alone: efa-1.12.1 (no sha256 at m:{place('  efa-1.12.1:')}); "
+        f"{package} (it is away; m:{place('${SMD_WHEELS}/pt/smdistributed_data')}); "
+        "smd (it is, too)"
+    )
 
 
 # Mistakes
