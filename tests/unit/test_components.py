@@ -17,7 +17,7 @@ import pytest
 
 from builder import locks
 from builder.components import KINDS
-from builder.errors import LockError, MatrixError, TagError
+from builder.errors import LockError, TagError
 from builder.locks import Lock
 from builder.matrix_shape import COMPONENTS
 from builder.plan import Inputs, inputs
@@ -373,90 +373,6 @@ def test_all_that_has_no_hash_is_said_at_once(rows: dict[str, Target], tmp_path:
         f"{package} (it is away; m:{place('${SMD_WHEELS}/pt/smdistributed_data')}); "
         "smd (it is, too)"
     )
-
-
-# Mistakes
-
-BROKEN = {
-    "unknown, and another": (
-        [
-            ("components: [compiler-1.9.1]", "components: [compiler-1.9, openmpi-4.1]"),
-        ],
-        [
-            "'compiler-1.9' is not among the components; did you mean 'compiler-1.9.1'?",
-            "'openmpi-4.1' is not among the components; did you mean 'openmpi-4.1.1'?",
-        ],
-    ),
-    "without what it needs": (
-        [("components: [compiler-1.9.1]", "components: [mpi4py-3.0.3]")],
-        ["mpi4py-3.0.3 needs openmpi; name one too: openmpi-4.1.1"],
-    ),
-    "twice": (
-        [("components: [compiler-1.9.1]", "components: [openmpi-4.1.1, openmpi-4.1.1]")],
-        ["openmpi-4.1.1 is a second openmpi; openmpi-4.1.1 is one"],
-    ),
-    "on a device it is not for": (
-        [("components: [openmpi-4.1.1]", "components: [efa-1.12.1, compiler-1.9.1]")],
-        [
-            "efa is for gpu, not for cpu; remove it, or name other devices",
-            "training-compiler is for gpu, not for cpu; remove it, or name other devices",
-        ],
-    ),
-    "for inference": (
-        [
-            (
-                "    training:\n      libraries: training\n      pytorch:\n        - {version: 2",
-                "    inference:\n      libraries: training\n      pytorch:\n        - {version: 2",
-            )
-        ],
-        ["components are for training, not for inference; remove them"],
-    ),
-    "for another Python": (
-        [("data-tensorflow]", "data-pytorch]")],
-        [
-            "the wheel of tensorflow 2.5.1 for cu112 is for cp38, not for Python 3.7; "
-            "change the python, or the wheel on line 107"
-        ],
-    ),
-    "nothing to build Horovod with": (
-        [("    packages: [libcublas-11-2=11.4.1.1026-1]\n    develop: [", "    packages: [")],
-        ["cu112 names no packages that horovod is built with; add `develop:` to cu112"],
-    ),
-    "made from nothing, and from something else": (
-        [
-            ("    requires: [mpi4py==3.0.3]\n", "    source: ${FILES}/mpi4py.tar.gz\n"),
-            ("    requires: [horovod==0.26.1]\n", "    requires: [horovod=0.26.1]\n"),
-            (
-                "    needs: [openmpi]\n    compilers: [cmake",
-                "    needs: [horovod]\n    compilers: [cmake",
-            ),
-            ("${FILES}/aws-efa", "${FILE}/aws-efa"),
-        ],
-        [
-            "'FILE' is not among the sources; did you mean 'FILES'?",
-            "mpi4py is not made from a file; say `requires` instead",
-            "mpi4py-3.0.3 says no `requires`, which mpi4py is made from; add `requires:`",
-            "horovod-0.26.1 needs itself; remove it",
-            "'horovod=0.26.1' is not a requirement; write it as pip would read it: "
-            "name[extra]==1.2.3",
-        ],
-    ),
-}
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_mistakes(name: str, tmp_path: Path) -> None:
-    """All are told at once, each with its line and column."""
-    changed, messages = BROKEN[name]
-    text = MATRIX
-    for before, after in changed:
-        assert text.count(before) == 1, before
-        text = text.replace(before, after)
-    with pytest.raises(MatrixError) as caught:
-        read(text, tmp_path)
-    said = [str(problem) for problem in caught.value.problems]
-    assert all(line.split(":")[0] == "m" and line.split(":")[2].isdigit() for line in said), said
-    assert sorted(line.split(": ", 1)[1] for line in said) == sorted(messages)
 
 
 # Hosts of a job
