@@ -132,6 +132,8 @@ def read_wheel(matrix: Matrix, wheel: Wheel, report: Report) -> tuple[str, Versi
 
     known(matrix, "sources", Text(value=wheel.source, at=wheel.at), report)
     try:
+        if not re.fullmatch(r"[\w.+!-]+", wheel.filename, re.ASCII):  # tags may be anything to it
+            raise InvalidWheelFilename
         name, version, _, _ = parse_wheel_filename(wheel.filename)
     except InvalidWheelFilename:
         report.add(
