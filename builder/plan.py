@@ -152,9 +152,14 @@ def inputs(target: Target, images: Path, renderer: Renderer) -> Inputs:
     """
     committed = images / target.folder
     found = locks.state(committed, target)
-    bare = {each.name: f"no sha256 at {each.at}" for each in components.unhashed(target.components)}
+    bare = {
+        each.name: f"no sha256 at {each.at.exact}"
+        for each in components.unhashed(target.components)
+    }
+    at = _places(target)
+    unhashed = {name: f"{why}{at.get(name, '')}" for name, why in found.unhashed.items()}
     if bare:
-        named = "; ".join(f"{name} ({why})" for name, why in {**bare, **found.unhashed}.items())
+        named = "; ".join(f"{name} ({why})" for name, why in {**bare, **unhashed}.items())
         raise LockError(
             f"{target.name} cannot be built from hashes alone: {named}",
             remedy="add it to the matrix, from the file itself or from who publishes it",
@@ -164,8 +169,8 @@ def inputs(target: Target, images: Path, renderer: Renderer) -> Inputs:
             f"the locks of {target.name} are not fresh: {found.text}",
             remedy=f"run `dlc lock {target.name}`",
         )
-    if found.unhashed:
-        named = "; ".join(f"{name} ({why})" for name, why in found.unhashed.items())
+    if unhashed:
+        named = "; ".join(f"{name} ({why})" for name, why in unhashed.items())
         raise LockError(
             f"{target.name} cannot be built from hashes alone: {named}",
             remedy=f"run `dlc lock {target.name}` where that source can be reached",
@@ -265,6 +270,15 @@ def why(now: Inputs, image: Built | None) -> list[str]:
     if before is None:
         return ["the image does not say what it was made of"]
     return changed(now, before) or ["the image was made of something else"]
+
+
+def _places(target: Target) -> dict[str, str]:
+    """Where the matrix names the wheels of a target's components, by package, to end a reason."""
+    return {
+        locks.normalise(wheel.filename.split("-")[0]): f"; {wheel.at.exact}"
+        for component in target.components
+        for wheel in component.wheels
+    }
 
 
 def _digest(parts: Mapping[str, str]) -> str:
