@@ -21,7 +21,10 @@ def processor(model: str, **options: typing.Any) -> typing.Any:
     transformers = importlib.import_module("transformers")
     newer = model + "ImageProcessor"
     if newer in dir(transformers):
-        return getattr(transformers, newer)(**options)
+        try:
+            return getattr(transformers, newer)(**options)
+        except ImportError:  # Transformers 5 has another that needs no torchvision
+            return getattr(transformers, newer + "Pil")(**options)
     return getattr(transformers, model + "FeatureExtractor")(**options)
 
 
