@@ -1,7 +1,8 @@
-"""docs/training.md against what is locked."""
+"""docs/training.md and docs/new_releases.md against what is locked."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -11,6 +12,12 @@ from builder.target import Target
 from tests.conftest import ROOT
 
 TRAINING = (ROOT / "docs" / "training.md").read_text("utf-8")
+NEW_RELEASES = (ROOT / "docs" / "new_releases.md").read_text("utf-8")
+LACKS = re.compile(
+    r"^\| (Neuronx, )?PyTorch ([\d.]+)(?: to ([\d.]+))?( and later)?(?:, (training|inference))?"
+    r" \| without (.*) \|$",
+    re.MULTILINE,
+)
 TOOLKIT = "sagemaker-training"
 PARTS = ("sagemaker-pytorch-training", "sagemaker-tensorflow-training")
 
@@ -77,6 +84,42 @@ def test_what_depends_on_the_toolkit(training: tuple[Target, ...]) -> None:
     run = [release for release in order if number(held[release].get(PARTS[0], "0")) >= (2, 7, 0)]
     assert run == order[order.index(run[0]) :]
     assert f"is from 2.7.0 of PyTorch's part on: all releases from {run[0]} on." in text
+
+
+def said_to_lack(target: Target) -> set[str]:
+    """What docs/new_releases.md says that a row is without, of torchvision and torchaudio."""
+    found: set[str] = set()
+    for neuronx, first, last, later, mode, note in LACKS.findall(NEW_RELEASES):
+        end = (999,) if later else number(last or first)
+        if (
+            bool(neuronx) == (target.device == "neuronx")
+            and mode in ("", target.mode)
+            and number(first) <= number(target.framework_version) <= end
+        ):
+            found |= set(re.findall(r"torch(?:vision|audio)", note))
+    return found
+
+
+def test_what_is_said_of_torchvision_and_torchaudio(targets: tuple[Target, ...]) -> None:
+    """Every official row that lacks one of them is named, and no other."""
+    rows = [
+        target
+        for target in targets
+        if target.framework == "pytorch" and target.origin == "official"
+        if target.device != "neuron"  # Inferentia's official images have neither
+    ]
+    wanted = {target.name: official_packages(target) - pins(target).keys() for target in rows}
+    assert {target.name: said_to_lack(target) for target in rows} == wanted
+    assert {"torchvision"} in wanted.values()
+
+
+def official_packages(target: Target) -> set[str]:
+    """What the official image has of the two, by its Dockerfile."""
+    if target.device == "neuronx":
+        return {"torchvision"}
+    version = number(target.framework_version)
+    found = {"torchaudio"} if version >= (1, 10) else set()
+    return found | {"torchvision"} if target.mode == "training" or version >= (1, 13) else found
 
 
 def number(version: str) -> tuple[int, ...]:
