@@ -22,7 +22,7 @@ import pytest
 from builder import engine as engines
 from builder import packages, private_engine
 from builder.models import make_tiny_model
-from tests.images.local_mode import NETWORK, LocalMode, compose_plugin
+from tests.images.local_mode import LocalMode, compose_plugin, networks
 
 ROOT = Path(__file__).parents[2]
 INFERENCE = "huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12"
@@ -197,16 +197,15 @@ def compose(engine: engines.Engine, tmp_path_factory: pytest.TempPathFactory) ->
 def local_mode(
     tmp_path: Path, engine: engines.Engine, client: docker.DockerClient, compose: str
 ) -> Iterator[LocalMode]:
-    mode = LocalMode(folder=tmp_path, engine=engine, client=client, path=compose)
-    before = {network.id for network in client.networks.list(names=[NETWORK])}
+    before = frozenset(network.id for network in networks(client))
+    mode = LocalMode(folder=tmp_path, engine=engine, client=client, path=compose, before=before)
     yield mode
     # Nothing to do but after a failure: the examples remove what they made.
     for container in mode.containers():
         container.remove(force=True)
-    for network in client.networks.list(names=[NETWORK]):
-        if network.id not in before:
-            with suppress(docker.errors.APIError):  # another job may have joined it
-                network.remove()
+    for network in mode.networks():
+        with suppress(docker.errors.APIError):  # another job may have joined it
+            network.remove()
 
 
 @pytest.fixture(scope="session")
