@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from builder.bakefile import Job, definition, target_id
 from builder.builders import HERE, How, environment
+from builder.derived import remember
 from builder.errors import BuildError, DlcError
 from builder.mirrors import Mirrors, script
 from builder.plan import KEY_LABEL
@@ -242,7 +243,9 @@ class Baker:
                     image = client.images.get(told["containerimage.digest"])
                 if self._check:
                     self._check(client, str(image.id), target)
-                name_image(client, str(image.id), target, job.labels.get(KEY_LABEL, ""))
+                if key := job.labels.get(KEY_LABEL, ""):
+                    remember(str(image.id), key)
+                name_image(client, str(image.id), target, key)
             except docker.errors.APIError as error:
                 raise BuildError(f"{target.name} cannot be tagged: {error.explanation}") from error
             size = int(image.attrs["Size"])

@@ -46,9 +46,10 @@ def planned_now(
 
     renderer = Renderer(settings.templates)
     if not since and not registry:
+        from builder.derived import derived_here
         from builder.local_images import images_here
 
-        return plan_targets(targets, settings.images, renderer, images_here())
+        return plan_targets(targets, settings.images, renderer, images_here(), derived_here)
     planned: list[Planned] = []
     if since:
         from builder.since import built_at
@@ -56,11 +57,13 @@ def planned_now(
         before = built_at(since, settings.matrix_path, settings.images)
         planned = plan_targets(targets, settings.images, renderer, before)
     if registry:
+        from builder.derived import derived_there
         from builder.registry_images import images_in
 
         rest = [each.target for each in planned if each.inputs and not each.up_to_date]
         rest = rest if since else list(targets)
-        there = plan_targets(rest, settings.images, renderer, images_in(registry, rest))
+        found = images_in(registry, rest)
+        there = plan_targets(rest, settings.images, renderer, found, derived_there)
         by_name = {each.target.name: each for each in [*planned, *there]}
         planned = [by_name[target.name] for target in targets]
     return planned
