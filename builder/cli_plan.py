@@ -54,7 +54,7 @@ def planned_now(
     if since:
         from builder.since import built_at
 
-        before = built_at(since, settings.matrix_path, settings.images)
+        before = built_at(since, settings.matrix_path, settings.images, settings.templates)
         planned = plan_targets(targets, settings.images, renderer, before)
     if registry:
         from builder.derived import derived_there
