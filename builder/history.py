@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from builder.state_directory import state_directory
 
@@ -72,12 +73,23 @@ def _kinds(target: Target) -> tuple[tuple[str, ...], ...]:
 
 
 def load() -> dict[str, Past]:
-    """Past builds by target's name; none if there is no record, or it cannot be read."""
+    """Past builds by target's name; what is no record, or cannot be read, is left out."""
     try:
         rows = json.loads(_path().read_text("utf-8"))
-        return {name: Past(**row) for name, row in rows.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, RecursionError):
         return {}
+    known = rows.items() if isinstance(rows, dict) else ()
+    return {name: past for name, row in known if (past := _past(row))}
+
+
+def _past(row: Any) -> Past | None:
+    """A build as it was recorded; None for what is no record."""
+    if not isinstance(row, dict) or row.keys() != {"seconds", "size"}:
+        return None
+    seconds, size = row["seconds"], row["size"]
+    if type(seconds) not in (int, float) or type(size) is not int:
+        return None
+    return Past(seconds=seconds, size=size) if 0 <= seconds < math.inf and size >= 0 else None
 
 
 def record(outcomes: Iterable[Outcome]) -> None:

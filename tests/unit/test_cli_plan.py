@@ -100,8 +100,34 @@ def test_a_broken_history_is_none(checkout: Path, tmp_path: Path) -> None:
     assert checkout.is_dir()
     assert history.load() == {}
     (tmp_path / "state").mkdir()
-    (tmp_path / "state" / "builds.json").write_text('{"a": 1}', "utf-8")
-    assert history.load() == {}
+    for text in ("", "[]", "null", '{"a": 1}', '{"a": {"seconds": 1}}', "[" * 100_000):
+        (tmp_path / "state" / "builds.json").write_text(text, "utf-8")
+        assert history.load() == {}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"seconds": "a", "size": 1},
+        {"seconds": 1.0, "size": "a"},
+        {"seconds": None, "size": 1},
+        {"seconds": float("nan"), "size": 1},
+        {"seconds": float("inf"), "size": 1},
+        {"seconds": -1, "size": 1},
+        {"seconds": True, "size": 1},
+        {"seconds": 1, "size": 1.5},
+        {"seconds": 1, "size": 1, "more": 1},
+    ],
+)
+def test_a_broken_row_of_the_history_is_left_out(
+    dlc: Dlc, checkout: Path, tmp_path: Path, targets: tuple[Target, ...], row: dict[str, object]
+) -> None:
+    name, other = targets[-1].name, targets[-2].name
+    (tmp_path / "state").mkdir()
+    rows = {name: row, other: {"seconds": 2, "size": 3}}
+    (tmp_path / "state" / "builds.json").write_text(json.dumps(rows), "utf-8")
+    assert history.load() == {other: history.Past(seconds=2, size=3)}
+    assert dlc("--matrix", str(checkout / "matrix.yaml"), "plan", name).code == 0
 
 
 def test_what_tells_nothing_is_no_history(checkout: Path, targets: tuple[Target, ...]) -> None:
