@@ -50,7 +50,10 @@ _SECRET_BYTES = 500 * 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What became of one target. `size` in bytes unpacked; `error` is empty for an image."""
+    """What became of one target. `size` in bytes unpacked; `error` is empty for an image.
+
+    `from_cache` and `on_a_cached_framework` are as in `Solve`.
+    """
 
     target: Target
     seconds: float
@@ -61,6 +64,7 @@ class Outcome:
     output: tuple[str, ...] = ()
     up_to_date: bool = False
     from_cache: bool = False
+    on_a_cached_framework: bool = False
 
 
 class ImageCheck(Protocol):
@@ -218,7 +222,11 @@ class Baker:
         seconds = time.monotonic() - begin
         if process.returncode == 0:
             told = json.loads(metadata.read_text("utf-8"))[target_id(job.target)]
-            return replace(self._tag(job, told, seconds), from_cache=solve.from_cache)
+            return replace(
+                self._tag(job, told, seconds),
+                from_cache=solve.from_cache,
+                on_a_cached_framework=solve.on_a_cached_framework,
+            )
         failed = solve.failed
         return Outcome(
             target=job.target,

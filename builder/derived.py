@@ -34,7 +34,7 @@ def derived_here(made_of: Inputs, image: Built) -> str:
     EngineError if the engine does not say.
     """
     known = record_of(image.id)
-    if known.is_file() and known.read_text("utf-8") == made_of.key:
+    if known.is_file() and known.read_bytes() == made_of.key.encode():
         return ""
     import docker.errors
 

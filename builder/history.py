@@ -21,7 +21,7 @@ __all__ = ["Estimate", "Past", "estimates", "load", "record"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Past:
-    """The last build of a target: its seconds, and the image's bytes unpacked."""
+    """A target's last build that tells of the next: its seconds, and the image's bytes unpacked."""
 
     seconds: float
     size: int
@@ -93,20 +93,31 @@ def _past(row: Any) -> Past | None:
 
 
 def record(outcomes: Iterable[Outcome]) -> None:
-    """Remember the builds that had something to do; the file is replaced whole or not at all."""
+    """Remember the builds that installed the libraries, at least.
+
+    One that found its framework in the cache does not replace one that took longer, perhaps all of
+    it. The file is replaced whole or not at all.
+    """
+    past = load()
     built = {
         each.target.name: Past(seconds=round(each.seconds, 1), size=each.size)
         for each in outcomes
         if not (each.error or each.up_to_date or each.from_cache)
+        and not (each.on_a_cached_framework and _took_longer(past, each))
     }
     if not built:
         return
     path = _path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = {name: asdict(past) for name, past in sorted({**load(), **built}.items())}
+    rows = {name: asdict(past) for name, past in sorted({**past, **built}.items())}
     temporary = path.with_suffix(".new")
     temporary.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
     temporary.replace(path)
+
+
+def _took_longer(past: Mapping[str, Past], now: Outcome) -> bool:
+    before = past.get(now.target.name)
+    return before is not None and before.seconds > now.seconds
 
 
 def _path() -> Path:

@@ -139,6 +139,23 @@ def test_what_tells_nothing_is_no_history(checkout: Path, targets: tuple[Target,
     assert history.load() == {}
 
 
+def test_a_build_on_a_cached_framework_fills_a_gap_only(
+    checkout: Path, targets: tuple[Target, ...]
+) -> None:
+    assert checkout.is_dir()
+
+    def built(seconds: float, *, cached: bool) -> float:
+        outcome = Outcome(target=targets[0], seconds=seconds, size=1, on_a_cached_framework=cached)
+        history.record([outcome])
+        return history.load()[targets[0].name].seconds
+
+    assert built(20.0, cached=True) == 20.0
+    assert built(48.7, cached=False) == 48.7
+    assert built(21.0, cached=True) == 48.7
+    assert built(60.0, cached=True) == 60.0
+    assert built(40.0, cached=False) == 40.0
+
+
 def test_what_was_never_built_is_estimated_from_like_targets(
     dlc: Dlc, checkout: Path, targets: tuple[Target, ...]
 ) -> None:
