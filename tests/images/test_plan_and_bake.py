@@ -19,7 +19,7 @@ import docker.errors
 import pytest
 import yaml
 
-from builder import bases, derived
+from builder import bases, derived, history
 from builder.engine import Engine
 from builder.plan import KEY_LABEL, Inputs, inputs, key_tag
 from builder.registry_client import DOCKER_MANIFEST, Manifest, RegistryClient
@@ -27,7 +27,7 @@ from builder.render import Renderer
 from builder.tagging import remove_image
 from builder.target import Target
 from builder.targets import load_targets
-from tests.images.conftest import INFERENCE, ROOT, TRAINING, Image, dlc, write_small_matrix
+from tests.images.conftest import INFERENCE, OWN, ROOT, TRAINING, Image, dlc, write_small_matrix
 from tests.images.counting import counted
 from tests.images.registries import Registry, running
 
@@ -198,6 +198,33 @@ def test_a_child_is_neither_taken_nor_up_to_date(
         remove_image(client, str(child.id))
 
 
+def test_only_what_installs_is_remembered_and_only_here(
+    small: tuple[Path, Target], own_state: Path, tmp_path: Path
+) -> None:
+    """A build of which all but the labels is cached tells nothing of the next."""
+    folder, target = small
+    real = history.load()
+    record = own_state / "builds.json"
+    stages = tmp_path / "templates/stages"
+    stages.mkdir(parents=True)
+    ours = (ROOT / "templates/stages/framework.j2").read_text("utf-8")
+    (stages / "framework.j2").write_text(f"ENV OF={tmp_path}\n{ours}", "utf-8")
+    options = ("--images", str(tmp_path / "images"), "--templates", str(stages.parent))
+    shutil.copytree(folder / "images", tmp_path / "images")
+    try:
+        assert run(folder, *options, "build", target.name).returncode == 0
+        found = json.loads(record.read_text("utf-8"))
+        assert found[target.name]["seconds"] > 0
+        (stages / "labels.j2").write_text("LABEL other=1\n", "utf-8")
+        result = run(folder, *options, "build", target.name)
+        assert result.returncode == 0, result.stderr
+        assert " built in " in result.stderr
+        assert json.loads(record.read_text("utf-8")) == found
+        assert history.load() == real
+    finally:
+        assert run(folder, "build", target.name).returncode == 0
+
+
 def test_an_image_under_another_name_is_taken(
     small: tuple[Path, Target], client: docker.DockerClient
 ) -> None:
@@ -346,7 +373,7 @@ def github(script: str, folder: Path, **given: str) -> subprocess.CompletedProce
     return subprocess.run(
         ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", script],
         cwd=folder,
-        env={**os.environ, "PATH": path, **given},
+        env={**os.environ, **OWN, "PATH": path, **given},
         check=False,
         capture_output=True,
         text=True,
