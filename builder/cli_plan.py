@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli import Settings, cli, output_option, selection_options
+from builder.cli import Settings, cli, filled, output_option, selection_options
 from builder.output import human_size, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -24,10 +24,14 @@ COLUMNS = ("image", "state", "why", "seconds", "size")
 def comparison_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """--since and --registry."""
     since = click.option(
-        "--since", metavar="GIT_REF", help="Compare with that commit, not with the engine's images."
+        "--since",
+        callback=filled,
+        metavar="GIT_REF",
+        help="Compare with that commit, not with the engine's images.",
     )
     registry = click.option(
         "--registry",
+        callback=filled,
         metavar="HOST[:PORT]/PREFIX",
         help="Compare with the images there, not with the engine's.",
     )
@@ -72,7 +76,12 @@ def planned_now(
 @cli.command()
 @selection_options
 @comparison_options
-@click.option("--why", metavar="TARGET", help="Show every input of one target, and what changed.")
+@click.option(
+    "--why",
+    callback=filled,
+    metavar="TARGET",
+    help="Show every input of one target, and what changed.",
+)
 @output_option
 def plan(
     settings: Settings,
