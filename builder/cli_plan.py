@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["comparison_options", "planned_now"]
 
-COLUMNS = ("image", "state", "why", "seconds", "size")
+# Reasons last, and no longer than that: one that is long widens no other row.
+COLUMNS = ("image", "state", "seconds", "size", "why")
+WHY_WIDTH = 80
 
 
 def comparison_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -155,7 +157,10 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
     about = "~" if row["estimated_from"] else ""
     size = about + human_size(row["size"]) if row["size"] else None
     seconds = None if row["seconds"] is None else f"{about}{row['seconds']:.1f}"
-    return {**row, "why": ", ".join(row["why"]) or None, "size": size, "seconds": seconds}
+    why = ", ".join(row["why"])
+    if len(why) > WHY_WIDTH:
+        why = f"{why[: WHY_WIDTH - 1].rstrip()}…"
+    return {**row, "why": why or None, "size": size, "seconds": seconds}
 
 
 def _summary(rows: Sequence[dict[str, Any]]) -> str:

@@ -194,3 +194,24 @@ def test_a_target_that_cannot_be_built_has_no_inputs_to_show(dlc: Dlc, checkout:
     run = dlc("--matrix", str(checkout / "matrix.yaml"), "plan", "--why", "*1.9.1-*-neuron-*")
     assert (run.code, run.out) == (0, "")
     assert "cannot be built" in run.err
+
+
+def test_a_long_reason_widens_no_other_row(
+    dlc: Dlc, checkout: Path, targets: tuple[Target, ...]
+) -> None:
+    """JSON has all of it, and so has --why."""
+    matrix = ("--matrix", str(checkout / "matrix.yaml"))
+    blocked = next(target for target in targets if target.device.startswith("neuron"))
+    names = (blocked.name, targets[0].name)
+    rows = json.loads(dlc(*matrix, "plan", *names, "--format", "json").out)
+    [long] = [", ".join(row["why"]) for row in rows if row["state"] == "blocked"]
+    assert len(long) > 100
+    lines = dlc(*matrix, "plan", *names).out.splitlines()
+    other = next(line for line in lines if targets[0].name in line)
+    assert other.endswith("  there is no image")
+    assert len(other) < max(map(len, names)) + 60
+    [short] = [line.split("  ")[-1].strip() for line in lines if blocked.name in line]
+    assert short.endswith("…")
+    assert long.startswith(short.removesuffix("…"))
+    assert all(line == line.rstrip() for line in lines)
+    assert long in dlc(*matrix, "plan", "--why", blocked.name).err
