@@ -55,9 +55,13 @@ def derived_here(made_of: Inputs, image: Built) -> str:
 
 def derived_there(made_of: Inputs, image: Built) -> str:
     """The same for an image of a registry, which comes with all that it says of itself."""
-    history = reversed(image.config.get("history") or ())
-    steps = [_step(each, "created_by", "comment") for each in history]
-    return difference(made_of, image.config.get("config") or {}, steps)
+    history, config = image.config.get("history"), image.config.get("config")
+    steps = [
+        _step(each, "created_by", "comment")
+        for each in reversed(history if isinstance(history, list) else [])
+        if isinstance(each, dict)
+    ]
+    return difference(made_of, config if isinstance(config, dict) else {}, steps)
 
 
 def remember(image_id: str, key: str) -> None:
@@ -84,7 +88,7 @@ def difference(made_of: Inputs, config: Mapping[str, Any], history: Sequence[str
         with suppress(KeyError, ValueError):  # it is not said, or by the shell
             if (has := config.get(verb.capitalize()) or []) != json.loads(said[verb]):
                 return f"changed after its build: {verb} is {json.dumps(has)}"
-    found = dict(each.partition("=")[::2] for each in config.get("Env") or ())
+    found = dict(str(each).partition("=")[::2] for each in config.get("Env") or ())
     for name, value in _variables(text for verb, text in wanted if verb == "ENV").items():
         if "$" not in value and found.get(name) != value:
             return f"changed after its build: {name} is {found.get(name, 'not set')}"

@@ -256,6 +256,39 @@ def test_an_image_that_lost_its_history(
     assert plan_of(dlc, made_of[served]) == ("build", ["it has no history"])
 
 
+def test_a_child_under_our_name_is_not_pushed(
+    dlc: Dlc, engine: Listing, made_of: list[Inputs], served: int
+) -> None:
+    config, ours = looked_at(made_of[served])
+    tell(engine, served, config, ["ENTRYPOINT []", *ours])
+    identity, name = engine.images[served]["Id"], made_of[served].target.name
+    engine.told[f"/images/{name}/json"] = {
+        "Id": identity,
+        "Config": {**config, "Labels": engine.images[served]["Labels"]},
+        "RootFS": {"Layers": []},
+        "Created": "",
+    }
+    run = dlc("--matrix", ROOT / "matrix.yaml", "push", name, "--registry", "127.0.0.1:1/team")
+    assert run.code == 14
+    said = f"the image {name} is not the target's: changed after its build: ENTRYPOINT []"
+    assert said in run.err
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"history": None, "config": None},
+        {"history": 1, "config": []},
+        {"history": ["RUN x", {"created_by": 1}], "config": {"Env": [1], "Cmd": "x"}},
+    ],
+)
+def test_a_registry_s_nonsense_is_no_image_of_ours(
+    made_of: list[Inputs], served: int, said: dict[str, Any]
+) -> None:
+    nonsense = Built(id="", size=0, labels={}, config=said)
+    assert derived.derived_there(made_of[served], nonsense)
+
+
 def test_an_image_of_a_registry_is_looked_at_too(made_of: list[Inputs], served: int) -> None:
     config, ours = looked_at(made_of[served])
 
