@@ -49,7 +49,8 @@ def derived_here(made_of: Inputs, image: Built) -> str:
     steps = [_step(each, "CreatedBy", "Comment") for each in history]
     why = difference(made_of, told.attrs.get("Config") or {}, steps)
     if not why:
-        remember(image.id, made_of.key)
+        with suppress(OSError):  # a plan needs no state that it can write to
+            remember(image.id, made_of.key)
     return why
 
 
@@ -68,9 +69,7 @@ def remember(image_id: str, key: str) -> None:
     """Keep that an image was built of what has this key: an id never gets other content."""
     path = record_of(image_id)
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
-    new.write_text(key, "utf-8")
-    new.replace(path)
+    path.write_text(key, "utf-8")  # half of it is no key
 
 
 def difference(made_of: Inputs, config: Mapping[str, Any], history: Sequence[str]) -> str:
@@ -88,7 +87,8 @@ def difference(made_of: Inputs, config: Mapping[str, Any], history: Sequence[str
         with suppress(KeyError, ValueError):  # it is not said, or by the shell
             if (has := config.get(verb.capitalize()) or []) != json.loads(said[verb]):
                 return f"changed after its build: {verb} is {json.dumps(has)}"
-    found = dict(str(each).partition("=")[::2] for each in config.get("Env") or ())
+    env = config.get("Env")
+    found = dict(str(each).partition("=")[::2] for each in (env if isinstance(env, list) else ()))
     for name, value in _variables(text for verb, text in wanted if verb == "ENV").items():
         if "$" not in value and found.get(name) != value:
             return f"changed after its build: {name} is {found.get(name, 'not set')}"

@@ -285,6 +285,8 @@ def test_a_child_under_our_name_is_not_pushed(
 def test_a_registry_s_nonsense_is_no_image_of_ours(
     made_of: list[Inputs], served: int, said: dict[str, Any]
 ) -> None:
+    config, ours = looked_at(made_of[served])
+    assert derived.difference(made_of[served], {**config, "Env": 1}, ours)
     nonsense = Built(id="", size=0, labels={}, config=said)
     assert derived.derived_there(made_of[served], nonsense)
 
