@@ -70,7 +70,9 @@ def test_trained_here_predicted_there(
     assert last < first
     assert report["accuracy"] == 1.0
     model = run.files(f"{ML}/model")
-    assert {"config.json", "vocab.txt"} <= set(model)
+    assert "config.json" in model
+    # Transformers 5 saves all that a tokenizer is in one file.
+    assert {"vocab.txt", "tokenizer.json"} & set(model)
     learnt = f"mean loss {first:.2f} to {last:.2f}"
     record_property("detail", learnt)
     image = serving_image(client, subject)
