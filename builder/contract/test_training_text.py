@@ -77,7 +77,8 @@ def test_trained_here_predicted_there(
     record_property("detail", learnt)
     image = serving_image(client, subject)
     if not image:
-        pytest.skip(f"{learnt}; no inference image of the same release is on the engine")
+        wanted = f"huggingface-{subject.repository.framework}-inference image of Transformers"
+        pytest.skip(f"{learnt}; no {wanted} {subject.tag.transformers} is on the engine")
     before = answers(client, image, tiny, tmp_path / "before")
     after = answers(client, image, model, tmp_path / "after")
     shown = ", ".join(

@@ -105,7 +105,11 @@ def table(copies: int) -> bytes:
 
 
 def serving_image(client: docker.DockerClient, subject: Subject) -> str:
-    """The inference image of the same release that is on the engine, for the CPU if it can be."""
+    """An inference image on the engine of the same Transformers and framework; empty if none is.
+
+    One of the same framework's version comes first, then one for the CPU: a release may serve with
+    another version than it trains with, and what is saved loads there too.
+    """
     found = []
     for name in (tag for image in client.images.list() for tag in image.tags):
         try:
@@ -116,8 +120,8 @@ def serving_image(client: docker.DockerClient, subject: Subject) -> str:
             repository.mode == "inference"
             and not repository.neuron
             and repository.framework == subject.repository.framework
-            and tag.framework_version == subject.tag.framework_version
             and tag.transformers == subject.tag.transformers
         ):
-            found.append((tag.device, name))
-    return min(found)[1] if found else ""
+            other = tag.framework_version != subject.tag.framework_version
+            found.append((other, tag.device, name))
+    return min(found)[-1] if found else ""

@@ -90,23 +90,29 @@ def test_what_a_shell_would_spoil_is_left_out(version: str, whole: bool) -> None
 
 
 def test_the_inference_image_of_the_same_release() -> None:
-    release = "1.7.1-transformers4.6.1"
+    of_release = "transformers4.6.1"
     tags = [
         "another:latest",
         NAME,
-        f"huggingface-pytorch-inference:{release}-gpu-py36-cu110-ubuntu18.04",
-        f"stand-in/huggingface-pytorch-inference:{release}-cpu-py36-ubuntu18.04",
-        "huggingface-pytorch-inference:1.8.1-transformers4.10.2-cpu-py36-ubuntu18.04",
-        f"huggingface-tensorflow-inference:{release}-cpu-py37-ubuntu18.04",
+        f"huggingface-pytorch-inference:1.7.1-{of_release}-gpu-py36-cu110-ubuntu18.04",
+        f"stand-in/huggingface-pytorch-inference:1.7.1-{of_release}-cpu-py36-ubuntu18.04",
+        f"huggingface-pytorch-inference:1.10.0-{of_release}-gpu-py38-cu111-ubuntu20.04",
+        f"huggingface-pytorch-inference:1.8.1-{of_release}-cpu-py36-ubuntu18.04",
+        "huggingface-pytorch-inference:1.7.1-transformers4.10.2-cpu-py36-ubuntu18.04",
+        f"huggingface-tensorflow-inference:1.7.1-{of_release}-cpu-py37-ubuntu18.04",
+        f"huggingface-pytorch-inference-neuron:1.7.1-{of_release}-neuron-py37-sdk1.17.1-ubuntu18.04",
     ]
 
-    def client(of: list[str]) -> docker.DockerClient:
+    def found(of: list[str]) -> str:
         images = SimpleNamespace(list=lambda: [SimpleNamespace(tags=[tag]) for tag in of])
-        return cast("docker.DockerClient", SimpleNamespace(images=images))
+        client = cast("docker.DockerClient", SimpleNamespace(images=images))
+        return serving_image(client, subject())
 
-    assert serving_image(client(tags), subject()) == tags[3]
-    assert serving_image(client(tags[:3]), subject()) == tags[2]
-    assert serving_image(client(tags[:2] + tags[4:]), subject()) == ""
+    assert found(tags) == tags[3]
+    assert found(tags[:3] + tags[4:]) == tags[2], "of the same framework's version"
+    assert found(tags[4:]) == tags[5], "for the CPU"
+    assert found(tags[:2] + tags[4:5]) == tags[4]
+    assert found(tags[:2] + tags[6:]) == ""
 
 
 TRAINER = (
