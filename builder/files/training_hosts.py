@@ -73,11 +73,12 @@ def train_tensorflow() -> "dict[str, Any]":
         return context.all_reduce("SUM", tensorflow.constant(float(RANK + 1)))
 
     total = strategy.run(tensorflow.function(rank_of_one))
+    resolver = distribute.cluster_resolver.TFConfigClusterResolver()
     return {
-        "rank": RANK,
+        "rank": resolver.task_id,
         "size": strategy.num_replicas_in_sync,
         "sum": float(total),
-        "address": HOSTS[0],
+        "address": resolver.cluster_spec().task_address("worker", 0).partition(":")[0],
         "weights": [float(value) for value in model.get_weights()[0][:, 0]],
     }
 
