@@ -5,6 +5,7 @@ DistributedDataParallel over gloo, or TensorFlow's MultiWorkerMirroredStrategy. 
 own data, and all must end with the same weights, which report.json tells.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -43,6 +44,9 @@ def train_pytorch() -> "dict[str, Any]":
         "weights": [value.item() for value in model.module.weight[0]],
     }
     distributed.barrier()
+    # The model holds the group too: threads of a group that outlives the script abort at its end.
+    del model, optimizer
+    gc.collect()
     distributed.destroy_process_group()
     return report
 
