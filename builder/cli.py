@@ -30,8 +30,8 @@ DEFAULT_REGION = "us-east-1"
 COMMANDS = (
     *("cli_add", "cli_bake", "cli_bases", "cli_build", "cli_ci", "cli_contract", "cli_ecr"),
     *("cli_engine", "cli_init", "cli_layers", "cli_libraries", "cli_locks", "cli_matrix"),
-    *("cli_mirrors", "cli_plan", "cli_push", "cli_render", "cli_sdk_config", "cli_serve"),
-    *("cli_size", "cli_table"),
+    *("cli_mirrors", "cli_plan", "cli_push", "cli_releases", "cli_render", "cli_sdk_config"),
+    *("cli_serve", "cli_size", "cli_table"),
 )
 
 

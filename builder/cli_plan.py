@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -121,7 +122,7 @@ def _explain(planned: Planned, output: str) -> None:
     from builder.plan import INPUTS_LABEL, compare
 
     if planned.inputs is None:
-        say(f"{planned.target.name} cannot be built: {planned.reasons[0]}")
+        say(f"{planned.target.name} {planned.reasons[0]}; {planned.remedy}")
         before = ""
     else:
         before = planned.image.labels.get(INPUTS_LABEL, "") if planned.image else ""
@@ -140,11 +141,10 @@ def _explain(planned: Planned, output: str) -> None:
 
 
 def _row(each: Planned, expected: Estimate | None) -> dict[str, Any]:
-    blocked = each.inputs is None
     had = each.image.size if each.image else 0
     return {
         "image": each.target.name,
-        "state": "up to date" if each.up_to_date else "blocked" if blocked else "build",
+        "state": each.state,
         "why": [f"it is {each.other_name}"] if each.other_name else list(each.reasons),
         "key": each.inputs.key if each.inputs else None,
         "seconds": expected.seconds if expected and not each.up_to_date else None,
@@ -164,11 +164,12 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _summary(rows: Sequence[dict[str, Any]]) -> str:
-    count = {name: sum(row["state"] == name for row in rows) for name in ("build", "up to date")}
-    blocked = len(rows) - sum(count.values())
+    count = Counter(row["state"] for row in rows)
     told = [f"{count['build']} to build", f"{count['up to date']} up to date"]
-    if blocked:
-        told.append(f"{blocked} cannot be built")
+    if count["stale"]:
+        told.append(f"{count['stale']} to lock first (`dlc lock`)")
+    if count["blocked"]:
+        told.append(f"{count['blocked']} cannot be built")
     known = [row for row in rows if row["state"] == "build" and row["seconds"] is not None]
     if known:
         seconds, size = (sum(row[name] for row in known) for name in ("seconds", "size"))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from builder import components, locks, wheelhouse
-from builder.errors import LockError
+from builder.errors import LockError, StaleLockError
 from builder.render import Renderer
 from builder.tag import python_tag
 from builder.target import Target
@@ -139,8 +139,9 @@ class Difference:
 class Planned:
     """A target and why it needs a build; no reason if its image is up to date.
 
-    `inputs` is None where it cannot be built as it is, and the reason says why. `other_name` is
-    that of an image with the right key where the target's own name is not its.
+    `inputs` is None where it cannot be built as it is: the reason says why, `remedy` what to do,
+    and `stale` whether its locks are not fresh. `other_name` is that of an image with the right key
+    where the target's own name is not its.
     """
 
     target: Target
@@ -148,6 +149,15 @@ class Planned:
     reasons: tuple[str, ...]
     image: Built | None
     other_name: str = ""
+    stale: bool = False
+    remedy: str = ""
+
+    @property
+    def state(self) -> str:
+        """In a word: up to date, build, stale (lock it first), or blocked (no hash is known)."""
+        if self.up_to_date:
+            return "up to date"
+        return "build" if self.inputs else "stale" if self.stale else "blocked"
 
     @property
     def up_to_date(self) -> bool:
@@ -158,8 +168,8 @@ class Planned:
 def inputs(target: Target, images: Path, renderer: Renderer) -> Inputs:
     """What a target is to be built from now, with the locks below `images`.
 
-    LockError if a lock is missing, was resolved from something else than the matrix says now, or
-    has a requirement without a hash; also if a component has none.
+    StaleLockError if a lock is missing or was resolved from something else than the matrix says
+    now; LockError if it has a requirement without a hash, or a component has none.
     """
     committed = images / target.folder
     found = locks.state(committed, target)
@@ -176,8 +186,8 @@ def inputs(target: Target, images: Path, renderer: Renderer) -> Inputs:
             remedy="add it to the matrix, from the file itself or from who publishes it",
         )
     if found.stale:
-        raise LockError(
-            f"the locks of {target.name} are not fresh: {found.text}",
+        raise StaleLockError(
+            f"{target.name} has locks that are not fresh: {found.text}",
             remedy=f"run `dlc lock {target.name}`",
         )
     if unhashed:
@@ -220,7 +230,17 @@ def plan(
             now = inputs(target, images, renderer)
         except LockError as error:
             blocked = error.message.removeprefix(f"{target.name} ")
-            planned.append(Planned(target=target, inputs=None, reasons=(blocked,), image=image))
+            stale = isinstance(error, StaleLockError)
+            planned.append(
+                Planned(
+                    target=target,
+                    inputs=None,
+                    reasons=(blocked,),
+                    image=image,
+                    stale=stale,
+                    remedy=error.remedy,
+                )
+            )
             continue
         reasons = tuple(why(now, image))
         if image and not reasons:

@@ -282,7 +282,7 @@ def test_region_is_checked_and_shown_in_tables_too(dlc: Dlc) -> None:
 
 def test_training_image_serves_nothing(dlc: Dlc) -> None:
     for command in ("smoke", "serve"):
-        run = dlc(command, "*training:2.13.0-*")
+        run = dlc(command, "*training:2.13.0-transformers4.57.1-*")
         assert (run.code, run.out) == (13, "")
         assert "is a training image, which serves nothing; name the inference image" in run.err
 
