@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 import click
 
 from builder.cli import Settings, cli, output_option, selection_options
+from builder.cli_releases import folder_of, folder_option
 from builder.errors import DlcError, EngineError, PushError
 from builder.output import print_json, say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from builder.push import Export
     from builder.push_state import Local
     from builder.releases import Released
@@ -48,6 +51,26 @@ def _exporter(settings: Settings) -> Export:
     return exporter(commit)
 
 
+def _changed(settings: Settings) -> Callable[[Local], str]:
+    from builder.derived import derived_here
+    from builder.plan import Built, inputs
+    from builder.render import Renderer
+
+    renderer = Renderer(settings.templates)
+
+    def changed(local: Local) -> str:
+        """Why it was not built of its key; not known of a key that is not today's."""
+        try:
+            made_of = inputs(local.target, settings.images, renderer)
+        except DlcError:
+            return ""
+        if made_of.key != local.key:
+            return ""
+        return derived_here(made_of, Built(id=local.id, size=0, labels=local.labels))
+
+    return changed
+
+
 @cli.command()
 @selection_options
 @click.option("--registry", required=True, metavar="HOST[:PORT][/PREFIX]")
@@ -67,12 +90,7 @@ def _exporter(settings: Settings) -> Export:
     help="For the tag -vX.Y [default: that of the same image, else the next].",
 )
 @click.option("--immutable", is_flag=True, help="Let no tag that is there move.")
-@click.option(
-    "--releases",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Where <date>.json says what was pushed [default: releases/ beside the images].",
-)
+@folder_option
 @click.option(
     "--date",
     type=click.DateTime(["%Y-%m-%d"]),
@@ -115,19 +133,27 @@ def push(
     from builder.push_progress import watching_pushes
     from builder.registry import parse_registry
     from builder.registry_client import RegistryClient
-    from builder.releases import file_of, read, record
+    from builder.releases import check_writable, file_of, read, record
 
     place = parse_registry(registry)
     day = (date or datetime.datetime.now(datetime.timezone.utc)).strftime("%Y-%m-%d")
-    folder = releases or settings.images.parent / "releases"
-    read(file_of(folder, day))  # before anything is pushed that could not be recorded
+    folder = folder_of(settings, releases)
+    # Before anything is pushed that could not be recorded.
+    read(file_of(folder, day))
+    check_writable(folder)
     engine = find()
     if engine is None:
         raise EngineError("no engine runs, so there is no image", remedy="build it: dlc build")
     done: list[Released] = []
 
     def pushed(released: Released) -> None:
-        record(folder, day, released)
+        try:
+            record(folder, day, released)
+        except PushError as error:
+            raise PushError(
+                f"{released.reference} was pushed, but not recorded: {error.message}",
+                remedy="mend that, and push again: nothing is uploaded twice",
+            ) from error
         done.append(released)
         if output != "json":
             click.echo(released.reference)
@@ -147,6 +173,7 @@ def push(
             patience=patience,
             keeps=keeps,
             export=_exporter(settings) if profile == "oci" else None,
+            changed=_changed(settings),
         )
         failures = push_all(pusher, targets, at_once=jobs, pushed=pushed)
     if output == "json":

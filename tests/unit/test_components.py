@@ -435,6 +435,58 @@ def test_keys_are_as_ssh_wants_them(mpi: ModuleType, tmp_path: Path) -> None:
     assert (again / "id_ed25519.pub").read_text() == public
 
 
+@pytest.fixture
+def many_hosts(mpi: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A host of a job on two that has a name; the folder of its keys, which is not there yet."""
+    monkeypatch.setattr(mpi, "hosts", lambda: ["algo-1", "algo-2"])
+    # The machine that runs the tests gets neither host keys nor a folder for sshd.
+    monkeypatch.setattr(mpi.subprocess, "run", lambda command, **_: command)
+    monkeypatch.setattr(mpi, "RUN", str(tmp_path / "run"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TRAINING_JOB_NAME", "a-job")
+    monkeypatch.delenv("TRAINING_JOB_ARN", raising=False)
+    return tmp_path / ".ssh"
+
+
+def test_no_key_that_anybody_can_make(
+    mpi: ModuleType,
+    many_hosts: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """All jobs have hosts of the same names: without more there is no key, and the log says so."""
+    for name in mpi.TOLD:
+        monkeypatch.setenv(name, "")
+    assert mpi.seed(["algo-1", "algo-2"], {}) is None
+    mpi.prepare()
+    assert not many_hosts.exists()
+    assert "neither TRAINING_JOB_ARN nor TRAINING_JOB_NAME is set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["id_rsa", "id_ecdsa", "id_ed25519_sk", "id_xmss"])
+def test_a_key_of_the_users_own_stays(
+    mpi: ModuleType, many_hosts: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many_hosts.mkdir()
+    own = {name: "key", f"{name}.pub": "public", "config": "Host *\n"}
+    for file, content in own.items():
+        (many_hosts / file).write_text(content)
+    mpi.prepare()
+    assert {path.name: path.read_text() for path in many_hosts.iterdir()} == own
+    assert capsys.readouterr().err == ""
+
+
+def test_a_config_of_the_users_own_stays(mpi: ModuleType, many_hosts: Path) -> None:
+    """Without a private key the job's is written beside it."""
+    pytest.importorskip("cryptography")
+    many_hosts.mkdir()
+    (many_hosts / "config").write_text("Host *\n")
+    (many_hosts / "id_rsa.pub").write_text("somebody's public key\n")
+    mpi.prepare()
+    assert (many_hosts / "config").read_text() == "Host *\n"
+    assert (many_hosts / "id_ed25519").is_file()
+
+
 def test_other_commands_go_on_untouched(mpi: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """It becomes the entrypoint with the same arguments, and prepares for `train` only."""
     became: list[list[str]] = []

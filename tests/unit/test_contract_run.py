@@ -89,6 +89,27 @@ def test_every_result_is_told() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("only", "why"),
+    [
+        ("a b (", "at column 3: expected end of input; got identifier"),
+        ("  not", "at column 4: expected not OR left parenthesis OR identifier; got end of input"),
+    ],
+)
+def test_what_is_not_an_expression_is_refused_in_one_message(only: str, why: str) -> None:
+    program = "import sys; from builder.contract.run import run; run(sys.argv[1], only=sys.argv[2])"
+    name = "huggingface-pytorch-training:1.9.1-transformers4.12.3-gpu-py38-cu111-ubuntu20.04"
+    command = [sys.executable, "-c", program, name, only]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.stdout == ""
+    assert result.stderr.count("expected") == 1
+    said = result.stderr.splitlines()[-1]
+    assert said == (
+        f"builder.errors.DlcError: --only {only!r} is not an expression: {why}; "
+        "name tests, parts of names, or several with and, or, not and parentheses"
+    )
+
+
 @pytest.mark.parametrize("prefix", ["", "stand-in/", "1.dkr.ecr.eu-west-1.amazonaws.com/a/"])
 def test_an_image_is_known_by_its_name(prefix: str) -> None:
     name = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
