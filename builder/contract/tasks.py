@@ -224,6 +224,12 @@ TASKS = (
                 why="its masks are pictures, which the toolkit writes as JSON since 2.0",
                 says="not JSON serializable",
             ),
+            Limit(
+                transformers=">=5",
+                lacks="torchvision",
+                why="since Transformers 5 its model needs torchvision, which is not in the image",
+                says="(?i)torchvision",
+            ),
         ),
     ),
     Task(
