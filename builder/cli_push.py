@@ -16,6 +16,8 @@ from builder.errors import DlcError, EngineError, PushError
 from builder.output import print_json, say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from builder.push import Export
     from builder.push_state import Local
     from builder.releases import Released
@@ -47,6 +49,26 @@ def _exporter(settings: Settings) -> Export:
         return commit_of(settings.images) if key == local.key else ""
 
     return exporter(commit)
+
+
+def _changed(settings: Settings) -> Callable[[Local], str]:
+    from builder.derived import derived_here
+    from builder.plan import Built, inputs
+    from builder.render import Renderer
+
+    renderer = Renderer(settings.templates)
+
+    def changed(local: Local) -> str:
+        """Why it was not built of its key; not known of a key that is not today's."""
+        try:
+            made_of = inputs(local.target, settings.images, renderer)
+        except DlcError:
+            return ""
+        if made_of.key != local.key:
+            return ""
+        return derived_here(made_of, Built(id=local.id, size=0, labels=local.labels))
+
+    return changed
 
 
 @cli.command()
@@ -151,6 +173,7 @@ def push(
             patience=patience,
             keeps=keeps,
             export=_exporter(settings) if profile == "oci" else None,
+            changed=_changed(settings),
         )
         failures = push_all(pusher, targets, at_once=jobs, pushed=pushed)
     if output == "json":

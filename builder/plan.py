@@ -9,9 +9,10 @@ changed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from builder import components, locks, wheelhouse
 from builder.errors import LockError, StaleLockError
@@ -24,6 +25,7 @@ __all__ = [
     "KEY_LABEL",
     "Built",
     "Context",
+    "Derived",
     "Difference",
     "Inputs",
     "Planned",
@@ -34,6 +36,7 @@ __all__ = [
     "key_tag",
     "plan",
     "prepare",
+    "same",
     "why",
 ]
 
@@ -99,11 +102,19 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Built:
-    """An image that has a target's name: its id, its bytes unpacked and its labels."""
+    """An image that has a name: its id, its bytes unpacked and its labels.
+
+    `config` is all that it says of itself, where that came along with the labels.
+    """
 
     id: str
     size: int
     labels: Mapping[str, str]
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+# Why an image with the right key is not what was built of it; empty if it is.
+Derived = Callable[["Inputs", Built], str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,9 +173,14 @@ def inputs(target: Target, images: Path, renderer: Renderer) -> Inputs:
     """
     committed = images / target.folder
     found = locks.state(committed, target)
-    bare = {each.name: f"no sha256 at {each.at}" for each in components.unhashed(target.components)}
+    bare = {
+        each.name: f"no sha256 at {each.at.exact}"
+        for each in components.unhashed(target.components)
+    }
+    at = _places(target)
+    unhashed = {name: f"{why}{at.get(name, '')}" for name, why in found.unhashed.items()}
     if bare:
-        named = "; ".join(f"{name} ({why})" for name, why in {**bare, **found.unhashed}.items())
+        named = "; ".join(f"{name} ({why})" for name, why in {**bare, **unhashed}.items())
         raise LockError(
             f"{target.name} cannot be built from hashes alone: {named}",
             remedy="add it to the matrix, from the file itself or from who publishes it",
@@ -174,8 +190,8 @@ def inputs(target: Target, images: Path, renderer: Renderer) -> Inputs:
             f"{target.name} has locks that are not fresh: {found.text}",
             remedy=f"run `dlc lock {target.name}`",
         )
-    if found.unhashed:
-        named = "; ".join(f"{name} ({why})" for name, why in found.unhashed.items())
+    if unhashed:
+        named = "; ".join(f"{name} ({why})" for name, why in unhashed.items())
         raise LockError(
             f"{target.name} cannot be built from hashes alone: {named}",
             remedy=f"run `dlc lock {target.name}` where that source can be reached",
@@ -197,9 +213,16 @@ def inputs(target: Target, images: Path, renderer: Renderer) -> Inputs:
 
 
 def plan(
-    targets: Iterable[Target], images: Path, renderer: Renderer, built: Mapping[str, Built]
+    targets: Iterable[Target],
+    images: Path,
+    renderer: Renderer,
+    built: Mapping[str, Built],
+    derived: Derived = lambda _inputs, _image: "",
 ) -> list[Planned]:
-    """Which targets need a build, and why; `built` are the images that are there, by name."""
+    """Which targets need a build, and why; `built` are the images that are there, by name.
+
+    `derived` is asked of those with the right key, as labels are inherited.
+    """
     planned, keyed = [], by_key(built)
     for target in targets:
         image, other = built.get(target.name), ""
@@ -219,22 +242,33 @@ def plan(
                 )
             )
             continue
-        reasons: tuple[str, ...] = tuple(why(now, image))
-        if reasons and now.key in keyed:
-            reasons, (other, image) = (), keyed[now.key]
+        reasons = tuple(why(now, image))
+        if image and not reasons:
+            reasons = tuple(filter(None, [derived(now, image)]))
+        if reasons and (found := same(now, keyed, derived)):
+            reasons, (other, image) = (), found
         planned.append(
             Planned(target=target, inputs=now, reasons=reasons, image=image, other_name=other)
         )
     return planned
 
 
-def by_key(built: Mapping[str, Built]) -> dict[str, tuple[str, Built]]:
-    """One name and the image of each build key."""
-    return {
-        image.labels[KEY_LABEL]: (name, image)
-        for name, image in built.items()
-        if KEY_LABEL in image.labels
-    }
+def by_key(built: Mapping[str, Built]) -> dict[str, dict[str, Built]]:
+    """The images that have each build key, by name."""
+    found: dict[str, dict[str, Built]] = {}
+    for name, image in built.items():
+        if key := image.labels.get(KEY_LABEL):
+            found.setdefault(key, {})[name] = image
+    return found
+
+
+def same(
+    now: Inputs, keyed: Mapping[str, Mapping[str, Built]], derived: Derived
+) -> tuple[str, Built] | None:
+    """A name, its target's own if it can be, and the image that was built of the same; or None."""
+    there = keyed.get(now.key, {})
+    names = sorted(there, key=lambda name: name != now.target.name)
+    return next(((name, there[name]) for name in names if not derived(now, there[name])), None)
 
 
 def prepare(inputs: Inputs, contexts: Path) -> Context:
@@ -285,6 +319,15 @@ def why(now: Inputs, image: Built | None) -> list[str]:
     if before is None:
         return ["the image does not say what it was made of"]
     return changed(now, before) or ["the image was made of something else"]
+
+
+def _places(target: Target) -> dict[str, str]:
+    """Where the matrix names the wheels of a target's components, by package, to end a reason."""
+    return {
+        locks.normalise(wheel.filename.split("-")[0]): f"; {wheel.at.exact}"
+        for component in target.components
+        for wheel in component.wheels
+    }
 
 
 def _digest(parts: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import urljoin
 from builder.registry_http import Connection, is_loopback, json_object, media_type
 from builder.registry_login import Logins, of_docker
 
-__all__ = ["Descriptor", "Manifest", "RegistryClient", "is_loopback"]
+__all__ = ["Descriptor", "Manifest", "RegistryClient", "is_loopback", "labels_of"]
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -58,6 +58,11 @@ class Manifest:
         """Bytes of the config and of all layers, as they are stored; 0 for an index."""
         parts = (self.document.get("config", {}), *self.document.get("layers", ()))
         return sum(int(part.get("size", 0)) for part in parts)
+
+
+def labels_of(config: Mapping[str, Any]) -> Mapping[str, str]:
+    """The labels in all that an image says of itself."""
+    return (config.get("config") or {}).get("Labels") or {}
 
 
 class RegistryClient:
@@ -111,12 +116,16 @@ class RegistryClient:
 
     def labels(self, repository: str, reference: str) -> Mapping[str, str] | None:
         """The labels of the image under a reference; None if there is none."""
+        config = self.config(repository, reference)
+        return None if config is None else labels_of(config)
+
+    def config(self, repository: str, reference: str) -> Mapping[str, Any] | None:
+        """All that the image under a reference says of itself; None if there is none."""
         manifest = self.image_manifest(repository, reference)
         if manifest is None:
             return None
         digest = manifest.document.get("config", {}).get("digest", "")
-        config = json_object(self.blob(repository, digest), "its config")
-        return config.get("config", {}).get("Labels") or {}
+        return json_object(self.blob(repository, digest), "its config")
 
     def image_manifest(self, repository: str, reference: str) -> Manifest | None:
         """The same for an image, and for an index that of its image for x86-64 Linux."""

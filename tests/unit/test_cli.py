@@ -285,3 +285,25 @@ def test_training_image_serves_nothing(dlc: Dlc) -> None:
         run = dlc(command, "*training:2.13.0-transformers4.57.1-*")
         assert (run.code, run.out) == (13, "")
         assert "is a training image, which serves nothing; name the inference image" in run.err
+
+
+@pytest.mark.parametrize("text", ["", " "])
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("plan", "--since"),
+        ("plan", "--registry"),
+        ("plan", "--why"),
+        ("ci-matrix", "--since"),
+        ("ci-matrix", "--registry"),
+        ("build", "--builder"),
+        ("build", "--cache-from"),
+        ("build", "--cache-to"),
+    ],
+)
+def test_an_empty_text_is_not_the_same_as_none(
+    dlc: Dlc, command: str, option: str, text: str
+) -> None:
+    run = dlc(command, option, text)
+    assert (run.code, run.out) == (2, "")
+    assert f"Invalid value for '{option}': it is empty; leave the option out" in run.err

@@ -168,3 +168,66 @@ def test_every_input_is_told(dlc: Dlc, checkout: Path) -> None:
     run = dlc("--matrix", checkout / "matrix.yaml", *why, targets[1].name)
     assert f"{targets[1].name} is up to date" in run.err
     assert run.out.count("is the same") == len(run.out.splitlines()) - 1
+
+
+@pytest.mark.parametrize("missing", ["images", "matrix.yaml"])
+def test_a_commit_without_images_or_matrix(dlc: Dlc, checkout: Path, missing: str) -> None:
+    """As a new repository's first one, to which the starter's README compares."""
+    git(checkout, "rm", "-r", "--cached", "--quiet", missing)
+    git(checkout, "commit", "--quiet", "--message", "Without")
+    run = dlc("--matrix", checkout / "matrix.yaml", "plan", "--since", "HEAD", "*4.10.2*")
+    assert run.code == 0, run.err
+    assert f"everything counts as changed, as HEAD has no {missing}" in run.err
+    assert "0 up to date" in run.err
+
+
+def test_a_new_repository(dlc: Dlc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "team"
+    assert dlc("init", folder).code == 0
+    monkeypatch.chdir(folder)
+    git(folder, "init", "--quiet")
+    assert dlc("plan", "--since", "HEAD").code == 4, "there is no commit yet"
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "Begin")
+    run = dlc("plan", "--since", "HEAD")
+    assert (run.code, "Traceback" in run.err) == (0, False)
+    assert "everything counts as changed, as HEAD has no images" in run.err
+
+
+def _stage(folder: Path, text: str) -> Path:
+    path = folder / "stages/labels.j2"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("place", ["ours/templates", "../elsewhere", "templates"])
+def test_the_commit_is_rendered_with_the_same_templates(
+    dlc: Dlc, checkout: Path, place: str
+) -> None:
+    """Those of the folder that is named: as they were then, if it is in the checkout."""
+    templates = _stage(checkout / place, "LABEL team=1\n")
+    git(checkout, "add", ".")
+    git(checkout, "commit", "--quiet", "--allow-empty", "--message", "Templates")
+    options = ("--matrix", checkout / "matrix.yaml", "--templates", templates)
+    run = dlc(*options, "plan", "--since", "HEAD", "*4.10.2*")
+    assert (run.code, "0 to build" in run.err) == (0, True), run.err
+    _stage(templates, "LABEL team=2\n")
+    run = dlc(*options, "plan", "--since", "HEAD", "*4.10.2*", "--format", "json")
+    told = {why for row in json.loads(run.out) for why in row["why"]}
+    assert told == (set() if place.startswith("..") else {"Dockerfile changed"})
+
+
+def test_images_outside_of_the_checkout(dlc: Dlc, checkout: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    options = ("--matrix", checkout / "matrix.yaml", "--images", elsewhere)
+    run = dlc(*options, "plan", "--since", "HEAD")
+    assert run.code == 4
+    assert f"{elsewhere} is not in the checkout {checkout}" in run.err
+
+
+@pytest.mark.parametrize("ref", ["--help", "--output=x", "nowhere", "HEAD:images", "HEAD^{tree}"])
+def test_what_is_no_commit(dlc: Dlc, checkout: Path, ref: str) -> None:
+    run = dlc("--matrix", checkout / "matrix.yaml", "plan", f"--since={ref}")
+    assert (run.code, run.out) == (4, "")
+    assert f"git knows no commit {ref} in {checkout}; name a commit that is there" in run.err

@@ -256,7 +256,7 @@ def test_a_wheel_that_changed(shelf: Path, project: Project) -> None:
     digest = hashlib.sha256(b"another").hexdigest()
     run = project.run("lock", CPU)
     assert run.code == 9
-    assert f"{torch} has SHA-256 {digest}, but {project.matrix}:58 says " in run.err
+    assert f"{torch} has SHA-256 {digest}, but {project.matrix}:58:20 says " in run.err
 
 
 def test_equal_layers_are_resolved_once(shelf: Path, small: dict[str, Target]) -> None:
