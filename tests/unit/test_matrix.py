@@ -20,6 +20,11 @@ OWN = {
 }
 
 
+def is_new(target: Target) -> bool:
+    """Whether `dlc add` made a row that nobody has looked into yet."""
+    return target.origin == "own" and target.name not in OWN
+
+
 @pytest.fixture(scope="module")
 def tables(root: Path) -> dict[str, tuple[str, str | None]]:
     """The rows of the reference tables: name to origin and datasets version."""
