@@ -284,6 +284,6 @@ def test_login_that_boto3_gets(
             logins=logins,
             watcher=Lines(),
         )
-        released = pusher.push(shop.old)
+        released = pusher.push(pusher.prepare(shop.old))
     assert set(asked) == {registry.host}
     assert held(reader, TRAINING) == dict.fromkeys(released.tags, released.digest)
