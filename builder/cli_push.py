@@ -24,7 +24,7 @@ _PROFILES = ("sagemaker", "oci")
 
 
 def _revision(_context: click.Context, _option: click.Parameter, value: str) -> str:
-    if value and not re.fullmatch(r"\d+\.\d+", value, re.ASCII):
+    if value and not re.fullmatch(r"(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)", value, re.ASCII):
         raise click.BadParameter("write a release as two numbers, like 1.0")
     return value
 
@@ -115,9 +115,12 @@ def push(
     from builder.push_progress import watching_pushes
     from builder.registry import parse_registry
     from builder.registry_client import RegistryClient
+    from builder.release_tags import check_revision
     from builder.releases import file_of, read, record
 
     place = parse_registry(registry)
+    if revision:
+        check_revision(revision, targets)
     day = (date or datetime.datetime.now(datetime.timezone.utc)).strftime("%Y-%m-%d")
     folder = releases or settings.images.parent / "releases"
     read(file_of(folder, day))  # before anything is pushed that could not be recorded

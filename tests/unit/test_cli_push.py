@@ -17,11 +17,32 @@ from tests.conftest import Dlc
 PUSH = ("push", "*inference:2.13.0*", "--registry", "registry.example.com/team")
 
 
-@pytest.mark.parametrize("revision", ["1", "1.0.0", "v1.0", "1.\u0660", "x"])
+@pytest.mark.parametrize("revision", ["1", "1.0.0", "v1.0", "1.\u0660", "x", "01.0", "1.00"])
 def test_release_is_two_numbers(dlc: Dlc, revision: str) -> None:
     told = dlc(*PUSH, "--release", revision)
     assert told.code == 2
     assert "write a release as two numbers, like 1.0" in told.err
+
+
+@pytest.mark.parametrize("revision", ["0.0", "3.1", "11.0"])
+def test_release_is_of_the_major_one_of_each_target(dlc: Dlc, revision: str) -> None:
+    """Before the engine is looked for, and for all targets at once."""
+    selectors = ("*inference:2.13.0*", "*-inference:2.6.0-transformers4.51.3-cpu-*")
+    told = dlc("push", *selectors, *PUSH[2:], "--release", revision)
+    assert (told.code, told.out) == (14, "")
+    assert told.err == (
+        f"dlc: {revision} cannot be the release of what has another major one:\n"
+        "  huggingface-pytorch-inference:2.6.0-transformers4.51.3-cpu-py312-ubuntu22.04: 2.Y\n"
+        "  huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12: 1.Y\n"
+        " ; push each major release by itself, or say another `major` in the matrix\n"
+    )
+
+
+def test_release_of_the_right_major_one_is_taken(
+    dlc: Dlc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("builder.engine.find", lambda: None)
+    assert dlc(*PUSH, "--releases", tmp_path, "--release", "1.7").code == 10
 
 
 @pytest.mark.parametrize("date", ["2026-13-01", "yesterday", "2026-11-21/x"])
