@@ -7,8 +7,7 @@ is one.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.version import Version
@@ -18,40 +17,13 @@ from builder.errors import LockError, MatrixError
 from builder.matrix import Entry, FrameworkVersion, Matrix, Release
 from builder.matrix_edit import MatrixText, flow
 from builder.matrix_reader import read
-from builder.matrix_shape import MODES
 from builder.new_framework import NewFramework, framework_lines
 from builder.outdated import PACKAGES, newest
 from builder.target import Target
 from builder.targets import load_targets
-from builder.uv_compile import Question, UnreachableError, compile_requirements
+from builder.wanted import Wanted, refuse_missing
 
-__all__ = ["Addition", "Wanted", "addition", "check_index"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
-    """What somebody wants of a release; None stands for what is usual.
-
-    `today` is a date where none is named; `wheels` are hashes by address, `folders` a wheelhouse's,
-    `sources` where wheels are if not where the matrix says.
-    """
-
-    transformers: str
-    framework: str
-    today: str
-    version: str | None = None
-    datasets: str | None = None
-    date: str | None = None
-    modes: Sequence[str] = MODES
-    devices: Sequence[str] | None = None
-    python: str | None = None
-    base: str | None = None
-    accelerator: str | None = None
-    libraries: str | None = None
-    origin: str | None = None
-    wheels: Mapping[str, str] = field(default_factory=dict)
-    folders: Sequence[Path] = ()
-    sources: Mapping[str, str] = field(default_factory=dict)
+__all__ = ["Addition", "addition"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,38 +59,6 @@ def addition(path: Path, wanted: Wanted) -> Addition:
     return Addition(text=text.text, targets=new)
 
 
-def check_index(targets: Iterable[Target]) -> None:
-    """LockError unless the index has wheels of what the targets are named for, for their Python."""
-    asked: dict[Question, None] = {}
-    for target in targets:
-        requirements = [f"transformers=={target.transformers}"]
-        if target.datasets:
-            requirements.append(f"datasets=={target.datasets}")
-        requirements.append(f"{PACKAGES[target.framework]}=={target.framework_version}")
-        for requirement in requirements:
-            asked[
-                Question(
-                    requirements=(requirement,),
-                    python=target.python,
-                    date=target.date.isoformat(),
-                    alone=True,
-                    wheels=True,
-                )
-            ] = None
-    for question in asked:
-        [requirement] = question.requirements
-        try:
-            compile_requirements(question, requirement)
-        except UnreachableError:
-            raise
-        except LockError as error:
-            raise LockError(
-                f"the package index has no wheel of {requirement} for Python {question.python} "
-                f"as of {question.date}",
-                remedy="name another version, --python or --date",
-            ) from error
-
-
 class _Adding:
     """One addition to one matrix."""
 
@@ -140,6 +80,8 @@ class _Adding:
         """The text with everything added."""
         wanted, text = self._wanted, self._text
         framework = self._matrix.frameworks.get((wanted.framework, self._version))
+        # First: what follows would only say that something cannot be locked.
+        refuse_missing(self._named(framework), self._pythons(framework), self._date)
         if framework is None:
             new = self._new_framework()
             text = text.add_framework(wanted.framework, self._version, framework_lines(new))
@@ -151,10 +93,12 @@ class _Adding:
                     wanted.transformers, mode, wanted.framework, self._libraries(mode), entry
                 )
             return text
-        date = wanted.date or wanted.today
-        python = wanted.python or (framework or self._like()).python.value
+        date = self._date
         datasets = wanted.datasets or newest(
-            "datasets", python=python, date=date, beside=f"transformers=={wanted.transformers}"
+            "datasets",
+            python=self._pythons(framework)[0],
+            date=date,
+            beside=f"transformers=={wanted.transformers}",
         )
         lines = [
             f"transformers: {wanted.transformers}",
@@ -168,6 +112,29 @@ class _Adding:
                 f"  {wanted.framework}: [{flow(self._entry(mode, None))}]",
             ]
         return text.add_release(wanted.transformers, lines)
+
+    @property
+    def _date(self) -> str:
+        return self._wanted.date or self._wanted.today
+
+    def _named(self, framework: FrameworkVersion | None) -> list[str]:
+        """What somebody named that the matrix does not have yet, as requirements."""
+        wanted, found = self._wanted, []
+        if self._release is None:
+            found.append(f"transformers=={wanted.transformers}")
+            found += [f"datasets=={wanted.datasets}"] if wanted.datasets else []
+        if framework is None:
+            found.append(f"{PACKAGES[wanted.framework]}=={self._version}")
+        return found
+
+    def _pythons(self, framework: FrameworkVersion | None) -> list[str]:
+        """Those that the targets may have, the usual one first."""
+        if self._wanted.python:
+            return [self._wanted.python]
+        known = framework or self._like()
+        said = [known.python, *(build.python for build in known.builds.values())]
+        said += [entry.python for mode in self._wanted.modes if (entry := self._last(mode))]
+        return list(dict.fromkeys(text.value for text in said if text))
 
     def _entry(self, mode: str, date: str | None) -> dict[str, str]:
         """The entry of a mode: what it says besides its version, as in the one it goes by."""
@@ -252,7 +219,7 @@ class _Adding:
         return NewFramework(
             framework=wanted.framework,
             version=self._version,
-            date=wanted.date or wanted.today,
+            date=self._date,
             python=wanted.python or like.python.value,
             base=wanted.base or like.base.value,
             builds=builds,
