@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import math
 import re
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +29,25 @@ def _revision(_context: click.Context, _option: click.Parameter, value: str) -> 
     if value and not re.fullmatch(r"(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)", value, re.ASCII):
         raise click.BadParameter("write a release as two numbers, like 1.0")
     return value
+
+
+def _patience(_context: click.Context, _option: click.Parameter, value: float) -> float:
+    if math.isnan(value):
+        raise click.BadParameter("nan is no number of seconds")
+    return value
+
+
+def _check_writable(folder: Path) -> None:
+    """PushError unless a file can be made in a folder, or the folder itself."""
+    there = next(each for each in (folder, *folder.absolute().parents) if each.is_dir())
+    try:
+        with tempfile.TemporaryDirectory(prefix=".dlc-", dir=there):
+            pass
+    except OSError as error:
+        raise PushError(
+            f"what is pushed cannot be recorded in {folder}: {error.strerror}",
+            remedy="name another folder: --releases",
+        ) from error
 
 
 def _exporter(settings: Settings) -> Export:
@@ -85,6 +106,7 @@ def _exporter(settings: Settings) -> Export:
     default=90,
     show_default=True,
     metavar="SECONDS",
+    callback=_patience,
     help="Give up when no layer got through for so long.",
 )
 @click.option(
@@ -123,7 +145,9 @@ def push(
         check_revision(revision, targets)
     day = (date or datetime.datetime.now(datetime.timezone.utc)).strftime("%Y-%m-%d")
     folder = releases or settings.images.parent / "releases"
-    read(file_of(folder, day))  # before anything is pushed that could not be recorded
+    # Before anything is pushed that could not be recorded.
+    read(file_of(folder, day))
+    _check_writable(folder)
     engine = find()
     if engine is None:
         raise EngineError("no engine runs, so there is no image", remedy="build it: dlc build")

@@ -63,6 +63,28 @@ def test_file_that_could_not_be_written_to_is_told_first(dlc: Dlc, tmp_path: Pat
     assert "2026-11-21.json is not a list of what was pushed; mend it" in told.err
 
 
+@pytest.mark.parametrize("folder", ["/proc/releases", "/sys/kernel/releases/deeper"])
+def test_folder_that_cannot_be_written_to_is_told_first(dlc: Dlc, folder: str) -> None:
+    told = dlc(*PUSH, "--releases", folder)
+    assert told.code == 14
+    assert told.err.startswith(f"dlc: what is pushed cannot be recorded in {folder}: ")
+    assert told.err.endswith("; name another folder: --releases\n")
+
+
+def test_folder_that_is_not_there_yet_is_not_made_for_nothing(
+    dlc: Dlc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("builder.engine.find", lambda: None)
+    assert dlc(*PUSH, "--releases", tmp_path / "a" / "b").code == 10
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_patience_is_a_number(dlc: Dlc) -> None:
+    told = dlc(*PUSH, "--patience", "nan")
+    assert told.code == 2
+    assert "nan is no number of seconds" in told.err
+
+
 def test_no_engine(dlc: Dlc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("builder.engine.find", lambda: None)
     told = dlc(*PUSH, "--releases", tmp_path)
