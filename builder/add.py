@@ -7,6 +7,7 @@ is one.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,11 @@ def addition(path: Path, wanted: Wanted) -> Addition:
     assert matrix is not None  # noqa: S101 - else there was something to report
     # Its own ends of lines, which reading it as text would change.
     text = MatrixText(path.read_bytes().decode("utf-8"), str(path))
-    text = _Adding(matrix, wanted, text).text()
+    adding = _Adding(matrix, wanted, text)
+    if adding.framework is not None:
+        # What the matrix itself does not take is told before the index is asked.
+        _targets(path, adding.text(datasets=wanted.datasets or "0.0.0").text)
+    text = adding.asked()
     targets = _targets(path, text.text)
     known = {target.name for target in before}
     new = tuple(target for target in targets if target.name not in known)
@@ -72,38 +77,43 @@ class _Adding:
             )
         self._newest = max(known, key=Version)
         self._version = wanted.version or self._newest
+        self.framework = matrix.frameworks.get((wanted.framework, self._version))
         self._release: Release | None = next(
             (r for r in matrix.releases if r.transformers.value == wanted.transformers), None
         )
 
-    def text(self) -> MatrixText:
-        """The text with everything added."""
-        wanted, text = self._wanted, self._text
-        framework = self._matrix.frameworks.get((wanted.framework, self._version))
+    def asked(self) -> MatrixText:
+        """The text with everything added, after the index was asked for what nobody named."""
+        wanted, datasets = self._wanted, self._wanted.datasets
         # First: what follows would only say that something cannot be locked.
-        refuse_missing(self._named(framework), self._pythons(framework), self._date)
-        if framework is None:
-            new = self._new_framework()
-            text = text.add_framework(wanted.framework, self._version, framework_lines(new))
+        refuse_missing(self._named(), self._pythons(), self._date)
+        lines = () if self.framework else framework_lines(self._new_framework())
+        if self._release is None and datasets is None:
+            datasets = newest(
+                "datasets",
+                python=self._pythons()[0],
+                date=self._date,
+                beside=f"transformers=={wanted.transformers}",
+            )
+        return self.text(datasets=datasets or "", framework=lines)
+
+    def text(self, *, datasets: str, framework: Sequence[str] = ()) -> MatrixText:
+        """The text with everything added; `framework` are lines of a version that is new."""
+        wanted, text = self._wanted, self._text
+        if framework:
+            text = text.add_framework(wanted.framework, self._version, list(framework))
         if self._release is not None:
-            date = self._own_date(framework)
+            date = self._own_date(self.framework)
             for mode in wanted.modes:
                 entry = self._entry(mode, date)
                 text = text.add_entry(
                     wanted.transformers, mode, wanted.framework, self._libraries(mode), entry
                 )
             return text
-        date = self._date
-        datasets = wanted.datasets or newest(
-            "datasets",
-            python=self._pythons(framework)[0],
-            date=date,
-            beside=f"transformers=={wanted.transformers}",
-        )
         lines = [
             f"transformers: {wanted.transformers}",
             f"datasets: {datasets}",
-            f"date: {date}",
+            f"date: {self._date}",
         ]
         for mode in wanted.modes:
             lines += [
@@ -117,21 +127,21 @@ class _Adding:
     def _date(self) -> str:
         return self._wanted.date or self._wanted.today
 
-    def _named(self, framework: FrameworkVersion | None) -> list[str]:
+    def _named(self) -> list[str]:
         """What somebody named that the matrix does not have yet, as requirements."""
         wanted, found = self._wanted, []
         if self._release is None:
             found.append(f"transformers=={wanted.transformers}")
             found += [f"datasets=={wanted.datasets}"] if wanted.datasets else []
-        if framework is None:
+        if self.framework is None:
             found.append(f"{PACKAGES[wanted.framework]}=={self._version}")
         return found
 
-    def _pythons(self, framework: FrameworkVersion | None) -> list[str]:
+    def _pythons(self) -> list[str]:
         """Those that the targets may have, the usual one first."""
         if self._wanted.python:
             return [self._wanted.python]
-        known = framework or self._like()
+        known = self.framework or self._like()
         said = [known.python, *(build.python for build in known.builds.values())]
         said += [entry.python for mode in self._wanted.modes if (entry := self._last(mode))]
         return list(dict.fromkeys(text.value for text in said if text))

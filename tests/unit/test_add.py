@@ -189,6 +189,48 @@ def test_what_is_named_is_asked_for_first(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (("--base", "nowhere"), "'nowhere' is not among the bases"),
+        (("--libraries", "nothing"), "'nothing' is not among the libraries"),
+        (("--python", "3.99"), "has no Python 3.99"),
+    ],
+)
+def test_what_the_matrix_does_not_take_is_told_before_the_index_is_asked(
+    arguments: tuple[str, ...], told: str, shop: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builder.wanted.compile_requirements", None)
+    monkeypatch.setattr("builder.outdated.compile_requirements", None)
+    before = shop.files()
+    run = shop.run("add", "--transformers", "99.0.0", "--mode", "inference", *DATE, *arguments)
+    assert (run.code, run.out) == (3, "")
+    assert told in run.err
+    assert shop.files() == before
+
+
+def test_no_datasets_that_goes_with_it(shop: Project, index: Index) -> None:  # noqa: F811
+    index.add("2021-12-09", "transformers", "4.14.0", "hub>=9")
+    run = shop.run("add", "--transformers", "4.14.0", "--mode", "inference", *DATE)
+    assert (run.code, run.out) == (9, "")
+    assert run.err.startswith(
+        "dlc: the package index has no datasets that goes with transformers==4.14.0 for Python 3.8 "
+        "as of 2022-03-01:\n"
+    )
+    assert "hub" in run.err
+    assert run.err.endswith("; name another version, --python or --date\n")
+
+
+def test_an_index_that_has_nothing(
+    shop: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_DEFAULT_INDEX", tmp_path.as_uri())
+    run = shop.run("outdated")
+    assert run.code == 9
+    assert run.err.startswith("dlc: the package index has no transformers for Python 3.8:\n")
+    assert run.err.endswith("; see the index that uv is configured for\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
         (("--transformers", "abc"), "--transformers: 'abc' is not a full version; write one like"),
         (("--transformers", "5.23.0; import os"), "'5.23.0; import os' is not a full version"),
         (("--transformers", "5.23"), "'5.23' is not a full version"),
