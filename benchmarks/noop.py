@@ -20,6 +20,7 @@ from pathlib import Path
 import docker.errors
 
 from benchmarks.commands import DLC, ROOT
+from builder import derived
 from builder.bakefile import Job, definition, target_id
 from builder.contract import size
 from builder.engine import Engine
@@ -112,13 +113,14 @@ def _bake_file(folder: Path, found: Sequence[Inputs], there: Mapping[str, object
 
 
 def _remember(engine: Engine, made: Sequence[Inputs]) -> list[Path]:
-    """Say that tiny images fit their budgets, which no program inside them could tell."""
+    """Say that tiny images are the targets' and fit their budgets; they do not look like it."""
     there, reports = images_of(engine), []
     for each in made:
         image = there[each.target.name]
         full = {"packages": {}, "system": {}, "java": image.size, "rest": {}}
         size.remember(image.id, json.dumps(full))
-        reports.append(size.report_of(image.id))
+        derived.remember(image.id, each.key)
+        reports += [size.report_of(image.id), derived.record_of(image.id)]
     return reports
 
 

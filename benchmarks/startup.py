@@ -43,6 +43,8 @@ TAGS = {
 
 def measure() -> None:
     """Start all in turn, and print medians and ratios; DLC_BENCH_IMAGE names another of ours."""
+    import docker.errors
+
     ours = os.environ.get("DLC_BENCH_IMAGE", TARGET)
     with engine_client() as client:
         images = {"ours": ours, **TAGS}
@@ -57,7 +59,7 @@ def measure() -> None:
                     say(f"round {number} of {ROUNDS}: {name} {wall:.1f} s, CPU {cpu:.1f} s")
         finally:
             for tag in TAGS.values():
-                with suppress(Exception):
+                with suppress(docker.errors.ImageNotFound):
                     client.images.remove(tag, force=True)
     # The first round has read the image from the disk; it does not count.
     medians = {

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from builder.bakefile import Job, definition, target_id
 from builder.builders import HERE, How, environment
+from builder.derived import remember
 from builder.errors import BuildError, DlcError
 from builder.mirrors import Mirrors, script
 from builder.plan import KEY_LABEL
@@ -49,7 +50,10 @@ _SECRET_BYTES = 500 * 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What became of one target. `size` in bytes unpacked; `error` is empty for an image."""
+    """What became of one target. `size` in bytes unpacked; `error` is empty for an image.
+
+    `from_cache` and `on_a_cached_framework` are as in `Solve`.
+    """
 
     target: Target
     seconds: float
@@ -60,6 +64,7 @@ class Outcome:
     output: tuple[str, ...] = ()
     up_to_date: bool = False
     from_cache: bool = False
+    on_a_cached_framework: bool = False
 
 
 class ImageCheck(Protocol):
@@ -217,7 +222,11 @@ class Baker:
         seconds = time.monotonic() - begin
         if process.returncode == 0:
             told = json.loads(metadata.read_text("utf-8"))[target_id(job.target)]
-            return replace(self._tag(job, told, seconds), from_cache=solve.from_cache)
+            return replace(
+                self._tag(job, told, seconds),
+                from_cache=solve.from_cache,
+                on_a_cached_framework=solve.on_a_cached_framework,
+            )
         failed = solve.failed
         return Outcome(
             target=job.target,
@@ -242,7 +251,9 @@ class Baker:
                     image = client.images.get(told["containerimage.digest"])
                 if self._check:
                     self._check(client, str(image.id), target)
-                name_image(client, str(image.id), target, job.labels.get(KEY_LABEL, ""))
+                if key := job.labels.get(KEY_LABEL, ""):
+                    remember(str(image.id), key)
+                name_image(client, str(image.id), target, key)
             except docker.errors.APIError as error:
                 raise BuildError(f"{target.name} cannot be tagged: {error.explanation}") from error
             size = int(image.attrs["Size"])

@@ -12,10 +12,11 @@ from builder.bake import Baker, Outcome, Watcher
 from builder.bakefile import NO_CACHE, Cache, Job
 from builder.builders import HERE, How, choose
 from builder.contract import size
+from builder.derived import derived_here
 from builder.errors import BaseImageError, BuildError, DlcError
 from builder.local_images import images_here
 from builder.mirrors import Mirrors
-from builder.plan import Built, Context, Inputs, by_key, inputs, prepare, why
+from builder.plan import Built, Context, Inputs, by_key, inputs, prepare, same
 from builder.private_engine import up
 from builder.render import Renderer, apply, changes
 from builder.state_directory import state_directory
@@ -61,18 +62,19 @@ def build(
         except DlcError as error:
             done[target.name] = _failure(target, error, watcher)
 
-    there = {} if again or not wanted else images_here()
-    keyed = by_key(there)
+    keyed = {} if again or not wanted else by_key(images_here())
     missing: list[Inputs] = []
+    taken: dict[str, tuple[str, Built]] = {}
     for each in wanted:
-        image = there.get(each.target.name)
-        if image and not why(each, image) and size.fits(image, each.target):
-            done[each.target.name] = _up_to_date(each.target, image)
-        else:
-            missing.append(each)
+        own = same(each, keyed, derived_here)
+        if own and own[0] == each.target.name and size.fits(own[1], each.target):
+            done[each.target.name] = _up_to_date(each.target, own[1])
+            continue
+        missing.append(each)
+        if own:
+            taken[each.target.name] = own
     if missing:
         engine = up(say=say)
-        taken = {each.target.name: keyed[each.key] for each in missing if each.key in keyed}
         for each in missing:
             if each.target.name in taken:
                 name, image = taken[each.target.name]

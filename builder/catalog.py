@@ -141,13 +141,13 @@ def page(found: Sequence[Table], proven: Mapping[str, str] | None) -> str:
     return "".join(parts)
 
 
-def proof(text: str) -> dict[str, str]:
+def proof(content: str | bytes, name: str = "the proof") -> dict[str, str]:
     """What proof.json says of each image by name: yes, or how far. DlcError if it is none."""
     try:
-        return {str(row["image"]): _proven(row) for row in json.loads(text)["rows"]}
-    except (KeyError, TypeError, ValueError) as error:
+        return {str(row["image"]): _proven(row) for row in json.loads(content)["rows"]}
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise DlcError(
-            f"the proof cannot be read: {type(error).__name__}: {error}",
+            f"{name} cannot be read: {type(error).__name__}: {error}",
             remedy="write it anew: make prove",
         ) from error
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from builder.mirrors import Mirrors
     from builder.target import Target
 
-__all__ = ["Settings", "cli", "main", "pass_settings", "run_command"]
+__all__ = ["Settings", "cli", "filled", "main", "pass_settings", "run_command"]
 
 # As in builder.selection.Filters, which `dlc --help` need not load.
 FILTERS = ("mode", "framework", "device", "python", "transformers")
@@ -30,8 +30,8 @@ DEFAULT_REGION = "us-east-1"
 COMMANDS = (
     *("cli_add", "cli_bake", "cli_bases", "cli_build", "cli_ci", "cli_contract", "cli_ecr"),
     *("cli_engine", "cli_init", "cli_layers", "cli_libraries", "cli_locks", "cli_matrix"),
-    *("cli_mirrors", "cli_plan", "cli_push", "cli_render", "cli_sdk_config", "cli_serve"),
-    *("cli_size", "cli_table"),
+    *("cli_mirrors", "cli_plan", "cli_push", "cli_releases", "cli_render", "cli_sdk_config"),
+    *("cli_serve", "cli_size", "cli_table"),
 )
 
 
@@ -91,6 +91,13 @@ class Settings:
 pass_settings = click.make_pass_decorator(Settings)
 
 _PATH = click.Path(path_type=Path)
+
+
+def filled(_context: click.Context, _parameter: click.Parameter, value: Any) -> Any:
+    """A callback for texts that must say something: an empty one is a variable never set."""
+    if any(not text.strip() for text in ([value] if isinstance(value, str) else value or ())):
+        raise click.BadParameter("it is empty; leave the option out if there is nothing to name")
+    return value
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

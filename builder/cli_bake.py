@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli import Settings, cli, selection_options
+from builder.cli import Settings, cli, filled, selection_options
 from builder.errors import BuildError, DriftError, LockError
 from builder.output import say
 
@@ -26,7 +26,11 @@ def builder_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """--builder, --cache-from and --cache-to, as `builder_name` and `cache`."""
 
     def chosen(
-        *arguments: Any, cache_from: tuple[str, ...], cache_to: tuple[str, ...], **options: Any
+        *arguments: Any,
+        builder_name: str | None,
+        cache_from: tuple[str, ...],
+        cache_to: tuple[str, ...],
+        **options: Any,
     ) -> Any:
         from builder.bakefile import Cache
 
@@ -38,7 +42,7 @@ def builder_options(function: Callable[..., Any]) -> Callable[..., Any]:
                     param_hint="--cache-from or --cache-to",
                 )
         cache = Cache(sources=cache_from, destinations=cache_to)
-        return function(*arguments, cache=cache, **options)
+        return function(*arguments, builder_name=builder_name or "", cache=cache, **options)
 
     chosen.__name__, chosen.__doc__ = function.__name__, function.__doc__
     chosen.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
@@ -46,12 +50,14 @@ def builder_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option(
             "--cache-to",
+            callback=filled,
             multiple=True,
             metavar=repository,
             help="Keep all layers there, where the builder can; also type=... as for buildx.",
         ),
         click.option(
             "--cache-from",
+            callback=filled,
             multiple=True,
             metavar=repository,
             help="Look for layers there; also type=... as for buildx.",
@@ -59,7 +65,7 @@ def builder_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--builder",
             "builder_name",
-            default="",
+            callback=filled,
             metavar="NAME",
             help="One of buildx's builders [default: the engine's own].",
         ),

@@ -11,9 +11,13 @@ import click
 
 from builder.cli import Settings, cli, selection_options
 from builder.cli_plan import comparison_options, planned_now
+from builder.errors import StaleLockError
 from builder.output import say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from builder.plan import Planned
     from builder.target import Target
 
 __all__: list[str] = []
@@ -47,7 +51,7 @@ def ci_matrix(
     """Print the matrix of GitHub Actions: jobs with the targets that each is to build.
 
     Without --since and --registry, all that can be built. Never more than 250 jobs; where nothing
-    is to be built, `include` is empty and count is 0.
+    is to be built, `include` is empty and count is 0. Fails where a lock is missing or stale.
     """
     from builder.ci_matrix import LIMIT, as_github
     from builder.ci_matrix import shards as in_shards
@@ -60,9 +64,10 @@ def ci_matrix(
         from builder.render import Renderer
 
         planned = plan(targets, settings.images, Renderer(settings.templates), {})
+    _refuse_stale(planned)
     for each in planned:
         if each.inputs is None:
-            say(f"left out: {each.target.name} {each.reasons[0]}")
+            say(f"left out: {each.target.name} {each.reasons[0]}; {each.remedy}")
     wanted = [each.target for each in planned if each.inputs and not each.up_to_date]
     expected = estimates(wanted, settings.targets, load())
     found = in_shards(
@@ -81,3 +86,17 @@ def ci_matrix(
     click.echo(matrix)
     fresh = sum(each.up_to_date for each in planned)
     say(f"{len(wanted)} targets in {len(found)} jobs, {fresh} up to date")
+
+
+def _refuse_stale(planned: Sequence[Planned]) -> None:
+    """StaleLockError where locks are not fresh: what they would change must not go unnoticed."""
+    stale = [each for each in planned if each.stale]
+    if not stale:
+        return
+    for each in stale:
+        say(f"{each.target.name} {each.reasons[0]}")
+    one = f" {stale[0].target.name}" if len(stale) == 1 else ""
+    raise StaleLockError(
+        f"the locks of {len(stale)} of {len(planned)} targets are not fresh",
+        remedy=f"run `dlc lock{one}`, and commit what it writes",
+    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from builder.cli import Settings, cli, output_option, selection_options
-from builder.errors import DlcError, LockError, MatrixError
+from builder.errors import DlcError, LockError, MatrixError, StaleLockError
 from builder.output import print_json, say
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _check(settings: Settings, targets: tuple[Target, ...], output: str) -> None
         say(str(note))
     stale = [target.name for target, state in states if state.stale]
     if stale:
-        raise LockError(
+        raise StaleLockError(
             f"the locks of {len(stale)} of {len(targets)} targets are not fresh",
             remedy=f"run `dlc lock {stale[0] if len(stale) == 1 else ''}".rstrip() + "`",
         )

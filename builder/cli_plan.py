@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli import Settings, cli, output_option, selection_options
+from builder.cli import Settings, cli, filled, output_option, selection_options
 from builder.output import human_size, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -18,16 +19,22 @@ if TYPE_CHECKING:
 
 __all__ = ["comparison_options", "planned_now"]
 
-COLUMNS = ("image", "state", "why", "seconds", "size")
+# Reasons last, and no longer than that: one that is long widens no other row.
+COLUMNS = ("image", "state", "seconds", "size", "why")
+WHY_WIDTH = 80
 
 
 def comparison_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """--since and --registry."""
     since = click.option(
-        "--since", metavar="GIT_REF", help="Compare with that commit, not with the engine's images."
+        "--since",
+        callback=filled,
+        metavar="GIT_REF",
+        help="Compare with that commit, not with the engine's images.",
     )
     registry = click.option(
         "--registry",
+        callback=filled,
         metavar="HOST[:PORT]/PREFIX",
         help="Compare with the images there, not with the engine's.",
     )
@@ -46,21 +53,24 @@ def planned_now(
 
     renderer = Renderer(settings.templates)
     if not since and not registry:
+        from builder.derived import derived_here
         from builder.local_images import images_here
 
-        return plan_targets(targets, settings.images, renderer, images_here())
+        return plan_targets(targets, settings.images, renderer, images_here(), derived_here)
     planned: list[Planned] = []
     if since:
         from builder.since import built_at
 
-        before = built_at(since, settings.matrix_path, settings.images)
+        before = built_at(since, settings.matrix_path, settings.images, settings.templates)
         planned = plan_targets(targets, settings.images, renderer, before)
     if registry:
+        from builder.derived import derived_there
         from builder.registry_images import images_in
 
         rest = [each.target for each in planned if each.inputs and not each.up_to_date]
         rest = rest if since else list(targets)
-        there = plan_targets(rest, settings.images, renderer, images_in(registry, rest))
+        found = images_in(registry, rest)
+        there = plan_targets(rest, settings.images, renderer, found, derived_there)
         by_name = {each.target.name: each for each in [*planned, *there]}
         planned = [by_name[target.name] for target in targets]
     return planned
@@ -69,7 +79,12 @@ def planned_now(
 @cli.command()
 @selection_options
 @comparison_options
-@click.option("--why", metavar="TARGET", help="Show every input of one target, and what changed.")
+@click.option(
+    "--why",
+    callback=filled,
+    metavar="TARGET",
+    help="Show every input of one target, and what changed.",
+)
 @output_option
 def plan(
     settings: Settings,
@@ -107,7 +122,7 @@ def _explain(planned: Planned, output: str) -> None:
     from builder.plan import INPUTS_LABEL, compare
 
     if planned.inputs is None:
-        say(f"{planned.target.name} cannot be built: {planned.reasons[0]}")
+        say(f"{planned.target.name} {planned.reasons[0]}; {planned.remedy}")
         before = ""
     else:
         before = planned.image.labels.get(INPUTS_LABEL, "") if planned.image else ""
@@ -126,11 +141,10 @@ def _explain(planned: Planned, output: str) -> None:
 
 
 def _row(each: Planned, expected: Estimate | None) -> dict[str, Any]:
-    blocked = each.inputs is None
     had = each.image.size if each.image else 0
     return {
         "image": each.target.name,
-        "state": "up to date" if each.up_to_date else "blocked" if blocked else "build",
+        "state": each.state,
         "why": [f"it is {each.other_name}"] if each.other_name else list(each.reasons),
         "key": each.inputs.key if each.inputs else None,
         "seconds": expected.seconds if expected and not each.up_to_date else None,
@@ -143,15 +157,19 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
     about = "~" if row["estimated_from"] else ""
     size = about + human_size(row["size"]) if row["size"] else None
     seconds = None if row["seconds"] is None else f"{about}{row['seconds']:.1f}"
-    return {**row, "why": ", ".join(row["why"]) or None, "size": size, "seconds": seconds}
+    why = ", ".join(row["why"])
+    if len(why) > WHY_WIDTH:
+        why = f"{why[: WHY_WIDTH - 1].rstrip()}…"
+    return {**row, "why": why or None, "size": size, "seconds": seconds}
 
 
 def _summary(rows: Sequence[dict[str, Any]]) -> str:
-    count = {name: sum(row["state"] == name for row in rows) for name in ("build", "up to date")}
-    blocked = len(rows) - sum(count.values())
+    count = Counter(row["state"] for row in rows)
     told = [f"{count['build']} to build", f"{count['up to date']} up to date"]
-    if blocked:
-        told.append(f"{blocked} cannot be built")
+    if count["stale"]:
+        told.append(f"{count['stale']} to lock first (`dlc lock`)")
+    if count["blocked"]:
+        told.append(f"{count['blocked']} cannot be built")
     known = [row for row in rows if row["state"] == "build" and row["seconds"] is not None]
     if known:
         seconds, size = (sum(row[name] for row in known) for name in ("seconds", "size"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import math
 import re
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +12,13 @@ from typing import TYPE_CHECKING
 import click
 
 from builder.cli import Settings, cli, output_option, selection_options
+from builder.cli_releases import folder_of, folder_option
 from builder.errors import DlcError, EngineError, PushError
 from builder.output import print_json, say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from builder.push import Export
     from builder.push_state import Local
     from builder.releases import Released
@@ -35,19 +37,6 @@ def _patience(_context: click.Context, _option: click.Parameter, value: float) -
     if math.isnan(value):
         raise click.BadParameter("nan is no number of seconds")
     return value
-
-
-def _check_writable(folder: Path) -> None:
-    """PushError unless a file can be made in a folder, or the folder itself."""
-    there = next(each for each in (folder, *folder.absolute().parents) if each.is_dir())
-    try:
-        with tempfile.TemporaryDirectory(prefix=".dlc-", dir=there):
-            pass
-    except OSError as error:
-        raise PushError(
-            f"what is pushed cannot be recorded in {folder}: {error.strerror}",
-            remedy="name another folder: --releases",
-        ) from error
 
 
 def _exporter(settings: Settings) -> Export:
@@ -69,6 +58,26 @@ def _exporter(settings: Settings) -> Export:
     return exporter(commit)
 
 
+def _changed(settings: Settings) -> Callable[[Local], str]:
+    from builder.derived import derived_here
+    from builder.plan import Built, inputs
+    from builder.render import Renderer
+
+    renderer = Renderer(settings.templates)
+
+    def changed(local: Local) -> str:
+        """Why it was not built of its key; not known of a key that is not today's."""
+        try:
+            made_of = inputs(local.target, settings.images, renderer)
+        except DlcError:
+            return ""
+        if made_of.key != local.key:
+            return ""
+        return derived_here(made_of, Built(id=local.id, size=0, labels=local.labels))
+
+    return changed
+
+
 @cli.command()
 @selection_options
 @click.option("--registry", required=True, metavar="HOST[:PORT][/PREFIX]")
@@ -88,12 +97,7 @@ def _exporter(settings: Settings) -> Export:
     help="For the tag -vX.Y [default: that of the same image, else the next].",
 )
 @click.option("--immutable", is_flag=True, help="Let no tag that is there move.")
-@click.option(
-    "--releases",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Where <date>.json says what was pushed [default: releases/ beside the images].",
-)
+@folder_option
 @click.option(
     "--date",
     type=click.DateTime(["%Y-%m-%d"]),
@@ -138,23 +142,29 @@ def push(
     from builder.registry import parse_registry
     from builder.registry_client import RegistryClient
     from builder.release_tags import check_revision
-    from builder.releases import file_of, read, record
+    from builder.releases import check_writable, file_of, read, record
 
     place = parse_registry(registry)
     if revision:
         check_revision(revision, targets)
     day = (date or datetime.datetime.now(datetime.timezone.utc)).strftime("%Y-%m-%d")
-    folder = releases or settings.images.parent / "releases"
+    folder = folder_of(settings, releases)
     # Before anything is pushed that could not be recorded.
     read(file_of(folder, day))
-    _check_writable(folder)
+    check_writable(folder)
     engine = find()
     if engine is None:
         raise EngineError("no engine runs, so there is no image", remedy="build it: dlc build")
     done: list[Released] = []
 
     def pushed(released: Released) -> None:
-        record(folder, day, released)
+        try:
+            record(folder, day, released)
+        except PushError as error:
+            raise PushError(
+                f"{released.reference} was pushed, but not recorded: {error.message}",
+                remedy="mend that, and push again: nothing is uploaded twice",
+            ) from error
         done.append(released)
         if output != "json":
             click.echo(released.reference)
@@ -174,6 +184,7 @@ def push(
             patience=patience,
             keeps=keeps,
             export=_exporter(settings) if profile == "oci" else None,
+            changed=_changed(settings),
         )
         failures = push_all(pusher, targets, at_once=jobs, pushed=pushed)
     if output == "json":

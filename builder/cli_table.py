@@ -56,7 +56,7 @@ def table(
         source = proof or write.parent / "proof.json"
         proven = None
         if proof or source.is_file():
-            proven = catalog.proof(source.read_text("utf-8"))
+            proven = catalog.proof(source.read_bytes(), name=str(source))
         _page(write, catalog.page(found, proven), check)
         return
     if check or proof:
@@ -79,13 +79,15 @@ def table(
 
 
 def _page(path: Path, text: str, check: bool) -> None:
-    before = path.read_text("utf-8") if path.is_file() else ""
+    there = path.read_bytes() if path.is_file() else b""
+    changed = there != text.encode()
     if not check:
-        if before != text:
-            path.write_text(text, "utf-8")
-        say(f"{'wrote' if before != text else 'left'} {path}")
+        if changed:
+            path.write_bytes(text.encode())
+        say(f"{'wrote' if changed else 'left'} {path}")
         return
-    if before != text:
+    if changed:
+        before = there.decode("utf-8", "replace")
         lines = difflib.unified_diff(
             before.splitlines(keepends=True),
             text.splitlines(keepends=True),

@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from builder.document import Report, Text
+from builder.document import Position, Report, Text
 from builder.matrix import Accelerator, Build, Component, Entry, Matrix, Wheel
-from builder.matrix_check import check_requirements, known
+from builder.matrix_check import known
 from builder.matrix_shape import COMPONENTS
+from builder.tag import python_tag
 
 __all__ = [
     "KINDS",
-    "check_components",
+    "Kind",
     "check_device",
+    "check_wheels",
     "choose",
     "described",
     "locked",
@@ -31,70 +33,54 @@ __all__ = [
 class Kind:
     """What a kind of component is made from (a key of the matrix), and for which devices it is.
 
-    `develops`: on GPUs it is built with CUDA's compiler. `replaces`: its wheels are the framework's
-    own build, and need no stage besides the framework's.
+    `keys` are those it has a use for besides that and what every kind may have. `packages` are the
+    packages it is made of, if it is Python: the first has the component's version. `tied`: what it
+    is made from fits one framework version. `develops`: on GPUs it is built with CUDA's compiler.
+    `replaces`: its wheels are the own build of that framework, and need no stage besides.
     """
 
     made_from: str
+    keys: tuple[str, ...] = ()
     devices: tuple[str, ...] = ("gpu",)
+    packages: tuple[str, ...] = ()
+    tied: bool = False
     develops: bool = False
-    replaces: bool = False
+    replaces: str = ""
 
 
 _ANY = ("cpu", "gpu")
+_FILE = ("sha256",)
+_STAGE = ("build", "compilers", "system")
 KINDS = {
-    "efa": Kind(made_from="source"),
-    "openmpi": Kind(made_from="source", devices=_ANY),
-    "mpi4py": Kind(made_from="requires", devices=_ANY),
-    "horovod": Kind(made_from="requires", devices=_ANY, develops=True),
-    "smdistributed-dataparallel": Kind(made_from="wheels"),
-    "smdistributed-modelparallel": Kind(made_from="wheels"),
-    "training-compiler": Kind(made_from="wheels", replaces=True),
+    "efa": Kind(made_from="source", keys=_FILE),
+    "openmpi": Kind(made_from="source", keys=(*_FILE, "compilers", "system"), devices=_ANY),
+    "mpi4py": Kind(made_from="requires", keys=_STAGE, packages=("mpi4py",), devices=_ANY),
+    "horovod": Kind(
+        made_from="requires", keys=_STAGE, packages=("horovod",), devices=_ANY, develops=True
+    ),
+    **{
+        f"smdistributed-{what}": Kind(
+            made_from="wheels",
+            keys=("requires", *_STAGE),
+            packages=(f"smdistributed-{what}",),
+            tied=True,
+        )
+        for what in ("dataparallel", "modelparallel")
+    },
+    "training-compiler": Kind(
+        made_from="wheels",
+        keys=("requires", "build", "system"),
+        packages=("torch", "torch-xla"),
+        tied=True,
+        replaces="pytorch",
+    ),
 }
-
-
-def check_components(matrix: Matrix, report: Report) -> None:
-    """Report components that cannot be made from what they say."""
-    for component in matrix.components.values():
-        kind = KINDS[component.kind]
-        made_from = {
-            "source": [component.source] if component.source else [],
-            "wheels": component.wheels,
-            "requires": component.requires,
-        }
-        if not made_from[kind.made_from]:
-            report.add(
-                component.at,
-                f"{component.name} says no `{kind.made_from}`, which {component.kind} is made from",
-                f"add `{kind.made_from}:`",
-            )
-        if component.source and kind.made_from != "source":
-            report.add(
-                component.source.at,
-                f"{component.kind} is not made from a file",
-                f"say `{kind.made_from}` instead",
-            )
-        if component.wheels and kind.made_from != "wheels":
-            report.add(
-                component.wheels[0].at,
-                f"{component.kind} is not made from wheels",
-                f"say `{kind.made_from}` instead",
-            )
-        for need in component.needs:
-            if need.value == component.kind:
-                report.add(need.at, f"{component.name} needs itself", "remove it")
-        if component.source:
-            name = component.source.value[2:].partition("}")[0]
-            known(matrix, "sources", Text(value=name, at=component.source.at), report)
-        for wheel in component.wheels:
-            known(matrix, "sources", Text(value=wheel.source, at=wheel.at), report)
-        check_requirements((*component.requires, *component.build), {}, report)
 
 
 def choose(matrix: Matrix, entry: Entry, report: Report) -> tuple[Component, ...]:
     """The components that an entry of a release names, in the order in which an image takes them.
 
-    What does not go together is reported.
+    Those that do not go with its version are left out; what does not go together is reported.
     """
     found: dict[str, tuple[Component, Text]] = {}
     unclear = False
@@ -115,7 +101,18 @@ def choose(matrix: Matrix, entry: Entry, report: Report) -> tuple[Component, ...
             "remove them",
         )
         return ()
+    misfits: set[str] = set()
     for component, text in found.values():
+        if not _fits(component, entry):
+            misfits.add(component.kind)
+            others = (c for c in matrix.components.values() if c.kind == component.kind)
+            fitting = [other.name for other in others if _fits(other, entry)]
+            report.add(
+                text.at,
+                f"{component.name} is for {_versions(component)}, "
+                f"not for {entry.framework.value} {entry.version.value}",
+                f"name {' or '.join(fitting)} instead" if fitting else "remove it",
+            )
         for need in component.needs:
             if need.value not in found and not unclear:
                 these = [c.name for c in matrix.components.values() if c.kind == need.value]
@@ -124,7 +121,7 @@ def choose(matrix: Matrix, entry: Entry, report: Report) -> tuple[Component, ...
                     f"{component.name} needs {need.value}",
                     f"name one too: {', '.join(these)}" if these else "add one to `components`",
                 )
-    return tuple(found[kind][0] for kind in COMPONENTS if kind in found)
+    return tuple(found[kind][0] for kind in COMPONENTS if kind in found and kind not in misfits)
 
 
 def check_device(
@@ -135,20 +132,19 @@ def check_device(
     report: Report,
 ) -> bool:
     """Whether an entry's components are for a device; reported if one is not."""
-    at = {text.value: text.at for text in entry.components}
     fit = True
     for component in components:
         kind = KINDS[component.kind]
         if device.value not in kind.devices:
             report.add(
-                at[component.name],
+                _named(entry, component),
                 f"{component.kind} is for {' and '.join(kind.devices)}, not for {device.value}",
                 "remove it, or name other devices",
             )
             fit = False
         elif kind.develops and accelerator and not accelerator.develop:
             report.add(
-                at[component.name],
+                _named(entry, component),
                 f"{accelerator.name} names no packages that {component.kind} is built with",
                 f"add `develop:` to {accelerator.name}",
             )
@@ -163,6 +159,23 @@ def with_components(build: Build, components: Iterable[Component]) -> Build:
         return build
     requires, wheels = own[0].requires, own[0].wheels
     return replace(build, requires=requires, wheels=wheels, indexes={}, at=own[0].at)
+
+
+def check_wheels(
+    entry: Entry, components: Iterable[Component], python: Text, report: Report
+) -> bool:
+    """Whether the wheels of an entry's components are for its Python; reported if one is not."""
+    fit = True
+    for component in components:
+        found = {tag for wheel in component.wheels if (tag := wheel.python)}
+        for tag in sorted(found - {python_tag(python.value).replace("py", "cp")}):
+            report.add(
+                _named(entry, component),
+                f"the wheel of {component.name} is for {tag}, not for Python {python.value}",
+                f"name another component, or change the python on line {python.at.line}",
+            )
+            fit = False
+    return fit
 
 
 def locked(components: Iterable[Component]) -> tuple[Component, ...]:
@@ -189,6 +202,22 @@ def described(component: Component) -> str:
 def unhashed(components: Iterable[Component]) -> tuple[Component, ...]:
     """Those components that come as a file whose SHA-256 the matrix does not know."""
     return tuple(each for each in components if each.source and each.sha256 is None)
+
+
+def _fits(component: Component, entry: Entry) -> bool:
+    """Whether a component is for an entry's framework version, or for any."""
+    versions = component.frameworks.get(entry.framework.value, ())
+    return not component.frameworks or entry.version.value in {text.value for text in versions}
+
+
+def _versions(component: Component) -> str:
+    pairs = ((name, text) for name, texts in component.frameworks.items() for text in texts)
+    return " and ".join(f"{framework} {text.value}" for framework, text in pairs)
+
+
+def _named(entry: Entry, component: Component) -> Position:
+    """Where an entry names a component."""
+    return next(text.at for text in entry.components if text.value == component.name)
 
 
 def _hash(sha256: str | None) -> str:

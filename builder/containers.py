@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -29,6 +29,7 @@ QUESTION = json.dumps({"inputs": "I love this movie, it is great."}).encode()
 
 POLL_SECONDS = 0.2
 PING_SECONDS = 2.0
+REASON_LENGTH = 500  # characters: a server's traceback would hide the rest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,14 +74,14 @@ class Server:
         """
         deadline = time.monotonic() + timeout
         while True:
-            reason = self._why_not_ready(deadline)
+            missing = self._why_not_ready(deadline)
             seconds = time.monotonic() - self.started
-            if not reason:
+            if not missing:
                 return seconds
             self._check_running()
             if time.monotonic() > deadline:
                 raise ContainerError(
-                    f"{self.image} is not ready after {seconds:.0f} s: {reason}",
+                    f"{self.image} is not ready after {seconds:.0f} s: {missing}",
                     remedy=f"give it more time, or mend what its log says:\n{log(self.container)}",
                 )
             time.sleep(POLL_SECONDS)
@@ -139,7 +140,7 @@ class Server:
         except (OSError, HTTPException) as error:
             return f"no answer from {self.url}/ping: {error}"
         if ping.status != 200:
-            return f"{self.url}/ping answers {ping.status}"
+            return f"{self.url}/ping answers {reason(ping)}"
         try:
             said = text(self.container.exec_run(list(READY)).output)
         except docker.errors.APIError as error:  # it has just ended
@@ -152,7 +153,7 @@ class Server:
             answer = self.invoke(QUESTION, timeout=max(PING_SECONDS, deadline - time.monotonic()))
         except ContainerError as error:
             return error.message
-        return f"{self.url}/invocations answers {answer.status}" if answer.status >= 500 else ""
+        return f"{self.url}/invocations answers {reason(answer)}" if answer.status >= 500 else ""
 
     def _check_running(self) -> None:
         with refused(f"the container of {self.image} is gone", "leave it to dlc to remove it"):
@@ -185,6 +186,24 @@ class Server:
         with answer:
             kind = answer.headers.get("Content-Type", "")
             return Response(status=answer.status, body=answer.read(), content_type=kind)
+
+
+def reason(answer: Response) -> str:
+    """The status of an answer that refuses, and on one line what it says of it.
+
+    >>> reason(Response(status=503, body=b'{"message": "it is\\\\nloading"}', content_type=""))
+    '503: it is loading'
+    >>> reason(Response(status=500, body=b"", content_type="text/plain"))
+    '500'
+    """
+    said: Any = text(answer.body)
+    with suppress(ValueError):
+        found = json.loads(answer.body)
+        said = found.get("message", said) if isinstance(found, dict) else said
+    line = " ".join(str(said).split())
+    if len(line) > REASON_LENGTH:
+        line = f"{line[:REASON_LENGTH]}..."
+    return f"{answer.status}: {line}" if line else str(answer.status)
 
 
 @contextmanager

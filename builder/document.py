@@ -35,6 +35,11 @@ class Position:
     def __str__(self) -> str:
         return f"{self.file}:{self.line}"
 
+    @property
+    def exact(self) -> str:
+        """With the column too, as messages about faults have it."""
+        return f"{self}:{self.column}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Text:

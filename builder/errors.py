@@ -24,6 +24,7 @@ __all__ = [
     "RegistryError",
     "RenderError",
     "SelectionError",
+    "StaleLockError",
     "TagError",
     "causes",
     "system_words",
@@ -98,7 +99,7 @@ class RenderError(DlcError):
 
 
 class LockError(DlcError):
-    """Requirements cannot be resolved, or a lock is missing or stale."""
+    """Requirements cannot be resolved, or have no hash."""
 
     exit_code = 9
 
@@ -145,6 +146,12 @@ class RegistryError(DlcError):
         self.status = status
         self.code = code
         super().__init__(message, remedy=remedy)
+
+
+class StaleLockError(LockError):
+    """A lock is missing, or is not what the matrix says now."""
+
+    exit_code = 16
 
 
 class Interrupted(DlcError):  # noqa: N818 - not a mistake of anybody

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Sequence
 
-from builder.components import check_device, choose, wheels, with_components
+from builder.components import check_device, check_wheels, choose, with_components
 from builder.document import Position, Report, Text
 from builder.matrix import (
     Base,
@@ -60,7 +59,10 @@ class Expansion:
         )
         self._check_own_accelerator([device.value for device in devices])
         components = choose(matrix, entry, self.report)
-        found = (self._target(version, libraries, device, components) for device in devices)
+        found = [self._target(version, libraries, device, components) for device in devices]
+        # Without a component that does not go, a target may seem to be another's double.
+        if len(components) < len(entry.components):
+            return []
         return [target for target in found if target is not None]
 
     def _target(
@@ -234,16 +236,19 @@ class Expansion:
                 f"it has {', '.join(base.pythons) or 'none'}{others}",
             )
             possible = False
-        for wheel in (*build.wheels, *wheels(components)):
-            tag = re.search(r"-(cp3\d+)-", wheel.filename)
-            if tag and tag[1] != python_tag(python.value).replace("py", "cp"):
+        own = {wheel for component in components for wheel in component.wheels}
+        for wheel in build.wheels:
+            right = {"", python_tag(python.value).replace("py", "cp")}
+            if wheel.python not in right and wheel not in own:
                 self.report.add(
                     python.at,
-                    f"the wheel of {what} for {build.name} is for {tag[1]}, not for "
+                    f"the wheel of {what} for {build.name} is for {wheel.python}, not for "
                     f"Python {python.value}",
                     f"change the python, or the wheel on line {wheel.at.line}",
                 )
                 possible = False
+        if not check_wheels(self.entry, components, python, self.report):
+            possible = False
         if date.value < version.locked.value:
             self.report.add(
                 date.at,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from builder.state_directory import state_directory
 
@@ -20,7 +21,7 @@ __all__ = ["Estimate", "Past", "estimates", "load", "record"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Past:
-    """The last build of a target: its seconds, and the image's bytes unpacked."""
+    """A target's last build that tells of the next: its seconds, and the image's bytes unpacked."""
 
     seconds: float
     size: int
@@ -72,29 +73,51 @@ def _kinds(target: Target) -> tuple[tuple[str, ...], ...]:
 
 
 def load() -> dict[str, Past]:
-    """Past builds by target's name; none if there is no record, or it cannot be read."""
+    """Past builds by target's name; what is no record, or cannot be read, is left out."""
     try:
         rows = json.loads(_path().read_text("utf-8"))
-        return {name: Past(**row) for name, row in rows.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, RecursionError):
         return {}
+    known = rows.items() if isinstance(rows, dict) else ()
+    return {name: past for name, row in known if (past := _past(row))}
+
+
+def _past(row: Any) -> Past | None:
+    """A build as it was recorded; None for what is no record."""
+    if not isinstance(row, dict) or row.keys() != {"seconds", "size"}:
+        return None
+    seconds, size = row["seconds"], row["size"]
+    if type(seconds) not in (int, float) or type(size) is not int:
+        return None
+    return Past(seconds=seconds, size=size) if 0 <= seconds < math.inf and size >= 0 else None
 
 
 def record(outcomes: Iterable[Outcome]) -> None:
-    """Remember the builds that had something to do; the file is replaced whole or not at all."""
+    """Remember the builds that installed the libraries, at least.
+
+    One that found its framework in the cache does not replace one that took longer, perhaps all of
+    it. The file is replaced whole or not at all.
+    """
+    past = load()
     built = {
         each.target.name: Past(seconds=round(each.seconds, 1), size=each.size)
         for each in outcomes
         if not (each.error or each.up_to_date or each.from_cache)
+        and not (each.on_a_cached_framework and _took_longer(past, each))
     }
     if not built:
         return
     path = _path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = {name: asdict(past) for name, past in sorted({**load(), **built}.items())}
+    rows = {name: asdict(past) for name, past in sorted({**past, **built}.items())}
     temporary = path.with_suffix(".new")
     temporary.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
     temporary.replace(path)
+
+
+def _took_longer(past: Mapping[str, Past], now: Outcome) -> bool:
+    before = past.get(now.target.name)
+    return before is not None and before.seconds > now.seconds
 
 
 def _path() -> Path:

@@ -7,6 +7,7 @@ builder.matrix_reader reads them from a file; builder.targets turns the releases
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -96,6 +97,12 @@ class Wheel:
         return unquote(self.url.rsplit("/", 1)[1])
 
     @property
+    def python(self) -> str:
+        """The tag of the one CPython it is for, like cp38; nothing if it is for several."""
+        tag = re.search(r"-(cp3\d+)-", self.filename)
+        return tag[1] if tag else ""
+
+    @property
     def source(self) -> str:
         """The name of the source the address begins with."""
         return self.url[2 : self.url.index("}")]
@@ -146,6 +153,7 @@ class Component:
     It comes as a file (`source`, which begins with a source like ${OPENMPI_SOURCES}), as `wheels`
     or by what it `requires` of the package index. `needs` are kinds of other components, `build`
     what its source distributions are built with besides; `compilers` stay in its own stage.
+    `frameworks` are the versions it is `for`, by framework; `said` is where each of its keys is.
     """
 
     name: str
@@ -159,6 +167,8 @@ class Component:
     needs: tuple[Text, ...]
     compilers: tuple[Text, ...]
     system: tuple[Text, ...]
+    frameworks: Mapping[str, tuple[Text, ...]]
+    said: Mapping[str, Position]
     at: Position
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from builder.document import Report, Text
-from builder.matrix import Accelerator, FrameworkVersion, Matrix
+from builder.matrix import Accelerator, FrameworkVersion, Matrix, Wheel
 from builder.shape import did_you_mean
 
-__all__ = ["check_requirements", "check_sections", "fill", "known"]
+if TYPE_CHECKING:
+    from packaging.version import Version
+
+__all__ = ["check_requirements", "check_sections", "fill", "known", "read_wheel"]
 
 
 def check_sections(matrix: Matrix, report: Report) -> None:
@@ -115,8 +119,30 @@ def _check_builds(matrix: Matrix, version: FrameworkVersion, report: Report) -> 
             known(matrix, "sources", source, report)
             check_requirements(texts, {}, report)
         for wheel in build.wheels:
-            known(matrix, "sources", Text(value=wheel.source, at=wheel.at), report)
+            read_wheel(matrix, wheel, report)
         check_requirements(build.requires, {}, report)
+
+
+def read_wheel(matrix: Matrix, wheel: Wheel, report: Report) -> tuple[str, Version] | None:
+    """The normalised name and the version in a wheel's file name; None, and a report, if not one's.
+
+    That its source is unknown is reported too.
+    """
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+    known(matrix, "sources", Text(value=wheel.source, at=wheel.at), report)
+    try:
+        if not re.fullmatch(r"[\w.+!-]+", wheel.filename, re.ASCII):  # tags may be anything to it
+            raise InvalidWheelFilename
+        name, version, _, _ = parse_wheel_filename(wheel.filename)
+    except InvalidWheelFilename:
+        report.add(
+            wheel.at,
+            f"{wheel.filename!r} is not a wheel's file name",
+            "write it as it was built: name-1.2.3-cp38-cp38-linux_x86_64.whl",
+        )
+        return None
+    return name, version
 
 
 def check_requirements(texts: Iterable[Text], values: Mapping[str, str], report: Report) -> None:

@@ -215,6 +215,7 @@ def _wheel(fields: _Reader) -> Wheel:
 
 
 def _component(name: str, fields: _Reader, at: Position) -> Component:
+    versions = fields.table("for")
     return Component(
         name=name,
         kind=fields.text("kind").value,
@@ -227,6 +228,8 @@ def _component(name: str, fields: _Reader, at: Position) -> Component:
         needs=fields.texts("needs"),
         compilers=fields.texts("compilers"),
         system=fields.texts("system"),
+        frameworks={framework: versions.texts(framework) for framework in versions.entries},
+        said={key: text.at for key, text in fields.keys.items()},
         at=at,
     )
 

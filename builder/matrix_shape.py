@@ -99,6 +99,10 @@ _BUDGET = TextOf(
     like="15 % or 2.2 GB",
     pattern=r"\d+(?:\.\d+)? (?:%|MB|GB)",
 )
+# An address goes into commands of a Dockerfile: nothing in it may mean something to a shell.
+_PLAIN = "a source, then letters, digits and /._+%~-"
+_SEGMENT = r"[A-Za-z0-9_+%~-][A-Za-z0-9._+%~-]*"
+_BELOW = rf"\$\{{[A-Z][A-Z0-9_]*\}}(?:/{_SEGMENT})*/{_SEGMENT}"
 _CUDA = TextOf(what="a CUDA version", like="11.0", pattern=r"\d{1,2}\.\d", number=True)
 _CUDA_KEYRING = Record(
     what="the CUDA keyring",
@@ -115,9 +119,9 @@ _WHEEL = Record(
     what="a wheel",
     required={
         "url": TextOf(
-            what="a wheel's address",
+            what=f"a wheel's address: {_PLAIN}",
             like="${PYTORCH_WHEELS}/cpu/torch-1.9.1%2Bcpu-cp38-cp38-linux_x86_64.whl",
-            pattern=r"\$\{[A-Z][A-Z0-9_]*\}/\S+\.whl",
+            pattern=rf"{_BELOW}\.whl",
         )
     },
     optional={"sha256": _SHA256},
@@ -130,10 +134,15 @@ _COMPONENT_RECORD = Record(
     what="a component",
     required={"kind": _KIND, "version": _VERSION},
     optional={
+        "for": Record(
+            what="the `for` of a component",
+            optional=dict.fromkeys(FRAMEWORKS, ListOf(item=_VERSION, what="framework versions")),
+            any_of=FRAMEWORKS,
+        ),
         "source": TextOf(
-            what="a file's address",
+            what=f"a file's address: {_PLAIN}",
             like="${OPENMPI_SOURCES}/v4.1/openmpi-4.1.1.tar.bz2",
-            pattern=r"\$\{[A-Z][A-Z0-9_]*\}/\S+",
+            pattern=_BELOW,
         ),
         "sha256": _SHA256,
         "wheels": ListOf(item=_WHEEL, what="wheels"),
@@ -279,9 +288,9 @@ MATRIX = Record(
         "sources": MapOf(
             key=_SOURCE,
             value=TextOf(
-                what="an address without a slash at its end",
+                what="an address of plain characters without a slash at its end",
                 like="https://host/path",
-                pattern=r"https?://\S*[^/\s]",
+                pattern=rf"https?://[A-Za-z0-9.-]+(?::\d+)?(?:/{_SEGMENT})*",
             ),
             what="sources",
         ),

@@ -9,12 +9,13 @@ changed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from builder import components, locks, wheelhouse
-from builder.errors import LockError
+from builder.errors import LockError, StaleLockError
 from builder.render import Renderer
 from builder.tag import python_tag
 from builder.target import Target
@@ -24,6 +25,7 @@ __all__ = [
     "KEY_LABEL",
     "Built",
     "Context",
+    "Derived",
     "Difference",
     "Inputs",
     "Planned",
@@ -34,6 +36,7 @@ __all__ = [
     "key_tag",
     "plan",
     "prepare",
+    "same",
     "why",
 ]
 
@@ -99,11 +102,19 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Built:
-    """An image that has a target's name: its id, its bytes unpacked and its labels."""
+    """An image that has a name: its id, its bytes unpacked and its labels.
+
+    `config` is all that it says of itself, where that came along with the labels.
+    """
 
     id: str
     size: int
     labels: Mapping[str, str]
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+# Why an image with the right key is not what was built of it; empty if it is.
+Derived = Callable[["Inputs", Built], str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,8 +139,9 @@ class Difference:
 class Planned:
     """A target and why it needs a build; no reason if its image is up to date.
 
-    `inputs` is None where it cannot be built as it is, and the reason says why. `other_name` is
-    that of an image with the right key where the target's own name is not its.
+    `inputs` is None where it cannot be built as it is: the reason says why, `remedy` what to do,
+    and `stale` whether its locks are not fresh. `other_name` is that of an image with the right key
+    where the target's own name is not its.
     """
 
     target: Target
@@ -137,6 +149,15 @@ class Planned:
     reasons: tuple[str, ...]
     image: Built | None
     other_name: str = ""
+    stale: bool = False
+    remedy: str = ""
+
+    @property
+    def state(self) -> str:
+        """In a word: up to date, build, stale (lock it first), or blocked (no hash is known)."""
+        if self.up_to_date:
+            return "up to date"
+        return "build" if self.inputs else "stale" if self.stale else "blocked"
 
     @property
     def up_to_date(self) -> bool:
@@ -147,25 +168,30 @@ class Planned:
 def inputs(target: Target, images: Path, renderer: Renderer) -> Inputs:
     """What a target is to be built from now, with the locks below `images`.
 
-    LockError if a lock is missing, was resolved from something else than the matrix says now, or
-    has a requirement without a hash; also if a component has none.
+    StaleLockError if a lock is missing or was resolved from something else than the matrix says
+    now; LockError if it has a requirement without a hash, or a component has none.
     """
     committed = images / target.folder
     found = locks.state(committed, target)
-    bare = {each.name: f"no sha256 at {each.at}" for each in components.unhashed(target.components)}
+    bare = {
+        each.name: f"no sha256 at {each.at.exact}"
+        for each in components.unhashed(target.components)
+    }
+    at = _places(target)
+    unhashed = {name: f"{why}{at.get(name, '')}" for name, why in found.unhashed.items()}
     if bare:
-        named = "; ".join(f"{name} ({why})" for name, why in {**bare, **found.unhashed}.items())
+        named = "; ".join(f"{name} ({why})" for name, why in {**bare, **unhashed}.items())
         raise LockError(
             f"{target.name} cannot be built from hashes alone: {named}",
             remedy="add it to the matrix, from the file itself or from who publishes it",
         )
     if found.stale:
-        raise LockError(
-            f"the locks of {target.name} are not fresh: {found.text}",
+        raise StaleLockError(
+            f"{target.name} has locks that are not fresh: {found.text}",
             remedy=f"run `dlc lock {target.name}`",
         )
-    if found.unhashed:
-        named = "; ".join(f"{name} ({why})" for name, why in found.unhashed.items())
+    if unhashed:
+        named = "; ".join(f"{name} ({why})" for name, why in unhashed.items())
         raise LockError(
             f"{target.name} cannot be built from hashes alone: {named}",
             remedy=f"run `dlc lock {target.name}` where that source can be reached",
@@ -187,9 +213,16 @@ def inputs(target: Target, images: Path, renderer: Renderer) -> Inputs:
 
 
 def plan(
-    targets: Iterable[Target], images: Path, renderer: Renderer, built: Mapping[str, Built]
+    targets: Iterable[Target],
+    images: Path,
+    renderer: Renderer,
+    built: Mapping[str, Built],
+    derived: Derived = lambda _inputs, _image: "",
 ) -> list[Planned]:
-    """Which targets need a build, and why; `built` are the images that are there, by name."""
+    """Which targets need a build, and why; `built` are the images that are there, by name.
+
+    `derived` is asked of those with the right key, as labels are inherited.
+    """
     planned, keyed = [], by_key(built)
     for target in targets:
         image, other = built.get(target.name), ""
@@ -197,24 +230,45 @@ def plan(
             now = inputs(target, images, renderer)
         except LockError as error:
             blocked = error.message.removeprefix(f"{target.name} ")
-            planned.append(Planned(target=target, inputs=None, reasons=(blocked,), image=image))
+            stale = isinstance(error, StaleLockError)
+            planned.append(
+                Planned(
+                    target=target,
+                    inputs=None,
+                    reasons=(blocked,),
+                    image=image,
+                    stale=stale,
+                    remedy=error.remedy,
+                )
+            )
             continue
-        reasons: tuple[str, ...] = tuple(why(now, image))
-        if reasons and now.key in keyed:
-            reasons, (other, image) = (), keyed[now.key]
+        reasons = tuple(why(now, image))
+        if image and not reasons:
+            reasons = tuple(filter(None, [derived(now, image)]))
+        if reasons and (found := same(now, keyed, derived)):
+            reasons, (other, image) = (), found
         planned.append(
             Planned(target=target, inputs=now, reasons=reasons, image=image, other_name=other)
         )
     return planned
 
 
-def by_key(built: Mapping[str, Built]) -> dict[str, tuple[str, Built]]:
-    """One name and the image of each build key."""
-    return {
-        image.labels[KEY_LABEL]: (name, image)
-        for name, image in built.items()
-        if KEY_LABEL in image.labels
-    }
+def by_key(built: Mapping[str, Built]) -> dict[str, dict[str, Built]]:
+    """The images that have each build key, by name."""
+    found: dict[str, dict[str, Built]] = {}
+    for name, image in built.items():
+        if key := image.labels.get(KEY_LABEL):
+            found.setdefault(key, {})[name] = image
+    return found
+
+
+def same(
+    now: Inputs, keyed: Mapping[str, Mapping[str, Built]], derived: Derived
+) -> tuple[str, Built] | None:
+    """A name, its target's own if it can be, and the image that was built of the same; or None."""
+    there = keyed.get(now.key, {})
+    names = sorted(there, key=lambda name: name != now.target.name)
+    return next(((name, there[name]) for name in names if not derived(now, there[name])), None)
 
 
 def prepare(inputs: Inputs, contexts: Path) -> Context:
@@ -265,6 +319,15 @@ def why(now: Inputs, image: Built | None) -> list[str]:
     if before is None:
         return ["the image does not say what it was made of"]
     return changed(now, before) or ["the image was made of something else"]
+
+
+def _places(target: Target) -> dict[str, str]:
+    """Where the matrix names the wheels of a target's components, by package, to end a reason."""
+    return {
+        locks.normalise(wheel.filename.split("-")[0]): f"; {wheel.at.exact}"
+        for component in target.components
+        for wheel in component.wheels
+    }
 
 
 def _digest(parts: Mapping[str, str]) -> str:

@@ -56,7 +56,8 @@ class Pusher:
 
     `targets` are all of the matrix; `revision` is that of the release, empty for the next one;
     `keeps` tells whether a repository keeps a tag although it is none of those that never move;
-    `export` uploads for the profile `oci`; `patience` is in seconds (see builder.push_engine).
+    `export` uploads for the profile `oci`; `patience` is in seconds (see builder.push_engine);
+    `changed` tells why an image is not what was built of its key (see builder.derived).
     """
 
     engine: Engine
@@ -70,6 +71,7 @@ class Pusher:
     patience: float = 90.0
     keeps: Callable[[str, str], bool] = lambda _repository, _tag: False
     export: Export | None = None
+    changed: Callable[[Local], str] = lambda _local: ""
     turns: Turns = field(default_factory=Turns)
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -166,13 +168,19 @@ class Pusher:
                 f"the image {target.name} does not say what it was built from",
                 remedy=f"run `dlc build {target.name}`",
             )
-        return Local(
+        local = Local(
             target=target,
             id=str(image.id),
             labels=image.labels,
             layers=tuple(image.attrs["RootFS"]["Layers"]),
             created=image.attrs["Created"],
         )
+        if why := self.changed(local):
+            raise PushError(
+                f"the image {target.name} is not the target's: {why}",
+                remedy=f"run `dlc build {target.name}`",
+            )
+        return local
 
     def _there(self, local: Local, repository: str, fixed: Sequence[str]) -> Manifest | None:
         """The image's manifest if the registry has it, before anything is uploaded.

@@ -14,7 +14,7 @@ from builder.registry_http import Connection, is_loopback, media_type
 from builder.registry_json import CONFIG, MANIFEST, TAGS, json_object
 from builder.registry_login import Logins, of_docker
 
-__all__ = ["Descriptor", "Manifest", "RegistryClient", "is_loopback"]
+__all__ = ["Descriptor", "Manifest", "RegistryClient", "is_loopback", "labels_of"]
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -66,6 +66,11 @@ class Manifest:
         """Bytes of the config and of all layers, as they are stored; 0 for an index."""
         parts = (self.document.get("config", {}), *self.document.get("layers", ()))
         return sum(part.get("size", 0) for part in parts)
+
+
+def labels_of(config: Mapping[str, Any]) -> Mapping[str, str]:
+    """The labels in all that an image says of itself."""
+    return (config.get("config") or {}).get("Labels") or {}
 
 
 class RegistryClient:
@@ -121,14 +126,17 @@ class RegistryClient:
 
     def labels(self, repository: str, reference: str) -> Mapping[str, str] | None:
         """The labels of the image under a reference; None if there is none."""
+        config = self.config(repository, reference)
+        return None if config is None else labels_of(config)
+
+    def config(self, repository: str, reference: str) -> Mapping[str, Any] | None:
+        """All that the image under a reference says of itself; None if there is none."""
         manifest = self.image_manifest(repository, reference)
         if manifest is None:
             return None
-        what = f"{repository}:{reference}"
-        digest = self._digest(manifest.document.get("config", {}), f"the config of {what}")
-        config = self._http.document(self.blob(repository, digest), f"the config of {what}", CONFIG)
-        labels: Mapping[str, str] = config.get("config", {}).get("Labels", {})
-        return labels
+        what = f"the config of {repository}:{reference}"
+        digest = self._digest(manifest.document.get("config", {}), what)
+        return self._http.document(self.blob(repository, digest), what, CONFIG)
 
     def image_manifest(self, repository: str, reference: str) -> Manifest | None:
         """The same for an image, and for an index that of its image for x86-64 Linux."""

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from builder.ecr_login import logins
 from builder.plan import Built
 from builder.registry import parse_registry
-from builder.registry_client import RegistryClient
+from builder.registry_client import RegistryClient, labels_of
 from builder.target import Target
 
 __all__ = ["images_in"]
@@ -28,8 +28,10 @@ def images_in(
     asked = client or RegistryClient(place.host, logins=logins())
 
     def ask(target: Target) -> Built | None:
-        labels = asked.labels(place.repository(target.repository), target.tag)
-        return None if labels is None else Built(id="", size=0, labels=labels)
+        config = asked.config(place.repository(target.repository), target.tag)
+        if config is None:
+            return None
+        return Built(id="", size=0, labels=labels_of(config), config=config)
 
     with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(targets) or 1)) as pool:
         answers = list(pool.map(ask, targets))

@@ -17,37 +17,73 @@ from builder.targets import load_targets
 __all__ = ["built_at"]
 
 
-def built_at(ref: str, matrix: Path, images: Path) -> dict[str, Built]:
+def built_at(
+    ref: str, matrix: Path, images: Path, templates: Path | None = None
+) -> dict[str, Built]:
     """The images that a commit's builds would have made, by name, with their keys.
 
-    `matrix` and `images` are where these are now, in a git checkout; templates are those of the
-    commit if it has a folder of them beside the matrix, else this program's. SelectionError if git
-    does not know the commit.
+    `matrix`, `images` and `templates` (templates/ beside the matrix by default) are where these are
+    now. Matrix and images must be in one git checkout; templates outside of it are as they are now,
+    others those of the commit, else this program's. Without matrix or images there is none.
+    SelectionError if git does not know the commit.
     """
     top = Path(_git(matrix.resolve().parent, "rev-parse", "--show-toplevel").decode().strip())
-    wanted = [matrix.resolve().relative_to(top), images.resolve().relative_to(top)]
-    beside = (matrix.resolve().parent / "templates").relative_to(top)
-    if _git(top, "ls-tree", ref, str(beside)):
-        wanted.append(beside)
-    archive = _git(top, "archive", ref, *map(str, wanted))
+    commit = _commit(top, ref)
+    matrix_then, images_then = (_within(top, path) for path in (matrix, images))
+    for path in (matrix_then, images_then):
+        if not _has(top, commit, path):
+            say(f"everything counts as changed, as {ref} has no {path}")
+            return {}
+    wanted = [matrix_then, images_then]
+    now = (templates or matrix.parent / "templates").resolve()
+    own = now.is_relative_to(top)
+    if own and _has(top, commit, now.relative_to(top)):
+        wanted.append(now.relative_to(top))
+    archive = _git(top, "archive", commit, "--", *map(str, wanted))
     with tempfile.TemporaryDirectory(prefix="dlc-since-") as folder:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             tar.extractall(folder, filter="data")
         then = Path(folder)
-        templates = then / beside if (then / beside).is_dir() else None
-        renderer, built = Renderer(templates), {}
+        used = then / now.relative_to(top) if own else now
+        renderer, built = Renderer(used if used.is_dir() else None), {}
         try:
-            targets = load_targets(then / wanted[0], name=f"{ref}:{wanted[0]}")
+            targets = load_targets(then / matrix_then, name=f"{ref}:{matrix_then}")
         except MatrixError as error:
             say(f"everything counts as changed, as the matrix of {ref} cannot be read now: {error}")
             return {}
         for target in targets:
             try:
-                made_of = inputs(target, then / wanted[1], renderer)
+                made_of = inputs(target, then / images_then, renderer)
             except LockError:  # it could not be built then
                 continue
             built[target.name] = Built(id="", size=0, labels=made_of.labels())
         return built
+
+
+def _commit(top: Path, ref: str) -> str:
+    """The commit's own name: nothing in it can be taken for an option."""
+    named = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    try:
+        return _git(top, *named).decode().strip()
+    except SelectionError as error:
+        raise SelectionError(
+            f"git knows no commit {ref} in {top}",
+            remedy="name a commit that is there; where the checkout is shallow, fetch it first",
+        ) from error
+
+
+def _within(top: Path, path: Path) -> Path:
+    """A path as a commit has it; SelectionError if it lies elsewhere."""
+    if not path.resolve().is_relative_to(top):
+        raise SelectionError(
+            f"--since compares with a commit, and {path} is not in the checkout {top}",
+            remedy="use the folder there",
+        )
+    return path.resolve().relative_to(top)
+
+
+def _has(top: Path, commit: str, path: Path) -> bool:
+    return bool(_git(top, "ls-tree", commit, "--", str(path)))
 
 
 def _git(folder: Path, *arguments: str) -> bytes:

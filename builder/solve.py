@@ -97,9 +97,24 @@ class Solve:
 
     @property
     def from_cache(self) -> bool:
-        """Whether every instruction was: then it tells nothing of how long another build takes."""
+        """Whether every instruction was, or what installs the libraries.
+
+        Then it tells nothing of how long another build takes.
+        """
         numbered = (step for step in self.steps.values() if _NUMBERED.match(step.name))
-        return all(step.cached for step in numbered if " FROM " not in step.name)
+        everything = all(step.cached for step in numbered if " FROM " not in step.name)
+        return everything or self._installed_before("libraries.lock")
+
+    @property
+    def on_a_cached_framework(self) -> bool:
+        """Whether what installs the framework was: another build may take longer by that."""
+        return self._installed_before("framework.lock")
+
+    def _installed_before(self, lock: str) -> bool:
+        return any(
+            step.cached and f"/opt/dlc/{lock}" in step.name and " RUN " in step.name
+            for step in self.steps.values()
+        )
 
     @property
     def counts(self) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from builder.components import check_components
+from builder.component_check import check_components
 from builder.document import Position, Report
 from builder.errors import MatrixError
 from builder.expansion import Expansion

@@ -53,7 +53,7 @@ def find(wheel: Wheel, folders: Sequence[Path]) -> Path | None:
         if wheel.sha256 is None or digest.hexdigest() == wheel.sha256:
             return path
         raise LockError(
-            f"{path} has SHA-256 {digest.hexdigest()}, but {wheel.at} says {wheel.sha256}",
+            f"{path} has SHA-256 {digest.hexdigest()}, but {wheel.at.exact} says {wheel.sha256}",
             remedy="remove the file, or correct the matrix if the wheel is the right one",
         )
     return None

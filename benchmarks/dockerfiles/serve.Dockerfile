@@ -8,3 +8,5 @@ RUN test -n "${BYTECODE}" \
         -name __pycache__ -prune -exec rm --recursive --force {} +
 ENTRYPOINT []
 CMD ["serve"]
+# It must not pass for the image that it is made from.
+LABEL dlc.key= dlc.inputs=

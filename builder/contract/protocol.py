@@ -32,7 +32,9 @@ __all__ = [
     "PAYLOAD_IN_MB",
     "READ_PAST_END",
     "RESTART_SECONDS",
+    "TENSORS_OUT",
     "TIMEOUT_SECONDS",
+    "TOOLKIT",
     "UNSUPPORTED",
     "Since",
     "check_limit",
@@ -123,6 +125,10 @@ MEDIA_IN = Since(
 IMAGES_OUT = Since(
     versions={TOOLKIT: (2, 3, 0)},
     before="an image is an unsupported type of answer",
+)
+TENSORS_OUT = Since(
+    versions={TOOLKIT: (2, 2, 0)},
+    before="a tensor in an answer is no JSON; inference.py makes lists of it",
 )
 PAYLOAD_IN_MB = Since(
     versions={"sagemaker-inference": (1, 9, 2)},

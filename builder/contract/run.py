@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +79,7 @@ def run(
     """Run all tests of the contract that fit an image, or those that `only` picks (pytest's -k).
 
     `name` says what the image promises where its own name does not. DlcError if pytest is not
-    installed, or if no test could be run.
+    installed, if `only` is no expression, or if no test could be run.
     """
     try:
         import pytest
@@ -94,7 +94,26 @@ def run(
     # Modules of the contract are imported anew, or their assertions say nothing.
     for module in [m for m in sys.modules if m.startswith("builder.contract.test_")]:
         del sys.modules[module]
-    code = pytest.main(arguments, plugins=[collector])
+    wrong = ""
+
+    class Selection:
+        """Keeps why pytest refuses an expression, instead of having it written out at once."""
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Iterator[None]:
+            nonlocal wrong
+            try:
+                yield
+            except pytest.UsageError as error:
+                wrong = str(error).rpartition(f"{only.lstrip()}: ")[2]
+                items.clear()
+
+    code = pytest.main(arguments, plugins=[collector, Selection()])
+    if wrong:
+        raise DlcError(
+            f"--only {only!r} is not an expression: {wrong}",
+            remedy="name tests, parts of names, or several with and, or, not and parentheses",
+        )
     if code == pytest.ExitCode.INTERRUPTED and not collector.errors:
         raise KeyboardInterrupt
     if code == pytest.ExitCode.NO_TESTS_COLLECTED and not collector.errors:

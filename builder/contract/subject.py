@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from builder.contract.basics import REPORT_SECONDS, run_files
@@ -14,17 +14,23 @@ from builder.tag import Repository, Tag, parse_repository, parse_tag
 if TYPE_CHECKING:
     import docker
 
-__all__ = ["Subject", "examine", "parse"]
+__all__ = ["Subject", "components", "examine", "parse"]
+
+COMPONENTS_LABEL = "dlc.components"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
-    """An image and its name, taken apart. `packages` are versions by normalised name."""
+    """An image and its name, taken apart. `packages` are versions by normalised name.
+
+    `components` are the versions of those that its label names, by their kinds.
+    """
 
     image: str
     repository: Repository
     tag: Tag
     packages: Mapping[str, str]
+    components: Mapping[str, str] = field(default_factory=dict)
 
     def version(self, package: str) -> tuple[int, ...]:
         """The numbers of an installed version, to compare; empty if it is not installed.
@@ -53,8 +59,17 @@ def parse(name: str) -> tuple[Repository, Tag]:
     return parse_repository(repository), parse_tag(tag)
 
 
+def components(label: str) -> dict[str, str]:
+    """The kinds and versions in the label `dlc.components`.
+
+    >>> components("openmpi=4.1.1 mpi4py=3.0.3")
+    {'openmpi': '4.1.1', 'mpi4py': '3.0.3'}
+    """
+    return {kind: version for kind, _, version in (part.partition("=") for part in label.split())}
+
+
 def examine(client: docker.DockerClient, image: str, name: str) -> Subject:
-    """Ask an image for its packages; ContainerError if its Python does not tell."""
+    """Ask an image for its packages and labels; ContainerError if its Python does not tell."""
     from builder.locks import normalise
 
     repository, tag = parse(name)
@@ -67,4 +82,5 @@ def examine(client: docker.DockerClient, image: str, name: str) -> Subject:
         repository=repository,
         tag=tag,
         packages={normalise(key): version for key, version in packages.items()},
+        components=components(client.images.get(image).labels.get(COMPONENTS_LABEL, "")),
     )

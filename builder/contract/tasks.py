@@ -90,6 +90,14 @@ def _since(version: str, task: str) -> Limit:
     )
 
 
+def _gone(version: str, task: str, why: str = "") -> Limit:
+    return Limit(
+        transformers=f">={version}",
+        why=why or f"Transformers {version} removed its pipeline",
+        says=f"Unknown task {task}",
+    )
+
+
 def _pytorch_alone(versions: str = "", why: str = "Transformers has it for PyTorch alone") -> Limit:
     return Limit(
         framework="tensorflow",
@@ -126,12 +134,26 @@ TASKS = (
     Task(name="ner", model="tokens"),
     Task(name="feature-extraction", model="features"),
     Task(name="fill-mask", model="mask"),
-    Task(name="summarization", model="seq2seq"),
-    Task(name="parameterized-request", model="seq2seq", hf_task="summarization"),
-    Task(name="translation_xx_to_yy", model="seq2seq", hf_task="translation_en_to_de"),
-    Task(name="text2text-generation", model="seq2seq"),
+    Task(name="summarization", model="seq2seq", limits=(_gone("5", "summarization"),)),
+    Task(
+        name="parameterized-request",
+        model="seq2seq",
+        hf_task="summarization",
+        limits=(_gone("5", "summarization"),),
+    ),
+    Task(
+        name="translation_xx_to_yy",
+        model="seq2seq",
+        hf_task="translation_en_to_de",
+        limits=(_gone("5", "translation"),),
+    ),
+    Task(
+        name="text2text-generation", model="seq2seq", limits=(_gone("5", "text2text-generation"),)
+    ),
     Task(name="text-generation", model="causal"),
-    Task(name="question-answering", model="questions"),
+    Task(
+        name="question-answering", model="questions", limits=(_gone("5.3", "question-answering"),)
+    ),
     Task(name="zero-shot-classification", model="zero-shot"),
     Task(
         name="table-question-answering",
@@ -167,10 +189,10 @@ TASKS = (
                 why="the toolkit makes conversations of JSON since 1.1",
                 says="Conversation",
             ),
-            Limit(
-                transformers=">=4.42",
-                why="Transformers 4.42 removed its pipeline, and toolkit 2.4.1 what it was made of",
-                says="Unknown task conversational",
+            _gone(
+                "4.42",
+                "conversational",
+                "Transformers 4.42 removed its pipeline, and toolkit 2.4.1 what it was made of",
             ),
         ),
     ),
@@ -201,6 +223,12 @@ TASKS = (
                 transformers=">=4.17",
                 why="its masks are pictures, which the toolkit writes as JSON since 2.0",
                 says="not JSON serializable",
+            ),
+            Limit(
+                transformers=">=5",
+                lacks="torchvision",
+                why="since Transformers 5 its model needs torchvision, which is not in the image",
+                says="(?i)torchvision",
             ),
         ),
     ),

@@ -14,6 +14,7 @@ import pytest
 from builder.containers import Response, Server
 from builder.contract.conftest import Serve
 from builder.contract.index import Index, stand_in, wheel
+from builder.contract.protocol import TENSORS_OUT, TOOLKIT
 from builder.contract.subject import Subject
 from builder.errors import ContainerError
 from builder.lifecycle import refused
@@ -25,7 +26,6 @@ pytestmark = pytest.mark.inference
 CONTEXT = (2, 3, 0)
 
 END_SECONDS = 120
-TOOLKIT = "sagemaker-huggingface-inference-toolkit"
 ONE_WORKER = {"SAGEMAKER_MODEL_SERVER_WORKERS": "1"}
 DEPENDENCY = wheel("dlc_tiny_dependency", "1.2.3", "ANSWER = 'from the index'\n")
 
@@ -76,6 +76,22 @@ def transform_fn(model, data, content_type, accept, context):
 """,
 }
 
+# A model of its own for each framework: its tensors in the answer.
+TENSORS = {
+    "pytorch": """
+import torch
+
+def predict_fn(data, model):
+    return {"vectors": torch.ones(2, 3)}
+""",
+    "tensorflow": """
+import tensorflow
+
+def predict_fn(data, model):
+    return {"vectors": tensorflow.ones((2, 3))}
+""",
+}
+
 ALL_HOOKS = """
 import dlc_tiny_dependency
 
@@ -110,7 +126,7 @@ def many(
     """A server for several models, which has the tiny model once with every hook."""
     folder = tmp_path_factory.mktemp("models")
     tiny = tiny_files(client, subject.image)
-    for name, code in HOOKS.items():
+    for name, code in {**HOOKS, "tensors": TENSORS[subject.repository.framework]}.items():
         write(folder / name, {**tiny, "code/inference.py": code.encode()})
     with ExitStack() as stack:
         serve = Serve(client, subject.image, stack)
@@ -179,6 +195,16 @@ def test_transform_fn_with_output_fn(ask: Ask) -> None:
     message = refusal(response)
     assert message.startswith("Cannot use transform_fn implementation in conjunction with")
     assert "output_fn" in message
+
+
+def test_tensors(ask: Ask, subject: Subject) -> None:
+    """In an answer become lists, if they are PyTorch's and the toolkit can."""
+    response = ask("tensors", '{"inputs": "x"}')
+    others = subject.repository.framework != "pytorch"
+    if others or not TENSORS_OUT.holds(subject):
+        assert "is not JSON serializable" in refusal(response)
+        pytest.skip("TensorFlow's tensors are no JSON" if others else TENSORS_OUT.before)
+    assert answer(response) == {"vectors": [[1.0] * 3] * 2}
 
 
 def test_context(ask: Ask, subject: Subject) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from builder.contract.subject import Subject, parse
@@ -12,7 +13,16 @@ from builder.errors import TagError
 if TYPE_CHECKING:
     import docker
 
-__all__ = ["METRICS", "QUESTIONS", "VALUES", "plain", "serving_image", "table"]
+__all__ = [
+    "ANY_NUMBER",
+    "QUESTIONS",
+    "VALUES",
+    "last",
+    "metrics",
+    "plain",
+    "serving_image",
+    "table",
+]
 
 PROMPT = 'it\'s $HOME; "quoted" & more'
 
@@ -23,7 +33,9 @@ VALUES: Mapping[str, tuple[object, str, str]] = {
     "learning_rate": (5e-5, "5e-05", "5e-05"),
     "offset": (-7, "-7", "-7"),
     "fp16": (True, "True", "true"),
+    "bf16": (False, "False", "false"),
     "nothing": (None, "", ""),
+    "empty": ("", "", ""),
     "model_id": ("distilbert-base-uncased", "distilbert-base-uncased", "distilbert-base-uncased"),
     "prompt": (PROMPT, PROMPT, PROMPT),
     "layers": ([1, 2, "x"], "[1, 2, 'x']", '[1,2,"x"]'),
@@ -49,23 +61,41 @@ BAD = "i hate this movie|it was very bad|this is a bad film|i hate it|a very bad
 QUESTIONS = ("it is a great movie", "it is a bad movie")
 
 # Of notebook 06, and of SageMaker's own examples for Keras.
-NUMBER = r"([0-9]+(.|e\-)[0-9]+),?"
-METRICS: Mapping[str, Mapping[str, str]] = {
-    "pytorch": {
-        **{name: f"'{name}': {NUMBER}" for name in ("loss", "learning_rate", "epoch")},
-        **{
-            f"eval_{name}": f"'eval_{name}': {NUMBER}"
-            for name in ("loss", "accuracy", "f1", "precision", "recall", "runtime")
-        },
-        "eval_samples_per_second": f"'eval_samples_per_second': {NUMBER}",
-    },
-    "tensorflow": {
-        "train:loss": r".*loss: ([0-9\.]+) - accuracy: [0-9\.]+.*",
-        "train:accuracy": r".*loss: [0-9\.]+ - accuracy: ([0-9\.]+).*",
-        "validation:loss": r".*val_loss: ([0-9\.]+) - val_accuracy: [0-9\.]+.*",
-        "validation:accuracy": r".*val_accuracy: ([0-9\.]+).*",
-    },
+TRAINER = (
+    *("loss", "learning_rate", "epoch", "eval_loss", "eval_accuracy", "eval_f1", "eval_precision"),
+    *("eval_recall", "eval_runtime", "eval_samples_per_second"),
+)
+NOTEBOOK = {name: rf"'{name}': ([0-9]+(.|e\-)[0-9]+),?" for name in TRAINER}
+KERAS = {
+    "train:loss": r".*loss: ([0-9\.]+) - accuracy: [0-9\.]+.*",
+    "train:accuracy": r".*loss: [0-9\.]+ - accuracy: ([0-9\.]+).*",
+    "validation:loss": r".*val_loss: ([0-9\.]+) - val_accuracy: [0-9\.]+.*",
+    "validation:accuracy": r".*val_accuracy: ([0-9\.]+).*",
 }
+
+# Transformers 5 rounds to four digits and quotes what is left: '0.5957', '5e-05', '1'. These find
+# the numbers of every release, whole; docs/training.md has them for users.
+QUOTED = (5,)
+ANY_NUMBER = r"'?(-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)"
+ANY_RELEASE = {name: f"'{name}': {ANY_NUMBER}" for name in TRAINER}
+
+
+def metrics(subject: Subject) -> Sequence[Mapping[str, str]]:
+    """The sets of expressions which must all find their metrics in a log of the image."""
+    if subject.repository.framework == "tensorflow":
+        return [KERAS]
+    quoted = subject.version("transformers") >= QUOTED
+    return [ANY_RELEASE] if quoted else [ANY_RELEASE, NOTEBOOK]
+
+
+def last(pattern: str, log: str) -> float | None:
+    """The last number that an expression finds in a log.
+
+    >>> last("'f1': ([0-9.]+)", "{'f1': 0.5}, {'f1': 0.75}")
+    0.75
+    """
+    found = [match[1] for match in re.finditer(pattern, log)]
+    return float(found[-1]) if found else None
 
 
 def table(copies: int) -> bytes:
@@ -77,7 +107,11 @@ def table(copies: int) -> bytes:
 
 
 def serving_image(client: docker.DockerClient, subject: Subject) -> str:
-    """The inference image of the same release that is on the engine, for the CPU if it can be."""
+    """An inference image on the engine of the same Transformers and framework; empty if none is.
+
+    One of the same framework's version comes first, then one for the CPU: a release may serve with
+    another version than it trains with, and what is saved loads there too.
+    """
     found = []
     for name in (tag for image in client.images.list() for tag in image.tags):
         try:
@@ -88,8 +122,8 @@ def serving_image(client: docker.DockerClient, subject: Subject) -> str:
             repository.mode == "inference"
             and not repository.neuron
             and repository.framework == subject.repository.framework
-            and tag.framework_version == subject.tag.framework_version
             and tag.transformers == subject.tag.transformers
         ):
-            found.append((tag.device, name))
-    return min(found)[1] if found else ""
+            other = tag.framework_version != subject.tag.framework_version
+            found.append((other, tag.device, name))
+    return min(found)[-1] if found else ""

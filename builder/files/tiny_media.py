@@ -21,7 +21,10 @@ def processor(model: str, **options: typing.Any) -> typing.Any:
     transformers = importlib.import_module("transformers")
     newer = model + "ImageProcessor"
     if newer in dir(transformers):
-        return getattr(transformers, newer)(**options)
+        try:
+            return getattr(transformers, newer)(**options)
+        except ImportError:  # Transformers 5 has another that needs no torchvision
+            return getattr(transformers, newer + "Pil")(**options)
     return getattr(transformers, model + "FeatureExtractor")(**options)
 
 
@@ -77,7 +80,11 @@ def image_segmentation(directory: Path) -> None:
     )
     model = kit().build("SegformerForSemanticSegmentation", config)
     model.save_pretrained(str(directory))
-    processor("Segformer", size=2 * SIDE).save_pretrained(str(directory))
+    try:
+        processor("Segformer", size=2 * SIDE).save_pretrained(str(directory))
+    except ImportError:  # whoever loads the model is to be told of it
+        kind = {"image_processor_type": "SegformerImageProcessor"}
+        (directory / "preprocessor_config.json").write_text(json.dumps(kind), encoding="utf-8")
 
 
 def zero_shot_image_classification(directory: Path) -> None:
@@ -93,7 +100,12 @@ def zero_shot_image_classification(directory: Path) -> None:
         vocab_size=len(tokens), bos_token_id=last - 1, eos_token_id=last, **kit().SMALL
     )
     vision = transformers.CLIPVisionConfig(image_size=SIDE, patch_size=8, **kit().SMALL)
-    config = transformers.CLIPConfig.from_text_vision_configs(text, vision, projection_dim=16)
+    if hasattr(transformers.CLIPConfig, "from_text_vision_configs"):
+        config = transformers.CLIPConfig.from_text_vision_configs(text, vision, projection_dim=16)
+    else:  # Transformers 5
+        config = transformers.CLIPConfig(
+            text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=16
+        )
     kit().build("CLIPModel", config).save_pretrained(str(directory))
     processor("CLIP", size=SIDE, crop_size=SIDE).save_pretrained(str(directory))
 

@@ -86,8 +86,13 @@ def lean(layer: typing.Any, first: int, last: int, value: float) -> None:
 
 def alphabet() -> "list[str]":
     """The signs that stand for the 256 bytes in byte-level vocabularies."""
-    module = importlib.import_module("transformers.models.gpt2.tokenization_gpt2")
-    return [sign for _, sign in sorted(module.bytes_to_unicode().items())]
+    try:
+        module = importlib.import_module("transformers.models.gpt2.tokenization_gpt2")
+        signs = module.bytes_to_unicode()
+    except AttributeError:  # Transformers 5
+        module = importlib.import_module("transformers.convert_slow_tokenizer")
+        signs = module.bytes_to_unicode()
+    return [sign for _, sign in sorted(signs.items())]
 
 
 def byte_vocabulary(directory: Path, tokens: "list[str]") -> None:

@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,10 @@ os.environ.update(
 from sagemaker.huggingface import HuggingFaceModel  # noqa: E402
 from sagemaker.local import LocalSession  # noqa: E402
 
+NETWORK = "sagemaker-local"  # of all that use local mode on an engine
+# On every container of this run: the others are somebody else's.
+LABEL = f"local-mode-example={uuid.uuid4()}"
+
 
 def main() -> None:
     parser = argparse.ArgumentParser()
@@ -42,6 +47,7 @@ def main() -> None:
     options = parser.parse_args()
 
     said = {}
+    before = networks()
     try:
         with tempfile.TemporaryDirectory() as folder:
             session = local_session(folder, options.port)
@@ -58,7 +64,7 @@ def main() -> None:
             if options.records:
                 said["batch"] = transform(model, session, options.records, options.strategy)
     finally:
-        said["exit_codes"] = clean_up()
+        said["exit_codes"] = clean_up(before)
         s3.stop()
     print(json.dumps(said))
 
@@ -76,7 +82,12 @@ def local_session(folder: str, port: int, *, local_code: bool = False) -> LocalS
         },
     )
     session.config = {
-        "local": {"container_root": folder, "serving_port": port, "local_code": local_code}
+        "local": {
+            "container_root": folder,
+            "serving_port": port,
+            "local_code": local_code,
+            "container_config": {"labels": [LABEL]},  # goes into Compose's file
+        }
     }
     return session
 
@@ -106,23 +117,33 @@ def transform(
     return text.splitlines()
 
 
-def clean_up() -> dict[str, int]:
-    """Remove the stopped containers and the network that local mode leaves; the exit codes."""
-    network = "sagemaker-local"
-    stopped = docker(
-        "ps", "-a", "--filter", f"network={network}", "--filter", "status=exited", "--format",
-        "{{.Names}}",
-    ).split()  # fmt: skip
-    codes = {name: int(docker("inspect", "-f", "{{.State.ExitCode}}", name)) for name in stopped}
-    if stopped:
-        docker("rm", *stopped)
-        docker("network", "rm", network)
+def networks() -> set[str]:
+    """The ids of local mode's network: one, or none."""
+    name = f"name=^{NETWORK}$"
+    return set(docker("network", "ls", "--quiet", "--no-trunc", "--filter", name).split())
+
+
+def clean_up(before: set[str]) -> dict[str, int]:
+    """Remove what local mode leaves of this run; the exit codes of its containers.
+
+    The network goes too, unless it was there before or somebody else has a container on it.
+    """
+    names = docker("ps", "-a", "--filter", f"label={LABEL}", "--format", "{{.Names}}").split()
+    codes = {}
+    if names:
+        docker("stop", *names)  # one that never answered still runs
+        codes = {name: int(docker("inspect", "-f", "{{.State.ExitCode}}", name)) for name in names}
+        docker("rm", *names)
+    for network in networks() - before:
+        if not docker("ps", "-aq", "--filter", f"network={network}"):
+            # Somebody may join it at this moment: then Docker says so, and it stays.
+            docker("network", "rm", network, check=False)
     return codes
 
 
-def docker(*arguments: str) -> str:
+def docker(*arguments: str, check: bool = True) -> str:
     command = ["docker", *arguments]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return subprocess.run(command, check=check, stdout=subprocess.PIPE, text=True).stdout
 
 
 if __name__ == "__main__":

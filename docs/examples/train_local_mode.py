@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 # First of all: it sets what the SDK reads when it is imported.
-from local_mode import ask, clean_up, docker, local_session, s3
+from local_mode import ask, clean_up, docker, local_session, networks, s3
 from sagemaker.huggingface import HuggingFace, HuggingFaceModel
 from sagemaker.local import LocalSession
 
@@ -38,6 +38,7 @@ def main() -> None:
 
     said: dict[str, Any] = {}
     question = {"inputs": options.ask}
+    before = networks()
     try:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -51,7 +52,7 @@ def main() -> None:
             finally:
                 take_over(folder, options.training)
     finally:
-        said["exit_codes"] = clean_up()
+        said["exit_codes"] = clean_up(before)
         s3.stop()
     print(json.dumps(said))
 

@@ -3,7 +3,8 @@
 Open MPI starts its processes through SSH, so the hosts of a job need a key that they share, and
 nobody gives them one. Each makes it from what all of them are told: the job's ARN, its name and its
 hosts. So no image has a key in it, and no two jobs have the same. Who knows a job's ARN can make
-its key as well, but only the job's own network leads to its hosts.
+its key as well, but only the job's own network leads to its hosts. Where neither ARN nor name is
+told, there is no key.
 
 It runs in the image, on the image's Python.
 """
@@ -16,6 +17,8 @@ import sys
 
 ENTRYPOINT = "/usr/local/bin/dockerd-entrypoint.py"
 RESOURCES = "/opt/ml/input/config/resourceconfig.json"
+# Without it sshd does not start.
+RUN = "/run/sshd"
 # What SageMaker tells every host of a job alike.
 TOLD = ("TRAINING_JOB_ARN", "TRAINING_JOB_NAME")
 
@@ -32,13 +35,21 @@ def hosts(path=RESOURCES):
 
 
 def seed(names, environment):
-    """32 bytes that are the same on all hosts of a job."""
+    """32 bytes that are the same on all hosts of a job; None where nothing tells it from others."""
     said = {name: environment.get(name, "") for name in TOLD}
+    if not any(said.values()):
+        return None  # all jobs have the same host names: anybody could make their key
     return hashlib.sha256(json.dumps([said, names], sort_keys=True).encode()).digest()
 
 
+def has_key(folder):
+    """Whether a folder has a private key, of whatever kind, by one of ssh's own names."""
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return any(name.startswith("id_") and not name.endswith(".pub") for name in names)
+
+
 def write_key(folder, secret):
-    """Write the key of a seed into a folder, as ssh and sshd look for it."""
+    """Write the key of a seed into a folder, as ssh and sshd look for it; a config stays."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ed25519
 
@@ -61,6 +72,8 @@ def write_key(folder, secret):
     }
     for name, content in files.items():
         path = os.path.join(folder, name)
+        if name == "config" and os.path.lexists(path):
+            continue
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -74,10 +87,19 @@ def prepare():
     names, folder = hosts(), os.path.expanduser("~/.ssh")
     if len(names) < 2:
         return
-    if not any(os.path.exists(os.path.join(folder, f"id_{kind}")) for kind in ("rsa", "ed25519")):
-        write_key(folder, seed(names, os.environ))
+    if not has_key(folder):
+        secret = seed(names, os.environ)
+        if secret:
+            write_key(folder, secret)
+        else:
+            print(
+                "dlc: no key for SSH is made, since neither %s is set and anybody could make it: "
+                "Open MPI reaches the other hosts only with a key of your own in %s"
+                % (" nor ".join(TOLD), folder),
+                file=sys.stderr,
+            )
     subprocess.run(["ssh-keygen", "-A"], stdout=subprocess.DEVNULL, check=True)
-    os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
+    os.makedirs(RUN, mode=0o755, exist_ok=True)
 
 
 def main():

@@ -22,7 +22,8 @@ import pytest
 from builder import engine as engines
 from builder import packages, private_engine
 from builder.models import make_tiny_model
-from tests.images.local_mode import NETWORK, LocalMode, compose_plugin
+from builder.state_directory import state_directory
+from tests.images.local_mode import LocalMode, compose_plugin, networks
 
 ROOT = Path(__file__).parents[2]
 INFERENCE = "huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12"
@@ -80,12 +81,32 @@ class Image:
         return attributes
 
 
+# What commands get on top of the environment, once the session has begun.
+OWN: dict[str, str] = {}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state with all that the real one has, but a record of builds of its own.
+
+    What small images take must not tell how long the real ones do.
+    """
+    folder = tmp_path_factory.mktemp("state")
+    real = state_directory()
+    for entry in real.iterdir() if real.is_dir() else ():
+        if entry.name != "builds.json":
+            (folder / entry.name).symlink_to(entry)
+    OWN["DLC_STATE"] = str(folder)
+    yield folder
+    OWN.clear()
+
+
 def dlc(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command as a user would, from another folder."""
     return subprocess.run(
         [sys.executable, "-m", "builder", "--matrix", str(ROOT / "matrix.yaml"), *arguments],
         cwd="/",
-        env={**os.environ, **environment},
+        env={**os.environ, **OWN, **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -197,16 +218,15 @@ def compose(engine: engines.Engine, tmp_path_factory: pytest.TempPathFactory) ->
 def local_mode(
     tmp_path: Path, engine: engines.Engine, client: docker.DockerClient, compose: str
 ) -> Iterator[LocalMode]:
-    mode = LocalMode(folder=tmp_path, engine=engine, client=client, path=compose)
-    before = {network.id for network in client.networks.list(names=[NETWORK])}
+    before = frozenset(network.id for network in networks(client))
+    mode = LocalMode(folder=tmp_path, engine=engine, client=client, path=compose, before=before)
     yield mode
     # Nothing to do but after a failure: the examples remove what they made.
     for container in mode.containers():
         container.remove(force=True)
-    for network in client.networks.list(names=[NETWORK]):
-        if network.id not in before:
-            with suppress(docker.errors.APIError):  # another job may have joined it
-                network.remove()
+    for network in mode.networks():
+        with suppress(docker.errors.APIError):  # another job may have joined it
+            network.remove()
 
 
 @pytest.fixture(scope="session")

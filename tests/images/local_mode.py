@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +24,17 @@ SECONDS = 600
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LocalMode:
-    """What a run of an example needs: a folder for all its files, an engine, a Compose."""
+    """What a run of an example needs: a folder for all its files, an engine, a Compose.
+
+    Others may use local mode on the same engine at the same time.
+    """
 
     folder: Path
     engine: engines.Engine
     client: docker.DockerClient
     path: str
+    before: frozenset[str]
+    """The ids of local mode's network before the run: one, or none."""
 
     def run(self, example: str, *arguments: str) -> dict[str, Any]:
         """Run an example that does its work; what it printed last."""
@@ -43,11 +49,15 @@ class LocalMode:
             self.folder,
             EXAMPLES / example,
             *(*arguments, "--port", str(free_port())),
-            environment={**self.engine.environment(), "PATH": self.path},
+            environment=self.environment(),
         )
         assert refused(self.folder) == []
         assert list((self.folder / "tmp").iterdir()) == []
         return result
+
+    def environment(self) -> dict[str, str]:
+        """The variables that lead to the engine and to Compose."""
+        return {**self.engine.environment(), "PATH": self.path}
 
     def containers(self) -> list[Any]:
         """Containers, stopped ones too, that have a part of the folder mounted."""
@@ -57,16 +67,35 @@ class LocalMode:
             if any(str(self.folder) in mount.get("Source", "") for mount in mounts(container))
         ]
 
+    def networks(self) -> list[Any]:
+        """Local mode's network, if it came with the run and nobody else has a container on it."""
+        return [
+            network
+            for network in networks(self.client)
+            if network.id not in self.before
+            if not self.client.containers.list(
+                all=True, ignore_removed=True, filters={"network": str(network.id)}
+            )
+        ]
+
     def check_gone(self) -> None:
         """Nothing that local mode made is left on the engine."""
         assert self.containers() == []
-        names = {network.name for network in self.client.networks.list(names=[NETWORK])}
-        assert NETWORK not in names
+        deadline = time.monotonic() + 10
+        # Somebody else's run is without a container for a moment when it begins and ends.
+        while self.networks() and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert self.networks() == []
 
     def check_clean(self, said: dict[str, Any], jobs: int) -> None:
         """Every container ended by itself when it was asked to, and none is left."""
         assert list(said["exit_codes"].values()) == [0] * jobs
         self.check_gone()
+
+
+def networks(client: docker.DockerClient) -> list[Any]:
+    """Local mode's network on an engine, if it is there."""
+    return list(client.networks.list(filters={"name": f"^{NETWORK}$"}))
 
 
 def mounts(container: Any) -> Sequence[dict[str, Any]]:

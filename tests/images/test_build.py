@@ -100,7 +100,7 @@ def test_target_without_locks_says_which_command_makes_them(tmp_path: Path) -> N
     name = "huggingface-tensorflow-inference:2.6.3-transformers4.17.0-cpu-py38-ubuntu20.04"
     result = dlc("--images", str(tmp_path), "build", name)
     assert result.returncode == 12
-    said = f"the locks of {name} are not fresh: missing; run `dlc lock {name}`"
+    said = f"{name} has locks that are not fresh: missing; run `dlc lock {name}`"
     assert said in result.stderr
     assert "Traceback" not in result.stderr
 

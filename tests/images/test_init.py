@@ -16,7 +16,7 @@ from pathlib import Path
 import docker.errors
 import pytest
 
-from tests.images.conftest import INFERENCE, ROOT, Image
+from tests.images.conftest import INFERENCE, OWN, ROOT, Image
 
 pytestmark = pytest.mark.images
 
@@ -51,7 +51,7 @@ def run(scripts: Path, folder: Path, *arguments: str) -> subprocess.CompletedPro
     return subprocess.run(
         [scripts / "dlc", *arguments],
         cwd=folder,
-        env=environment,
+        env={**environment, **OWN},
         capture_output=True,
         text=True,
         check=False,

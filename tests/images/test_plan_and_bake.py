@@ -8,8 +8,9 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import docker.errors
 import pytest
 import yaml
 
-from builder import bases
+from builder import bases, derived, history
 from builder.engine import Engine
 from builder.plan import KEY_LABEL, Inputs, inputs, key_tag
 from builder.registry_client import DOCKER_MANIFEST, Manifest, RegistryClient
@@ -26,7 +27,7 @@ from builder.render import Renderer
 from builder.tagging import remove_image
 from builder.target import Target
 from builder.targets import load_targets
-from tests.images.conftest import INFERENCE, ROOT, TRAINING, Image, dlc, write_small_matrix
+from tests.images.conftest import INFERENCE, OWN, ROOT, TRAINING, Image, dlc, write_small_matrix
 from tests.images.counting import counted
 from tests.images.registries import Registry, running
 
@@ -167,6 +168,63 @@ def test_an_image_has_its_key_as_a_tag(
     assert run(folder, "build", target.name).returncode == 0
 
 
+def test_a_child_is_neither_taken_nor_up_to_date(
+    small: tuple[Path, Target], client: docker.DockerClient, tmp_path: Path
+) -> None:
+    """FROM inherits the labels; our own name, too, can be put on any image."""
+    folder, target = small
+    assert run(folder, "build", target.name).returncode == 0
+    ours = client.images.get(target.name)
+    key = f"{target.repository}:{key_tag(ours.labels[KEY_LABEL])}"
+    (tmp_path / "Dockerfile").write_text(f"FROM {target.name}\nENTRYPOINT []\n", "utf-8")
+    child, _ = client.images.build(path=str(tmp_path), tag="registry.example/other:child", rm=True)
+    try:
+        assert child.labels[KEY_LABEL] == ours.labels[KEY_LABEL]
+        client.images.remove(target.name, noprune=True)
+        client.images.remove(key, noprune=True)
+        [row] = rows(folder, "plan", target.name)
+        assert (row["state"], row["why"]) == ("build", ["there is no image"])
+        child.tag(*target.name.split(":"))
+        [row] = rows(folder, "plan", target.name)
+        assert row["why"] == ["changed after its build: ENTRYPOINT []"]
+        result = run(folder, "build", target.name)
+        assert result.returncode == 0, result.stderr
+        assert "taken from" not in result.stderr
+        assert client.images.get(target.name).id == client.images.get(key).id != child.id
+        [row] = rows(folder, "plan", target.name, DLC_STATE=str(tmp_path / "other"))
+        assert row["state"] == "up to date"
+        assert rows(folder, "plan", target.name)[0]["state"] == "up to date"
+    finally:
+        remove_image(client, str(child.id))
+
+
+def test_only_what_installs_is_remembered_and_only_here(
+    small: tuple[Path, Target], own_state: Path, tmp_path: Path
+) -> None:
+    """A build of which all but the labels is cached tells nothing of the next."""
+    folder, target = small
+    real = history.load()
+    record = own_state / "builds.json"
+    stages = tmp_path / "templates/stages"
+    stages.mkdir(parents=True)
+    ours = (ROOT / "templates/stages/framework.j2").read_text("utf-8")
+    (stages / "framework.j2").write_text(f"ENV OF={tmp_path}\n{ours}", "utf-8")
+    options = ("--images", str(tmp_path / "images"), "--templates", str(stages.parent))
+    shutil.copytree(folder / "images", tmp_path / "images")
+    try:
+        assert run(folder, *options, "build", target.name).returncode == 0
+        found = json.loads(record.read_text("utf-8"))
+        assert found[target.name]["seconds"] > 0
+        (stages / "labels.j2").write_text("LABEL other=1\n", "utf-8")
+        result = run(folder, *options, "build", target.name)
+        assert result.returncode == 0, result.stderr
+        assert " built in " in result.stderr
+        assert json.loads(record.read_text("utf-8")) == found
+        assert history.load() == real
+    finally:
+        assert run(folder, "build", target.name).returncode == 0
+
+
 def test_an_image_under_another_name_is_taken(
     small: tuple[Path, Target], client: docker.DockerClient
 ) -> None:
@@ -252,10 +310,19 @@ def test_a_builder_that_does_not_run(
 # Registries and workflows
 
 
-def store(client: RegistryClient, target: Target, labels: Mapping[str, str]) -> None:
-    """Put an image that is nothing but labels under a target's name."""
-    repository = f"team/{target.repository}"
-    content = json.dumps({"config": {"Labels": dict(labels)}}).encode()
+def store(client: RegistryClient, made_of: Inputs, *after: str) -> None:
+    """Put an image that is nothing but labels and history under a target's name."""
+    target, repository = made_of.target, f"team/{made_of.target.repository}"
+    said = list(derived.instructions(made_of.files["Dockerfile"].decode()))
+    told: dict[str, Any] = {"Labels": made_of.labels(), "Env": []}
+    for verb, text in said:
+        if verb == "ENV":
+            told["Env"] += shlex.split(text)
+        elif verb in ("ENTRYPOINT", "CMD"):
+            told[verb.capitalize()] = json.loads(text)
+    steps = [*(f"{verb} {text}" for verb, text in said), *after]
+    history = [{"created_by": step} for step in steps]
+    content = json.dumps({"config": told, "history": history}).encode()
     digest = client.put_blob(repository, content)
     config = {"mediaType": "application/vnd.docker.container.image.v1+json"}
     config |= {"size": len(content), "digest": digest}  # type: ignore[dict-item]
@@ -265,25 +332,26 @@ def store(client: RegistryClient, target: Target, labels: Mapping[str, str]) -> 
 
 
 @pytest.fixture(scope="module")
-def pushed(registry: str, targets: tuple[Target, ...]) -> tuple[Inputs, Inputs]:
-    """What is in the registry: one target as it is now, and one as it was with another lock."""
+def pushed(registry: str, targets: tuple[Target, ...]) -> tuple[Inputs, ...]:
+    """What is in the registry: a target as it is now, one with another lock, a child of one."""
     renderer = Renderer()
-    now, old = (inputs(target, ROOT / "images", renderer) for target in targets[:2])
+    now, old, child = (inputs(target, ROOT / "images", renderer) for target in targets[:3])
     client = RegistryClient(registry)
-    store(client, now.target, now.labels())
-    other = {**old.digests, "framework.lock": "0" * 64}
-    store(client, old.target, Inputs(target=old.target, files={}, digests=other).labels())
-    return now, old
+    store(client, now)
+    store(client, replace(old, digests={**old.digests, "framework.lock": "0" * 64}))
+    store(client, child, "ENTRYPOINT []")
+    return now, old, child
 
 
-def test_a_plan_beside_a_registry(registry: str, pushed: tuple[Inputs, Inputs]) -> None:
-    now, old = (each.target for each in pushed)
+def test_a_plan_beside_a_registry(registry: str, pushed: tuple[Inputs, ...]) -> None:
+    now, old, child = (each.target for each in pushed)
     found = rows(ROOT, "plan", "--registry", f"{registry}/team", DOCKER_HOST="unix:///nowhere")
     told = {row["image"]: (row["state"], row["why"]) for row in found}
     assert told.pop(now.name) == ("up to date", [])
     assert told.pop(old.name) == ("build", ["framework.lock changed"])
+    assert told.pop(child.name) == ("build", ["changed after its build: ENTRYPOINT []"])
     assert {why[0] for state, why in told.values() if state == "build"} == {"there is no image"}
-    assert len(told) == len(load_targets(ROOT / "matrix.yaml")) - 2
+    assert len(told) == len(load_targets(ROOT / "matrix.yaml")) - 3
     nowhere = run(ROOT, "plan", now.name, "--registry", "127.0.0.1:1/team")
     assert nowhere.returncode not in (0, 1)
     assert "127.0.0.1:1" in nowhere.stderr
@@ -305,7 +373,7 @@ def github(script: str, folder: Path, **given: str) -> subprocess.CompletedProce
     return subprocess.run(
         ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", script],
         cwd=folder,
-        env={**os.environ, "PATH": path, **given},
+        env={**os.environ, **OWN, "PATH": path, **given},
         check=False,
         capture_output=True,
         text=True,
@@ -335,7 +403,7 @@ def test_the_workflow_s_build(
     assert (second.returncode, second.stdout) == (0, "")
 
 
-def test_the_workflow_s_plan(registry: str, pushed: tuple[Inputs, Inputs], tmp_path: Path) -> None:
+def test_the_workflow_s_plan(registry: str, pushed: tuple[Inputs, ...], tmp_path: Path) -> None:
     """The very text of the step, in a checkout, as GitHub runs it."""
     script = step("plan", "ci-matrix")
     checkout = tmp_path / "checkout"
@@ -357,7 +425,7 @@ def test_the_workflow_s_plan(registry: str, pushed: tuple[Inputs, Inputs], tmp_p
         jobs: list[dict[str, Any]] = json.loads(told["matrix"])["include"]
         return jobs, int(told["count"])
 
-    now, old = (each.target for each in pushed)
+    now, old, _ = (each.target for each in pushed)
     jobs, count = plan()
     assert len(jobs) == count
     named = {name for job in jobs for name in job["targets"].split()}

@@ -6,14 +6,16 @@ import json
 import os
 import tarfile
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import docker.errors
 import pytest
 
 from tests.images.conftest import Image
-from tests.images.local_mode import EXAMPLES, LocalMode, offline, refused
+from tests.images.local_mode import EXAMPLES, NETWORK, LocalMode, networks, offline, refused
 
 pytestmark = pytest.mark.images
 
@@ -26,6 +28,41 @@ RECORDS = """\
 {"inputs":"this movie is terrible"}
 {"inputs":"this movie is amazing"}
 """
+
+
+@pytest.fixture
+def neighbours(local_mode: LocalMode, inference_image: Image) -> Iterator[Sequence[Any]]:
+    """Somebody else's jobs in local mode, as Docker has them: one runs, and one has ended."""
+    client = local_mode.client
+    made = [] if local_mode.before else [client.networks.create(NETWORK)]
+    containers: list[Any] = []
+    try:
+        for command in ("sleep 600", "true"):
+            containers.append(
+                client.containers.run(
+                    inference_image.tag,
+                    entrypoint=command.split(),
+                    network=NETWORK,
+                    init=True,
+                    detach=True,
+                )
+            )
+        containers[1].wait()
+        yield containers
+    finally:
+        for container in containers:
+            with suppress(docker.errors.NotFound):
+                container.remove(force=True)
+        for network in made:
+            with suppress(docker.errors.APIError):  # gone, or another job has joined it
+                network.remove()
+
+
+def states(containers: Sequence[Any]) -> list[str]:
+    """The state of each container; docker.errors.NotFound: it is gone."""
+    for container in containers:
+        container.reload()
+    return [container.status for container in containers]
 
 
 def run(local_mode: LocalMode, image: Image, model: Path, *options: str) -> dict[str, Any]:
@@ -94,14 +131,41 @@ def test_code_in_the_archive_answers_many_records_at_once(
 
 
 def test_code_that_the_sdk_adds_to_a_model(
-    local_mode: LocalMode, inference_image: Image, tiny_model: Path, tmp_path: Path
+    local_mode: LocalMode,
+    inference_image: Image,
+    tiny_model: Path,
+    tmp_path: Path,
+    neighbours: Sequence[Any],
 ) -> None:
+    """Others have the network at the same time: it stays, and so do their containers."""
     archive = write_archive(tmp_path, tiny_model)
     before = archive.read_bytes()
     said = run(local_mode, inference_image, archive, "--code", str(EXAMPLES / "json_lines"))
+    assert states(neighbours) == ["running", "exited"]
     assert said["answer"]["label"] in {"NEGATIVE", "POSITIVE"}
     assert archive.read_bytes() == before
     local_mode.check_clean(said, jobs=1)
+
+
+def test_who_joins_the_network_keeps_it(
+    local_mode: LocalMode, neighbours: Sequence[Any], tmp_path: Path
+) -> None:
+    """It was not there before the run, which ends first; with the last container it may go."""
+    script = tmp_path / "ends.py"
+    script.write_text("from local_mode import clean_up\nprint(clean_up(set()))\n")
+    environment = {**local_mode.environment(), "PYTHONPATH": str(EXAMPLES)}
+    [network] = networks(local_mode.client)
+
+    result = offline(tmp_path, script, environment=environment)
+    assert (result.returncode, result.stdout.splitlines()[-1:]) == (0, ["{}"]), result.stderr
+    assert states(neighbours) == ["running", "exited"]
+    assert network in networks(local_mode.client)
+
+    for neighbour in neighbours:
+        neighbour.remove(force=True)
+    result = offline(tmp_path, script, environment=environment)
+    assert (result.returncode, result.stdout.splitlines()[-1:]) == (0, ["{}"]), result.stderr
+    assert local_mode.networks() == []
 
 
 def test_requests_to_aws_are_seen_and_refused(tmp_path: Path) -> None:

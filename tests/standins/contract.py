@@ -6,6 +6,7 @@ import datetime
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from builder.targets import load_targets
 from tests.standins.bases import default_interpreters
 from tests.standins.prove import Prover
 
-__all__ = ["Row", "load", "summary", "table", "wrong"]
+__all__ = ["Row", "load", "serving", "summary", "table", "wrong"]
 
 ROOT = Path(__file__).parents[2]
 FAILED = "failed"
@@ -31,6 +32,7 @@ _INTRODUCTION = """\
 
 Written by `make contract ROWS=SELECTOR`: each image is built if it is not there, on stand-ins where
 that is needed, and held to its whole contract, which is `dlc test TARGET` ([layers.md](layers.md)).
+What a training image trains is asked of the inference image of its release.
 A cell is how many tests of a part passed; what is skipped names its reason below, by a version of
 what is installed. What every single task answers is in [tasks.md](tasks.md).
 
@@ -41,7 +43,8 @@ what is installed. What every single task answers is in [tasks.md](tasks.md).
 class Row:
     """What became of one image's contract: counts by part and outcome, and why tests were skipped.
 
-    `key` is its build key; seconds are those of all its tests.
+    `key` is its build key; seconds are those of all its tests. `told` is what the jobs of a
+    training image did, by test.
     """
 
     image: str
@@ -51,6 +54,7 @@ class Row:
     seconds: float
     parts: Mapping[str, Mapping[str, int]]
     skipped: Sequence[str]
+    told: Mapping[str, str]
 
 
 def load(path: Path) -> dict[str, Row]:
@@ -76,6 +80,11 @@ def summary(target: Target, built: Target, key: str, results: Iterable[Result]) 
         seconds=round(sum(result.seconds for result in results)),
         parts=dict(sorted(parts.items())),
         skipped=sorted(reasons),
+        told={
+            r.test: r.detail
+            for r in results
+            if r.outcome == "passed" and r.detail and r.test.startswith("training_")
+        },
     )
 
 
@@ -84,8 +93,25 @@ def wrong(row: Row) -> list[str]:
     return [part for part, counts in row.parts.items() if counts.get(FAILED)]
 
 
+def serving(target: Target, targets: Sequence[Target]) -> Target | None:
+    """The inference target that a training target's models are for, if its release has one.
+
+    That of the same framework version and for the CPU, if there is a choice.
+    """
+    found = [
+        each
+        for each in targets
+        if each.mode == "inference"
+        and each.device in {"cpu", "gpu"}
+        and each.framework == target.framework
+        and each.transformers == target.transformers
+    ]
+    version = target.framework_version
+    return min(found, key=lambda t: (t.framework_version != version, t.device), default=None)
+
+
 def table(rows: Sequence[Row]) -> str:
-    """The page: a table for each mode, and why tests were skipped."""
+    """The page: a table for each mode, what jobs did, and why tests were skipped."""
     lines: list[str] = []
     for mode in ("inference", "training"):
         chosen = [row for row in rows if f"-{mode}" in row.image.partition(":")[0]]
@@ -99,6 +125,12 @@ def table(rows: Sequence[Row]) -> str:
             cells = [_cell(row.parts.get(part, {})) for part in parts]
             lines.append(f"| `{row.image}` | {' | '.join(cells)} | {row.seconds:.0f} |")
         lines.append("")
+    lines += ["## What training jobs did", ""]
+    for row in rows:
+        if row.told:
+            lines += [f"`{row.image}`:", ""]
+            lines += [f"- {test}: {said}" for test, said in sorted(row.told.items())]
+            lines.append("")
     lines += ["## What was skipped, and why", ""]
     for row in rows:
         on = f", with a stand-in for {row.stand_in}" if row.stand_in else ""
@@ -123,7 +155,10 @@ def contract(selectors: tuple[str, ...]) -> None:
     prover = Prover(ROOT / "images", default_interpreters(), say)
     bad = 0
     for target in select(targets, selectors):
-        with prover.image(target) as built:
+        with ExitStack() as stack:
+            if target.mode == "training" and (twin := serving(target, targets)):
+                stack.enter_context(prover.image(twin))
+            built = stack.enter_context(prover.image(target))
             results = run(built.name, name=target.name, told=tell)
         row = summary(target, built, prover.key(target), results)
         for result in results:

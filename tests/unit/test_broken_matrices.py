@@ -11,7 +11,7 @@ import pytest
 from builder.errors import MatrixError
 from builder.targets import load_targets
 from tests.conftest import Dlc, Run
-from tests.unit.corpus import BROKEN, SMALL, Broken
+from tests.unit.corpus import BROKEN, BROKEN_COMPONENTS, SMALL, Broken
 
 # Files that are no matrix at all.
 FOREIGN = {
@@ -76,7 +76,7 @@ def complaints(content: bytes, folder: Path) -> list[str]:
     return [line.removeprefix("m:") for line in lines]
 
 
-@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.name)
+@pytest.mark.parametrize("broken", [*BROKEN, *BROKEN_COMPONENTS], ids=lambda broken: broken.name)
 def test_messages(broken: Broken, tmp_path: Path) -> None:
     assert complaints(broken.text.encode(), tmp_path) == list(broken.messages)
 

@@ -161,6 +161,25 @@ def test_page_of_a_team(tmp_path: Path, small: dict[str, Target], dlc: Dlc) -> N
     assert sum(line.rstrip(" |").endswith(" no") for line in told) == len(small) - 1
 
 
+def test_files_that_are_no_text_are_told_of(dlc: Dlc, root: Path, tmp_path: Path) -> None:
+    file = tmp_path / "images.md"
+    table = ("--matrix", root / "matrix.yaml", "table", "--write", file)
+    file.write_bytes(b"# \xff\xfe images\n")
+    run = dlc(*table, "--check")
+    assert run.code == 7
+    assert run.err.startswith(f"dlc: {file} is not as the matrix says; ")
+    assert "-# \ufffd\ufffd images\n" in run.out
+    assert file.read_bytes() == b"# \xff\xfe images\n"
+    for content in (b"\xff\xfe{", b"[" * 100_000):
+        (tmp_path / "proof").write_bytes(content)
+        run = dlc(*table, "--proof", tmp_path / "proof")
+        assert run.code == 1
+        assert run.err.startswith(f"dlc: {tmp_path / 'proof'} cannot be read: ")
+        assert run.err.endswith("; write it anew: make prove\n")
+    assert dlc(*table).code == 0
+    assert dlc(*table, "--check").code == 0
+
+
 @pytest.mark.parametrize("option", ["--check", "--proof=proof.json"])
 def test_options_of_the_page(option: str, dlc: Dlc) -> None:
     run = dlc("--matrix", GOLDEN / "matrix.yaml", "table", option)

@@ -131,7 +131,11 @@ def test_the_command(dlc: Dlc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert len(jobs) == 5
     named = [name for job in jobs for name in job["targets"].split()]
     assert sorted(named) == sorted(target.name for target in HASHED)
-    assert "left out: huggingface-pytorch-inference-neuron:" in run.err
+    left_out = [line for line in run.err.splitlines() if line.startswith("left out: ")]
+    assert len(left_out) == len(REAL) - len(HASHED)
+    for line, target in zip(left_out, (t for t in REAL if t not in HASHED), strict=True):
+        assert line.startswith(f"left out: {target.name} cannot be built from hashes alone: ")
+        assert line.endswith(f"; run `dlc lock {target.name}` where that source can be reached")
     assert run.err.endswith(f"{len(HASHED)} targets in 5 jobs, 0 up to date\n")
 
 

@@ -282,6 +282,28 @@ def test_region_is_checked_and_shown_in_tables_too(dlc: Dlc) -> None:
 
 def test_training_image_serves_nothing(dlc: Dlc) -> None:
     for command in ("smoke", "serve"):
-        run = dlc(command, "*training:2.13.0-*")
+        run = dlc(command, "*training:2.13.0-transformers4.57.1-*")
         assert (run.code, run.out) == (13, "")
         assert "is a training image, which serves nothing; name the inference image" in run.err
+
+
+@pytest.mark.parametrize("text", ["", " "])
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("plan", "--since"),
+        ("plan", "--registry"),
+        ("plan", "--why"),
+        ("ci-matrix", "--since"),
+        ("ci-matrix", "--registry"),
+        ("build", "--builder"),
+        ("build", "--cache-from"),
+        ("build", "--cache-to"),
+    ],
+)
+def test_an_empty_text_is_not_the_same_as_none(
+    dlc: Dlc, command: str, option: str, text: str
+) -> None:
+    run = dlc(command, option, text)
+    assert (run.code, run.out) == (2, "")
+    assert f"Invalid value for '{option}': it is empty; leave the option out" in run.err

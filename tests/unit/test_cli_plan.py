@@ -70,7 +70,7 @@ def test_a_matrix_that_cannot_be_read_any_more(dlc: Dlc, checkout: Path) -> None
     matrix.write_text("old: 1\n", "utf-8")
     git(checkout, "commit", "--all", "--quiet", "--message", "Old")
     matrix.write_text(good, "utf-8")
-    run = dlc("--matrix", str(matrix), "plan", "*2.13.0*", "--since", "HEAD")
+    run = dlc("--matrix", str(matrix), "plan", "*2.13.0-transformers4.57.1*", "--since", "HEAD")
     assert run.code == 0
     assert "everything counts as changed" in run.err
     assert "2 to build, 0 up to date" in run.err
@@ -100,8 +100,34 @@ def test_a_broken_history_is_none(checkout: Path, tmp_path: Path) -> None:
     assert checkout.is_dir()
     assert history.load() == {}
     (tmp_path / "state").mkdir()
-    (tmp_path / "state" / "builds.json").write_text('{"a": 1}', "utf-8")
-    assert history.load() == {}
+    for text in ("", "[]", "null", '{"a": 1}', '{"a": {"seconds": 1}}', "[" * 100_000):
+        (tmp_path / "state" / "builds.json").write_text(text, "utf-8")
+        assert history.load() == {}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"seconds": "a", "size": 1},
+        {"seconds": 1.0, "size": "a"},
+        {"seconds": None, "size": 1},
+        {"seconds": float("nan"), "size": 1},
+        {"seconds": float("inf"), "size": 1},
+        {"seconds": -1, "size": 1},
+        {"seconds": True, "size": 1},
+        {"seconds": 1, "size": 1.5},
+        {"seconds": 1, "size": 1, "more": 1},
+    ],
+)
+def test_a_broken_row_of_the_history_is_left_out(
+    dlc: Dlc, checkout: Path, tmp_path: Path, targets: tuple[Target, ...], row: dict[str, object]
+) -> None:
+    name, other = targets[-1].name, targets[-2].name
+    (tmp_path / "state").mkdir()
+    rows = {name: row, other: {"seconds": 2, "size": 3}}
+    (tmp_path / "state" / "builds.json").write_text(json.dumps(rows), "utf-8")
+    assert history.load() == {other: history.Past(seconds=2, size=3)}
+    assert dlc("--matrix", str(checkout / "matrix.yaml"), "plan", name).code == 0
 
 
 def test_what_tells_nothing_is_no_history(checkout: Path, targets: tuple[Target, ...]) -> None:
@@ -111,6 +137,23 @@ def test_what_tells_nothing_is_no_history(checkout: Path, targets: tuple[Target,
     cached = Outcome(target=targets[2], seconds=0.4, size=1, from_cache=True)
     history.record([wrong, old, cached])
     assert history.load() == {}
+
+
+def test_a_build_on_a_cached_framework_fills_a_gap_only(
+    checkout: Path, targets: tuple[Target, ...]
+) -> None:
+    assert checkout.is_dir()
+
+    def built(seconds: float, *, cached: bool) -> float:
+        outcome = Outcome(target=targets[0], seconds=seconds, size=1, on_a_cached_framework=cached)
+        history.record([outcome])
+        return history.load()[targets[0].name].seconds
+
+    assert built(20.0, cached=True) == 20.0
+    assert built(48.7, cached=False) == 48.7
+    assert built(21.0, cached=True) == 48.7
+    assert built(60.0, cached=True) == 60.0
+    assert built(40.0, cached=False) == 40.0
 
 
 def test_what_was_never_built_is_estimated_from_like_targets(
@@ -151,3 +194,24 @@ def test_a_target_that_cannot_be_built_has_no_inputs_to_show(dlc: Dlc, checkout:
     run = dlc("--matrix", str(checkout / "matrix.yaml"), "plan", "--why", "*1.9.1-*-neuron-*")
     assert (run.code, run.out) == (0, "")
     assert "cannot be built" in run.err
+
+
+def test_a_long_reason_widens_no_other_row(
+    dlc: Dlc, checkout: Path, targets: tuple[Target, ...]
+) -> None:
+    """JSON has all of it, and so has --why."""
+    matrix = ("--matrix", str(checkout / "matrix.yaml"))
+    blocked = next(target for target in targets if target.device.startswith("neuron"))
+    names = (blocked.name, targets[0].name)
+    rows = json.loads(dlc(*matrix, "plan", *names, "--format", "json").out)
+    [long] = [", ".join(row["why"]) for row in rows if row["state"] == "blocked"]
+    assert len(long) > 100
+    lines = dlc(*matrix, "plan", *names).out.splitlines()
+    other = next(line for line in lines if targets[0].name in line)
+    assert other.endswith("  there is no image")
+    assert len(other) < max(map(len, names)) + 60
+    [short] = [line.split("  ")[-1].strip() for line in lines if blocked.name in line]
+    assert short.endswith("…")
+    assert long.startswith(short.removesuffix("…"))
+    assert all(line == line.rstrip() for line in lines)
+    assert long in dlc(*matrix, "plan", "--why", blocked.name).err

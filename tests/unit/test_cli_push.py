@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 
 from builder.engine import Engine
+from builder.push import Pusher
 from builder.push_engine import Bytes
 from builder.push_progress import Lines
+from builder.push_state import Local, Prepared
+from builder.releases import Released, check_writable
+from builder.target import Target
 from tests.conftest import Dlc
 
-PUSH = ("push", "*inference:2.13.0*", "--registry", "registry.example.com/team")
+PUSH = ("push", "*inference:2.13.0-transformers4.57.1*", "--registry", "registry.example.com/team")
 
 
 @pytest.mark.parametrize("revision", ["1", "1.0.0", "v1.0", "1.\u0660", "x", "01.0", "1.00"])
@@ -63,20 +67,65 @@ def test_file_that_could_not_be_written_to_is_told_first(dlc: Dlc, tmp_path: Pat
     assert "2026-11-21.json is not a list of what was pushed; mend it" in told.err
 
 
-@pytest.mark.parametrize("folder", ["/proc/releases", "/sys/kernel/releases/deeper"])
-def test_folder_that_cannot_be_written_to_is_told_first(dlc: Dlc, folder: str) -> None:
-    told = dlc(*PUSH, "--releases", folder)
-    assert told.code == 14
-    assert told.err.startswith(f"dlc: what is pushed cannot be recorded in {folder}: ")
-    assert told.err.endswith("; name another folder: --releases\n")
+@pytest.mark.parametrize("where", ["file", "file/below", "/proc/nope", "/proc/nope/below"])
+def test_folder_that_cannot_be_written_to_is_told_before_anything_is_pushed(
+    dlc: Dlc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
+) -> None:
+    monkeypatch.setattr("builder.engine.find", lambda: pytest.fail("it asked for an engine"))
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    told = dlc(*PUSH, "--releases", where)
+    assert told.code == (2 if where == "file" else 14)
+    if where != "file":
+        assert told.err.startswith("dlc: ")
+        assert told.err.count("\n") == 1
+        assert where in told.err
+        assert "; mend that, or " in told.err
 
 
-def test_folder_that_is_not_there_yet_is_not_made_for_nothing(
+def test_record_that_fails_stops_no_other_push(
     dlc: Dlc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("builder.engine.find", lambda: None)
-    assert dlc(*PUSH, "--releases", tmp_path / "a" / "b").code == 10
+    folder, names = tmp_path / "releases", list[str]()
+
+    def prepare(_: Pusher, target: Target) -> Prepared:
+        local = Local(target=target, id="", labels={}, layers=(), created="")
+        return Prepared(local=local, repository=target.repository, there=None)
+
+    def push(_: Pusher, prepared: Prepared) -> Released:
+        """As if it were pushed; after the first, nothing can be written."""
+        target = prepared.local.target
+        if not names:
+            folder.write_text("in the way")
+        names.append(target.name)
+        return Released(
+            image=f"h/{target.repository}",
+            tag=target.tag,
+            tags=(),
+            digest=f"sha256:{'0' * 64}",
+            size=1,
+            key="k",
+            profile="sagemaker",
+        )
+
+    engine = Engine(host="tcp://127.0.0.1:1", version="20.10", private=False)
+    monkeypatch.setattr("builder.engine.find", lambda: engine)
+    monkeypatch.setattr("builder.push.Pusher.prepare", prepare)
+    monkeypatch.setattr("builder.push.Pusher.push", push)
+    told = dlc("push", "*4.12.3*", *PUSH[2:], "--releases", folder)
+    assert told.code == 14
+    assert len(names) > 1
+    for name in names:
+        assert f"dlc: h/{name}@sha256:{'0' * 64} was pushed, but not recorded: {folder}" in told.err
+    assert told.err.count("; mend that, and push again") == len(names)
+
+
+def test_asking_whether_it_can_be_written_leaves_nothing(tmp_path: Path) -> None:
+    check_writable(tmp_path / "a" / "b")
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a").mkdir()
+    check_writable(tmp_path / "a")
+    assert list((tmp_path / "a").iterdir()) == []
 
 
 def test_patience_is_a_number(dlc: Dlc) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from builder import locks
 from builder.components import KINDS
-from builder.errors import LockError, MatrixError, TagError
+from builder.errors import LockError, TagError
 from builder.locks import Lock
 from builder.matrix_shape import COMPONENTS
 from builder.plan import Inputs, inputs
@@ -343,12 +343,18 @@ def test_a_wheel_without_a_hash_is_locked_once_it_is_there(shelf: Path, tmp_path
 # What cannot be built
 
 
+def place(text: str) -> str:
+    """The line and the column of a word of the matrix, spaces before it apart."""
+    before = MATRIX[: MATRIX.index(text) + len(text) - len(text.lstrip())]
+    return f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+
+
 def test_nothing_is_built_without_a_hash(rows: dict[str, Target], tmp_path: Path) -> None:
-    line = 1 + MATRIX[: MATRIX.index("  efa-1.12.1:")].count("\n")
     with pytest.raises(LockError) as caught:
         inputs(rows[PYTORCH], tmp_path, Renderer())
     assert str(caught.value) == (
-        f"{PYTORCH} cannot be built from hashes alone: efa-1.12.1 (no sha256 at m:{line}); "
+        f"{PYTORCH} cannot be built from hashes alone: "
+        f"efa-1.12.1 (no sha256 at m:{place('  efa-1.12.1:')}); "
         "add it to the matrix, from the file itself or from who publishes it"
     )
     assert "no SHA-256 of aws-efa-installer-1.12.1.tar.gz is known" in dockerfile(rows[PYTORCH])
@@ -357,93 +363,16 @@ def test_nothing_is_built_without_a_hash(rows: dict[str, Target], tmp_path: Path
 def test_all_that_has_no_hash_is_said_at_once(rows: dict[str, Target], tmp_path: Path) -> None:
     write_locks(rows[PYTORCH], tmp_path)
     lock = tmp_path / rows[PYTORCH].folder / "smdistributed-dataparallel.lock"
-    lock.write_text(f"{lock.read_text('utf-8')}# No SHA-256: it is away\nsmd @ there\n", "utf-8")
-    with pytest.raises(LockError, match=r"efa-1.12.1 \(no sha256 at .*\); smd \(it is away\)"):
+    package = "smdistributed-dataparallel"
+    lines = f"# No SHA-256: it is away\n{package} @ there\n# No SHA-256: it is, too\nsmd @ there\n"
+    lock.write_text(lock.read_text("utf-8") + lines, "utf-8")
+    with pytest.raises(LockError) as caught:
         inputs(rows[PYTORCH], tmp_path, Renderer())
-
-
-# Mistakes
-
-BROKEN = {
-    "unknown, and another": (
-        [
-            ("components: [compiler-1.9.1]", "components: [compiler-1.9, openmpi-4.1]"),
-        ],
-        [
-            "'compiler-1.9' is not among the components; did you mean 'compiler-1.9.1'?",
-            "'openmpi-4.1' is not among the components; did you mean 'openmpi-4.1.1'?",
-        ],
-    ),
-    "without what it needs": (
-        [("components: [compiler-1.9.1]", "components: [mpi4py-3.0.3]")],
-        ["mpi4py-3.0.3 needs openmpi; name one too: openmpi-4.1.1"],
-    ),
-    "twice": (
-        [("components: [compiler-1.9.1]", "components: [openmpi-4.1.1, openmpi-4.1.1]")],
-        ["openmpi-4.1.1 is a second openmpi; openmpi-4.1.1 is one"],
-    ),
-    "on a device it is not for": (
-        [("components: [openmpi-4.1.1]", "components: [efa-1.12.1, compiler-1.9.1]")],
-        [
-            "efa is for gpu, not for cpu; remove it, or name other devices",
-            "training-compiler is for gpu, not for cpu; remove it, or name other devices",
-        ],
-    ),
-    "for inference": (
-        [
-            (
-                "    training:\n      libraries: training\n      pytorch:\n        - {version: 2",
-                "    inference:\n      libraries: training\n      pytorch:\n        - {version: 2",
-            )
-        ],
-        ["components are for training, not for inference; remove them"],
-    ),
-    "for another Python": (
-        [("data-tensorflow]", "data-pytorch]")],
-        [
-            "the wheel of tensorflow 2.5.1 for cu112 is for cp38, not for Python 3.7; "
-            "change the python, or the wheel on line 107"
-        ],
-    ),
-    "nothing to build Horovod with": (
-        [("    packages: [libcublas-11-2=11.4.1.1026-1]\n    develop: [", "    packages: [")],
-        ["cu112 names no packages that horovod is built with; add `develop:` to cu112"],
-    ),
-    "made from nothing, and from something else": (
-        [
-            ("    requires: [mpi4py==3.0.3]\n", "    source: ${FILES}/mpi4py.tar.gz\n"),
-            ("    requires: [horovod==0.26.1]\n", "    requires: [horovod=0.26.1]\n"),
-            (
-                "    needs: [openmpi]\n    compilers: [cmake",
-                "    needs: [horovod]\n    compilers: [cmake",
-            ),
-            ("${FILES}/aws-efa", "${FILE}/aws-efa"),
-        ],
-        [
-            "'FILE' is not among the sources; did you mean 'FILES'?",
-            "mpi4py is not made from a file; say `requires` instead",
-            "mpi4py-3.0.3 says no `requires`, which mpi4py is made from; add `requires:`",
-            "horovod-0.26.1 needs itself; remove it",
-            "'horovod=0.26.1' is not a requirement; write it as pip would read it: "
-            "name[extra]==1.2.3",
-        ],
-    ),
-}
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_mistakes(name: str, tmp_path: Path) -> None:
-    """All are told at once, each with its line and column."""
-    changed, messages = BROKEN[name]
-    text = MATRIX
-    for before, after in changed:
-        assert text.count(before) == 1, before
-        text = text.replace(before, after)
-    with pytest.raises(MatrixError) as caught:
-        read(text, tmp_path)
-    said = [str(problem) for problem in caught.value.problems]
-    assert all(line.split(":")[0] == "m" and line.split(":")[2].isdigit() for line in said), said
-    assert sorted(line.split(": ", 1)[1] for line in said) == sorted(messages)
+    assert caught.value.message.endswith(
+        f" alone: efa-1.12.1 (no sha256 at m:{place('  efa-1.12.1:')}); "
+        f"{package} (it is away; m:{place('${SMD_WHEELS}/pt/smdistributed_data')}); "
+        "smd (it is, too)"
+    )
 
 
 # Hosts of a job
@@ -504,6 +433,58 @@ def test_keys_are_as_ssh_wants_them(mpi: ModuleType, tmp_path: Path) -> None:
     again = tmp_path / "again"
     mpi.write_key(str(again), bytes(range(32)))
     assert (again / "id_ed25519.pub").read_text() == public
+
+
+@pytest.fixture
+def many_hosts(mpi: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A host of a job on two that has a name; the folder of its keys, which is not there yet."""
+    monkeypatch.setattr(mpi, "hosts", lambda: ["algo-1", "algo-2"])
+    # The machine that runs the tests gets neither host keys nor a folder for sshd.
+    monkeypatch.setattr(mpi.subprocess, "run", lambda command, **_: command)
+    monkeypatch.setattr(mpi, "RUN", str(tmp_path / "run"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TRAINING_JOB_NAME", "a-job")
+    monkeypatch.delenv("TRAINING_JOB_ARN", raising=False)
+    return tmp_path / ".ssh"
+
+
+def test_no_key_that_anybody_can_make(
+    mpi: ModuleType,
+    many_hosts: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """All jobs have hosts of the same names: without more there is no key, and the log says so."""
+    for name in mpi.TOLD:
+        monkeypatch.setenv(name, "")
+    assert mpi.seed(["algo-1", "algo-2"], {}) is None
+    mpi.prepare()
+    assert not many_hosts.exists()
+    assert "neither TRAINING_JOB_ARN nor TRAINING_JOB_NAME is set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["id_rsa", "id_ecdsa", "id_ed25519_sk", "id_xmss"])
+def test_a_key_of_the_users_own_stays(
+    mpi: ModuleType, many_hosts: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many_hosts.mkdir()
+    own = {name: "key", f"{name}.pub": "public", "config": "Host *\n"}
+    for file, content in own.items():
+        (many_hosts / file).write_text(content)
+    mpi.prepare()
+    assert {path.name: path.read_text() for path in many_hosts.iterdir()} == own
+    assert capsys.readouterr().err == ""
+
+
+def test_a_config_of_the_users_own_stays(mpi: ModuleType, many_hosts: Path) -> None:
+    """Without a private key the job's is written beside it."""
+    pytest.importorskip("cryptography")
+    many_hosts.mkdir()
+    (many_hosts / "config").write_text("Host *\n")
+    (many_hosts / "id_rsa.pub").write_text("somebody's public key\n")
+    mpi.prepare()
+    assert (many_hosts / "config").read_text() == "Host *\n"
+    assert (many_hosts / "id_ed25519").is_file()
 
 
 def test_other_commands_go_on_untouched(mpi: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

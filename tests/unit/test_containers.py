@@ -2,7 +2,12 @@
 
 import io
 import tarfile
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -109,3 +114,45 @@ def test_models_that_are_not(tmp_path: Path, name: str, wrong: str) -> None:
 )
 def test_engine_host(base_url: str, host: str) -> None:
     assert containers.engine_host(base_url) == host
+
+
+class Loading(BaseHTTPRequestHandler):
+    """A server that says why it is not ready, as /ping does with DLC_PING=ready."""
+
+    def do_GET(self) -> None:
+        body = b'{"code": 503, "message": "model: 1 of 2 workers has loaded it"}'
+        self.send_response(503)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_what_a_server_says_while_it_is_not_ready() -> None:
+    container: Any = SimpleNamespace(
+        status="running", reload=lambda: None, logs=lambda **_: b"", attrs={}
+    )
+    with HTTPServer(("127.0.0.1", 0), Loading) as listener:
+        threading.Thread(target=listener.serve_forever, daemon=True).start()
+        server = containers.Server(
+            image="an image",
+            url=f"http://127.0.0.1:{listener.server_port}",
+            container=container,
+            started=time.monotonic(),
+        )
+        with pytest.raises(ContainerError) as caught:
+            server.wait_ready(0)
+        listener.shutdown()
+    assert caught.value.message == (
+        f"an image is not ready after 0 s: {server.url}/ping answers 503: "
+        "model: 1 of 2 workers has loaded it"
+    )
+
+
+def test_a_long_answer_is_cut() -> None:
+    answer = containers.Response(status=500, body=b"<p>no</p> " * 99, content_type="text/html")
+    said = containers.reason(answer)
+    assert said.startswith("500: <p>no</p> <p>no</p>")
+    assert said.endswith("...")
+    assert len(said) < 520

@@ -6,15 +6,16 @@ import dataclasses
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from builder.contract.run import Collector, Result
+from builder.contract.run import HERE, Collector, Result
 from builder.contract.subject import parse
 from builder.errors import TagError
 from builder.target import Target
-from tests.standins.contract import Row, load, summary, table, wrong
+from tests.standins.contract import Row, load, serving, summary, table, wrong
 
 TESTS = """
 import pytest
@@ -88,6 +89,27 @@ def test_every_result_is_told() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("only", "why"),
+    [
+        ("a b (", "at column 3: expected end of input; got identifier"),
+        ("  not", "at column 4: expected not OR left parenthesis OR identifier; got end of input"),
+    ],
+)
+def test_what_is_not_an_expression_is_refused_in_one_message(only: str, why: str) -> None:
+    program = "import sys; from builder.contract.run import run; run(sys.argv[1], only=sys.argv[2])"
+    name = "huggingface-pytorch-training:1.9.1-transformers4.12.3-gpu-py38-cu111-ubuntu20.04"
+    command = [sys.executable, "-c", program, name, only]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.stdout == ""
+    assert result.stderr.count("expected") == 1
+    said = result.stderr.splitlines()[-1]
+    assert said == (
+        f"builder.errors.DlcError: --only {only!r} is not an expression: {why}; "
+        "name tests, parts of names, or several with and, or, not and parentheses"
+    )
+
+
 @pytest.mark.parametrize("prefix", ["", "stand-in/", "1.dkr.ecr.eu-west-1.amazonaws.com/a/"])
 def test_an_image_is_known_by_its_name(prefix: str) -> None:
     name = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
@@ -135,6 +157,44 @@ def test_the_page_has_a_line_for_each_image(row: Row) -> None:
     assert f"`{row.image}`, with a stand-in for ubuntu18.04, on {row.date}:\n\n- loading" in page
 
 
+def test_the_page_has_what_training_jobs_did(small: dict[str, Target]) -> None:
+    results = [
+        Result(test="training_text::metrics", outcome="passed", seconds=9.0, detail="loss 0.7"),
+        Result(test="training_text::resume", outcome="skipped", seconds=0.0, detail="no time"),
+        Result(test="lean::pip_is_there_once", outcome="passed", seconds=1.0, detail="23.0"),
+        Result(test="training_end::exit_code", outcome="passed", seconds=1.0),
+    ]
+    target = next(target for target in small.values() if target.mode == "training")
+    row = summary(target, target, "key", results)
+    assert row.told == {"training_text::metrics": "loss 0.7"}
+    assert f"`{row.image}`:\n\n- training_text::metrics: loss 0.7\n\n" in table([row])
+
+
+@pytest.mark.parametrize(
+    ("training", "inference"),
+    [
+        (
+            "huggingface-tensorflow-training:2.5.1-transformers4.12.3-gpu-py37-cu112-ubuntu18.04",
+            "huggingface-tensorflow-inference:2.5.1-transformers4.12.3-cpu-py37-ubuntu18.04",
+        ),
+        (
+            "huggingface-pytorch-training:2.5.1-transformers4.49.0-gpu-py311-cu124-ubuntu22.04",
+            "huggingface-pytorch-inference:2.6.0-transformers4.49.0-cpu-py312-ubuntu22.04",
+        ),
+        (
+            "huggingface-pytorch-training:2.9.0-transformers5.3.0-gpu-py312-cu130-ubuntu22.04",
+            None,
+        ),
+    ],
+)
+def test_the_image_that_serves_what_is_trained(
+    training: str, inference: str | None, targets: tuple[Target, ...]
+) -> None:
+    target = next(target for target in targets if target.name == training)
+    found = serving(target, targets)
+    assert (found.name if found else None) == inference
+
+
 def test_recorded_contracts_are_kept(root: Path, targets: tuple[Target, ...]) -> None:
     """The page is that of the rows, and no image broke its contract."""
     rows = load(root / "docs" / "contract.json")
@@ -142,3 +202,32 @@ def test_recorded_contracts_are_kept(root: Path, targets: tuple[Target, ...]) ->
     assert len(rows) >= 3
     assert (root / "docs" / "contract.md").read_text("utf-8") == table(list(rows.values()))
     assert [row.image for row in rows.values() if wrong(row)] == []
+
+
+def test_recorded_contracts_are_whole(root: Path) -> None:
+    """As many tests of every part as there are today: a new one is missed in what is older."""
+    rows = load(root / "docs" / "contract.json").values()
+    whole = {mode: there(mode) for mode in ("inference", "training")}
+    for row in rows:
+        counts = {part: sum(outcomes.values()) for part, outcomes in row.parts.items()}
+        assert counts == whole[parse(row.image)[0].mode], row.image
+
+
+def there(mode: str) -> dict[str, int]:
+    """How many tests the contract of an image has, by part."""
+    name = f"huggingface-pytorch-{mode}:2.13.0-transformers4.57.1-cpu-py311-debian12"
+    program = (
+        "import pytest, sys\n"
+        "class Told:\n"
+        "    def pytest_collection_finish(self, session):\n"
+        "        print(*(item.path.stem for item in session.items))\n"
+        "sys.exit(pytest.main(sys.argv[1:], plugins=[Told()]))\n"
+    )
+    where = ["--config-file", str(HERE / "pytest.ini"), "--rootdir", str(HERE), str(HERE)]
+    run = subprocess.run(
+        [sys.executable, "-c", program, *where, "--collect-only", "--image", name],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return dict(Counter(stem.removeprefix("test_") for stem in run.stdout.split()))

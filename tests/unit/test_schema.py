@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from builder.document import Report, load
 from builder.matrix_shape import MATRIX, schema_text
 from tests.conftest import Dlc
-from tests.unit.corpus import BROKEN, SMALL, Broken
+from tests.unit.corpus import BROKEN, BROKEN_COMPONENTS, SMALL, Broken
 
 SCHEMA = json.loads(schema_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -60,13 +60,21 @@ def test_every_pattern_and_choice_says_what_it_is() -> None:
     check(SCHEMA)
 
 
-@pytest.mark.parametrize("name", ["matrix.yaml", "tests/golden/matrix.yaml"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "matrix.yaml",
+        *(f"tests/golden/{path}" for path in ("matrix.yaml", "components/matrix.yaml")),
+    ],
+)
 def test_our_matrices_are_valid(name: str, root: Path) -> None:
     VALIDATOR.validate(typed((root / name).read_text("utf-8")))
 
 
 @pytest.mark.parametrize(
-    "broken", [broken for broken in BROKEN if broken.shape], ids=lambda broken: broken.name
+    "broken",
+    [broken for broken in (*BROKEN, *BROKEN_COMPONENTS) if broken.shape],
+    ids=lambda broken: broken.name,
 )
 def test_it_refuses_what_is_of_the_wrong_shape(broken: Broken) -> None:
     assert not VALIDATOR.is_valid(typed(broken.text))

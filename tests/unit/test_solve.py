@@ -167,6 +167,29 @@ def test_a_build_from_cache_ran_no_instruction() -> None:
 
 
 @pytest.mark.parametrize(
+    ("ran", "from_cache", "on_a_cached_framework"),
+    [
+        (("framework.lock", "libraries.lock", "x"), False, False),
+        (("libraries.lock", "x"), False, True),
+        (("x",), True, True),  # a label: nothing of it takes time
+        ((), True, True),
+    ],
+)
+def test_what_a_build_found_in_the_cache(
+    ran: tuple[str, ...], from_cache: bool, on_a_cached_framework: bool
+) -> None:
+    told = []
+    for number, name in enumerate(("framework.lock", "libraries.lock", "x")):
+        for text in (f"COPY {name} /opt/dlc/", f"RUN --mount=a  /mnt/install.sh /opt/dlc/{name}"):
+            cached = name not in ran
+            step = f"[stage-2 {number + 1:2}/12] {text}"
+            told.append(vertex(text, step, started=START, completed=END, cached=cached))
+    solve, _ = feed({"vertexes": told})
+    assert solve.from_cache is from_cache
+    assert solve.on_a_cached_framework is on_a_cached_framework
+
+
+@pytest.mark.parametrize(
     ("text", "microsecond"),
     [
         ("2024-03-01T10:00:05Z", 0),

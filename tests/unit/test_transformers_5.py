@@ -78,7 +78,7 @@ def test_only_where_it_is_needed(targets: tuple[Target, ...]) -> None:
         for target in targets
         if target.mode == "inference" and target.transformers.startswith("5.")
     }
-    assert len(found) == 2
+    assert len(found) >= 2
     for target in targets:
         dockerfile = renderer.files(target)["Dockerfile"].decode()
         assert (f"python /mnt/{PROGRAM.name}\n" in dockerfile) == (target.name in found)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler
@@ -12,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from builder import derived
 from builder.contract import size
-from builder.plan import Inputs, inputs, key_tag
+from builder.plan import Built, Inputs, inputs, key_tag
 from builder.render import Renderer
 from builder.target import Target
 from tests.conftest import ROOT, Dlc
@@ -22,12 +25,13 @@ REPORT = json.dumps({"packages": {"torch": [100, 100]}, "system": {}, "java": 0,
 
 
 class Listing(ThreadingMixIn, UnixStreamServer):
-    """Answers as an engine does that has images; nothing else is known to it."""
+    """Answers as an engine does that has images, and to what it is told; to nothing else."""
 
     daemon_threads = True
 
     def __init__(self, path: Path, images: list[dict[str, Any]]) -> None:
         self.images, self.asked = images, list[str]()
+        self.told: dict[str, Any] = {}
         super().__init__(str(path), Handler)
 
 
@@ -36,9 +40,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append(f"{self.command} {self.path}")
-        known = self.path == "/images/json"
-        content = json.dumps(self.server.images if known else {"message": "no"}).encode()
-        self.send_response(200 if known else 500)
+        what = re.sub(r"/v[0-9.]+/", "/", self.path)
+        told = {"/images/json": self.server.images, **self.server.told}
+        content = json.dumps(told.get(what, {"message": "no"})).encode()
+        self.send_response(200 if what in told else 500)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -74,8 +79,9 @@ def engine(
     """An engine with every image that can be built; the sizes of all are known."""
     monkeypatch.setenv("DLC_STATE", str(tmp_path / "state"))
     found = [image(each.target.name, each.labels(), n) for n, each in enumerate(made_of)]
-    for each in found:
+    for each, inputs_of in zip(found, made_of, strict=True):
         size.remember(each["Id"], REPORT)
+        derived.remember(each["Id"], inputs_of.key)
     found.append({"Id": "sha256:1", "Size": 1, "Labels": None, "RepoTags": None})
     path = tmp_path / "engine.sock"
     with Listing(path, found) as server:
@@ -144,6 +150,158 @@ def test_an_image_without_a_name_is_nobody_s(
     name = made_of[0].target.name
     [row] = json.loads(dlc("--matrix", ROOT / "matrix.yaml", "plan", name, "--format", "json").out)
     assert (row["state"], row["why"]) == ("build", ["there is no image"])
+
+
+def looked_at(made_of: Inputs) -> tuple[dict[str, Any], list[str]]:
+    """An image's configuration, and its steps, the newest first, as BuildKit writes them."""
+    found = list(derived.instructions(made_of.files["Dockerfile"].decode()))
+    said = dict(found)
+    config = {name.capitalize(): json.loads(said[name]) for name in ("ENTRYPOINT", "CMD")}
+    texts = [text for verb, text in found if verb == "ENV"]
+    variables = dict(word.split("=", 1) for text in texts for word in shlex.split(text))
+    env = [f"{name}={value}" for name, value in variables.items()]
+    steps = [f"{verb} {text} # buildkit" for verb, text in reversed(found)]
+    return {**config, "Env": env}, [*steps, '/bin/sh -c #(nop)  CMD ["bash"]']
+
+
+def tell(engine: Listing, number: int, config: Mapping[str, Any], steps: list[str]) -> None:
+    """Let the engine have another image, that nobody here has built, under the same name."""
+    other = {**engine.images[number], "Id": f"sha256:{number + 1000:064x}"}
+    engine.images[number] = other
+    size.remember(other["Id"], REPORT)
+    engine.told["/version"] = {"Version": "20.10.24", "ApiVersion": "1.41", "Os": "linux"}
+    engine.told[f"/images/{other['Id']}/json"] = {"Id": other["Id"], "Config": config}
+    engine.told[f"/images/{other['Id']}/history"] = [{"CreatedBy": step} for step in steps]
+
+
+def plan_of(dlc: Dlc, made_of: Inputs) -> tuple[str, list[str]]:
+    run = dlc("--matrix", ROOT / "matrix.yaml", "plan", made_of.target.name, "--format", "json")
+    [row] = json.loads(run.out)
+    return row["state"], row["why"]
+
+
+@pytest.fixture
+def served(made_of: list[Inputs]) -> int:
+    """The number of an image that serves."""
+    return next(n for n, each in enumerate(made_of) if each.target.mode == "inference")
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        ["ENTRYPOINT []", "RUN |1 BYTECODE= /bin/sh -c true # buildkit"],
+        ["LABEL theirs=1"],
+        ["bash"],  # what `docker commit` tells
+        ['/bin/sh -c #(nop)  CMD ["serve"]'],
+    ],
+)
+@pytest.mark.parametrize("tag", ["somebody/else:1", ""])
+def test_a_child_has_our_labels_and_is_not_ours(
+    dlc: Dlc, engine: Listing, made_of: list[Inputs], served: int, steps: list[str], tag: str
+) -> None:
+    """Under a name of its own, and under ours, which `docker tag` gives to any image."""
+    config, ours = looked_at(made_of[served])
+    tell(engine, served, config, [*steps, *ours])
+    if tag:
+        engine.images[served]["RepoTags"] = [tag]
+    state, [why] = plan_of(dlc, made_of[served])
+    assert state == "build"
+    assert why == "there is no image" if tag else why.startswith("changed after its build: ")
+
+
+def test_what_was_built_elsewhere_is_looked_at_once(
+    dlc: Dlc, engine: Listing, made_of: list[Inputs], served: int
+) -> None:
+    config, ours = looked_at(made_of[served])
+    # What the exporter adds for a base without a history is no step.
+    tell(engine, served, config, ours)
+    identity = engine.images[served]["Id"]
+    engine.told[f"/images/{identity}/history"].insert(
+        0, {"CreatedBy": "", "Comment": "buildkit.exporter.image.v0"}
+    )
+    assert plan_of(dlc, made_of[served]) == ("up to date", [])
+    assert f"GET /v1.41/images/{identity}/history" in engine.asked
+    engine.asked.clear()
+    name = made_of[served].target.name
+    run = dlc("--matrix", ROOT / "matrix.yaml", "build", name, "--format", "json")
+    assert (run.code, engine.asked) == (0, ["GET /images/json"])
+    assert json.loads(run.out)[0]["id"] == identity
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("Entrypoint", None, "ENTRYPOINT is []"),
+        ("Cmd", ["bash"], 'CMD is ["bash"]'),
+        ("Env", [], "is not set"),
+    ],
+)
+def test_a_changed_configuration_without_a_step(
+    dlc: Dlc, engine: Listing, made_of: list[Inputs], served: int, name: str, value: Any, why: str
+) -> None:
+    """As programs write it that edit images in a registry."""
+    config, ours = looked_at(made_of[served])
+    tell(engine, served, {**config, name: value}, ours)
+    state, [told] = plan_of(dlc, made_of[served])
+    assert state == "build"
+    assert told.startswith("changed after its build: ")
+    assert told.endswith(why)
+
+
+def test_an_image_that_lost_its_history(
+    dlc: Dlc, engine: Listing, made_of: list[Inputs], served: int
+) -> None:
+    config, _ = looked_at(made_of[served])
+    tell(engine, served, config, [])
+    assert plan_of(dlc, made_of[served]) == ("build", ["it has no history"])
+
+
+def test_a_child_under_our_name_is_not_pushed(
+    dlc: Dlc, engine: Listing, made_of: list[Inputs], served: int
+) -> None:
+    config, ours = looked_at(made_of[served])
+    tell(engine, served, config, ["ENTRYPOINT []", *ours])
+    identity, name = engine.images[served]["Id"], made_of[served].target.name
+    engine.told[f"/images/{name}/json"] = {
+        "Id": identity,
+        "Config": {**config, "Labels": engine.images[served]["Labels"]},
+        "RootFS": {"Layers": []},
+        "Created": "",
+    }
+    run = dlc("--matrix", ROOT / "matrix.yaml", "push", name, "--registry", "127.0.0.1:1/team")
+    assert run.code == 14
+    said = f"the image {name} is not the target's: changed after its build: ENTRYPOINT []"
+    assert said in run.err
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"history": None, "config": None},
+        {"history": 1, "config": []},
+        {"history": ["RUN x", {"created_by": 1}], "config": {"Env": [1], "Cmd": "x"}},
+    ],
+)
+def test_a_registry_s_nonsense_is_no_image_of_ours(
+    made_of: list[Inputs], served: int, said: dict[str, Any]
+) -> None:
+    config, ours = looked_at(made_of[served])
+    assert derived.difference(made_of[served], {**config, "Env": 1}, ours)
+    nonsense = Built(id="", size=0, labels={}, config=said)
+    assert derived.derived_there(made_of[served], nonsense)
+
+
+def test_an_image_of_a_registry_is_looked_at_too(made_of: list[Inputs], served: int) -> None:
+    config, ours = looked_at(made_of[served])
+
+    def image_of(steps: list[str]) -> Built:
+        history = [{"created_by": step} for step in reversed(steps)]
+        return Built(id="", size=0, labels={}, config={"config": config, "history": history})
+
+    assert derived.derived_there(made_of[served], image_of(ours)) == ""
+    child = image_of(["ENTRYPOINT []", *ours])
+    assert derived.derived_there(made_of[served], child) == "changed after its build: ENTRYPOINT []"
+    assert derived.derived_there(made_of[served], Built(id="", size=0, labels={}))
 
 
 def test_an_engine_that_answers_nonsense_is_told_of(dlc: Dlc, engine: Listing) -> None:

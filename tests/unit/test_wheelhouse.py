@@ -51,7 +51,7 @@ def test_a_wrong_hash_is_an_error(house: Path) -> None:
         find(wheel(sha256="0" * 64), [house])
     assert str(caught.value) == (
         f"{house}/torch-1.9.1+cpu-cp38-cp38-linux_x86_64.whl has SHA-256 {DIGEST}, but "
-        f"matrix.yaml:57 says {'0' * 64}; "
+        f"matrix.yaml:57:20 says {'0' * 64}; "
         "remove the file, or correct the matrix if the wheel is the right one"
     )
 

