@@ -7,8 +7,8 @@ is one.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.version import Version
@@ -18,40 +18,13 @@ from builder.errors import LockError, MatrixError
 from builder.matrix import Entry, FrameworkVersion, Matrix, Release
 from builder.matrix_edit import MatrixText, flow
 from builder.matrix_reader import read
-from builder.matrix_shape import MODES
 from builder.new_framework import NewFramework, framework_lines
 from builder.outdated import PACKAGES, newest
 from builder.target import Target
 from builder.targets import load_targets
-from builder.uv_compile import Question, UnreachableError, compile_requirements
+from builder.wanted import Wanted, refuse_missing
 
-__all__ = ["Addition", "Wanted", "addition", "check_index"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
-    """What somebody wants of a release; None stands for what is usual.
-
-    `today` is a date where none is named; `wheels` are hashes by address, `folders` a wheelhouse's,
-    `sources` where wheels are if not where the matrix says.
-    """
-
-    transformers: str
-    framework: str
-    today: str
-    version: str | None = None
-    datasets: str | None = None
-    date: str | None = None
-    modes: Sequence[str] = MODES
-    devices: Sequence[str] | None = None
-    python: str | None = None
-    base: str | None = None
-    accelerator: str | None = None
-    libraries: str | None = None
-    origin: str | None = None
-    wheels: Mapping[str, str] = field(default_factory=dict)
-    folders: Sequence[Path] = ()
-    sources: Mapping[str, str] = field(default_factory=dict)
+__all__ = ["Addition", "addition"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +48,11 @@ def addition(path: Path, wanted: Wanted) -> Addition:
     assert matrix is not None  # noqa: S101 - else there was something to report
     # Its own ends of lines, which reading it as text would change.
     text = MatrixText(path.read_bytes().decode("utf-8"), str(path))
-    text = _Adding(matrix, wanted, text).text()
+    adding = _Adding(matrix, wanted, text)
+    if adding.framework is not None:
+        # What the matrix itself does not take is told before the index is asked.
+        _targets(path, adding.text(datasets=wanted.datasets or "0.0.0").text)
+    text = adding.asked()
     targets = _targets(path, text.text)
     known = {target.name for target in before}
     new = tuple(target for target in targets if target.name not in known)
@@ -85,38 +62,6 @@ def addition(path: Path, wanted: Wanted) -> Addition:
             remedy="name another version, mode or device",
         )
     return Addition(text=text.text, targets=new)
-
-
-def check_index(targets: Iterable[Target]) -> None:
-    """LockError unless the index has wheels of what the targets are named for, for their Python."""
-    asked: dict[Question, None] = {}
-    for target in targets:
-        requirements = [f"transformers=={target.transformers}"]
-        if target.datasets:
-            requirements.append(f"datasets=={target.datasets}")
-        requirements.append(f"{PACKAGES[target.framework]}=={target.framework_version}")
-        for requirement in requirements:
-            asked[
-                Question(
-                    requirements=(requirement,),
-                    python=target.python,
-                    date=target.date.isoformat(),
-                    alone=True,
-                    wheels=True,
-                )
-            ] = None
-    for question in asked:
-        [requirement] = question.requirements
-        try:
-            compile_requirements(question, requirement)
-        except UnreachableError:
-            raise
-        except LockError as error:
-            raise LockError(
-                f"the package index has no wheel of {requirement} for Python {question.python} "
-                f"as of {question.date}",
-                remedy="name another version, --python or --date",
-            ) from error
 
 
 class _Adding:
@@ -132,34 +77,43 @@ class _Adding:
             )
         self._newest = max(known, key=Version)
         self._version = wanted.version or self._newest
+        self.framework = matrix.frameworks.get((wanted.framework, self._version))
         self._release: Release | None = next(
             (r for r in matrix.releases if r.transformers.value == wanted.transformers), None
         )
 
-    def text(self) -> MatrixText:
-        """The text with everything added."""
+    def asked(self) -> MatrixText:
+        """The text with everything added, after the index was asked for what nobody named."""
+        wanted, datasets = self._wanted, self._wanted.datasets
+        # First: what follows would only say that something cannot be locked.
+        refuse_missing(self._named(), self._pythons(), self._date)
+        lines = () if self.framework else framework_lines(self._new_framework())
+        if self._release is None and datasets is None:
+            datasets = newest(
+                "datasets",
+                python=self._pythons()[0],
+                date=self._date,
+                beside=f"transformers=={wanted.transformers}",
+            )
+        return self.text(datasets=datasets or "", framework=lines)
+
+    def text(self, *, datasets: str, framework: Sequence[str] = ()) -> MatrixText:
+        """The text with everything added; `framework` are lines of a version that is new."""
         wanted, text = self._wanted, self._text
-        framework = self._matrix.frameworks.get((wanted.framework, self._version))
-        if framework is None:
-            new = self._new_framework()
-            text = text.add_framework(wanted.framework, self._version, framework_lines(new))
+        if framework:
+            text = text.add_framework(wanted.framework, self._version, list(framework))
         if self._release is not None:
-            date = self._own_date(framework)
+            date = self._own_date(self.framework)
             for mode in wanted.modes:
                 entry = self._entry(mode, date)
                 text = text.add_entry(
                     wanted.transformers, mode, wanted.framework, self._libraries(mode), entry
                 )
             return text
-        date = wanted.date or wanted.today
-        python = wanted.python or (framework or self._like()).python.value
-        datasets = wanted.datasets or newest(
-            "datasets", python=python, date=date, beside=f"transformers=={wanted.transformers}"
-        )
         lines = [
             f"transformers: {wanted.transformers}",
             f"datasets: {datasets}",
-            f"date: {date}",
+            f"date: {self._date}",
         ]
         for mode in wanted.modes:
             lines += [
@@ -168,6 +122,29 @@ class _Adding:
                 f"  {wanted.framework}: [{flow(self._entry(mode, None))}]",
             ]
         return text.add_release(wanted.transformers, lines)
+
+    @property
+    def _date(self) -> str:
+        return self._wanted.date or self._wanted.today
+
+    def _named(self) -> list[str]:
+        """What somebody named that the matrix does not have yet, as requirements."""
+        wanted, found = self._wanted, []
+        if self._release is None:
+            found.append(f"transformers=={wanted.transformers}")
+            found += [f"datasets=={wanted.datasets}"] if wanted.datasets else []
+        if self.framework is None:
+            found.append(f"{PACKAGES[wanted.framework]}=={self._version}")
+        return found
+
+    def _pythons(self) -> list[str]:
+        """Those that the targets may have, the usual one first."""
+        if self._wanted.python:
+            return [self._wanted.python]
+        known = self.framework or self._like()
+        said = [known.python, *(build.python for build in known.builds.values())]
+        said += [entry.python for mode in self._wanted.modes if (entry := self._last(mode))]
+        return list(dict.fromkeys(text.value for text in said if text))
 
     def _entry(self, mode: str, date: str | None) -> dict[str, str]:
         """The entry of a mode: what it says besides its version, as in the one it goes by."""
@@ -252,7 +229,7 @@ class _Adding:
         return NewFramework(
             framework=wanted.framework,
             version=self._version,
-            date=wanted.date or wanted.today,
+            date=self._date,
             python=wanted.python or like.python.value,
             base=wanted.base or like.base.value,
             builds=builds,

@@ -15,10 +15,11 @@ from builder.matrix_shape import DEVICES, FRAMEWORKS, MODES, ORIGINS
 from builder.output import print_json, print_table, say
 
 if TYPE_CHECKING:
-    from builder.add import Addition, Wanted
+    from builder.add import Addition
     from builder.locks import Lock
     from builder.render import Change
     from builder.target import Target
+    from builder.wanted import Wanted
 
 __all__: list[str] = []
 
@@ -28,7 +29,7 @@ __all__: list[str] = []
 @click.option("--datasets", metavar="VERSION", help="[default: the newest of the date]")
 @click.option(
     "--date",
-    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="YYYY-MM-DD",
     help="As of when the libraries are locked [default: today, UTC].",
 )
 @click.option("--pytorch", metavar="VERSION", help="[default: the newest of the matrix]")
@@ -52,7 +53,7 @@ __all__: list[str] = []
 def add(
     settings: Settings,
     /,
-    date: datetime.datetime | None,
+    date: str | None,
     pytorch: str | None,
     tensorflow: str | None,
     modes: tuple[str, ...],
@@ -67,18 +68,24 @@ def add(
     could be locked.
     """
     from builder import wheelhouse
-    from builder.add import Wanted
     from builder.new_framework import given_wheels
+    from builder.wanted import Wanted, mistakes
 
-    if pytorch and tensorflow:
-        raise click.UsageError("--pytorch and --tensorflow: give one, and call again.")
+    today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()
+    options = ("transformers", "datasets", "python", "base", "accelerator", "libraries")
+    said = {"pytorch": pytorch, "tensorflow": tensorflow, "date": date}
+    wrong = mistakes({**{name: named[name] for name in options}, **said}, today=today)
+    if pytorch is not None and tensorflow is not None:
+        wrong.append("--pytorch and --tensorflow: give one, and call again")
+    if wrong:
+        raise click.UsageError("\n".join(wrong))
     framework = "tensorflow" if tensorflow else FRAMEWORKS[0]
     sources = {**settings.targets[0].sources, **settings.mirrors.sources}
     wanted = Wanted(
         framework=framework,
         version=tensorflow or pytorch,
-        today=datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
-        date=date.date().isoformat() if date else None,
+        today=today,
+        date=date,
         modes=modes or MODES,
         devices=devices or None,
         wheels=given_wheels(wheels, sources),
@@ -90,9 +97,10 @@ def add(
 
 
 def _add(settings: Settings, wanted: Wanted, *, dry_run: bool) -> None:
-    from builder.add import addition, check_index
+    from builder.add import addition
     from builder.render import Change, Renderer, changes
     from builder.resolver import Resolver
+    from builder.wanted import check_index
 
     path = settings.matrix_path
     found = addition(path, wanted)

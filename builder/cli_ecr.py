@@ -117,8 +117,10 @@ def _found(
     untagged_days: int,
 ) -> tuple[Ecr, list[Wanted], list[Change]]:
     from builder.ecr import Ecr, changes, wanted
+    from builder.registry import check_prefix
 
-    names = [f"{prefix.strip('/')}/{each.repository}".lstrip("/") for each in targets]
+    below = check_prefix(prefix.strip("/"))
+    names = [f"{below}/{each.repository}".lstrip("/") for each in targets]
     registry = Ecr(region, account)
     repositories = wanted(
         names,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -27,8 +28,14 @@ _PROFILES = ("sagemaker", "oci")
 
 
 def _revision(_context: click.Context, _option: click.Parameter, value: str) -> str:
-    if value and not re.fullmatch(r"\d+\.\d+", value, re.ASCII):
+    if value and not re.fullmatch(r"(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)", value, re.ASCII):
         raise click.BadParameter("write a release as two numbers, like 1.0")
+    return value
+
+
+def _patience(_context: click.Context, _option: click.Parameter, value: float) -> float:
+    if math.isnan(value):
+        raise click.BadParameter("nan is no number of seconds")
     return value
 
 
@@ -103,6 +110,7 @@ def _changed(settings: Settings) -> Callable[[Local], str]:
     default=90,
     show_default=True,
     metavar="SECONDS",
+    callback=_patience,
     help="Give up when no layer got through for so long.",
 )
 @click.option(
@@ -133,9 +141,12 @@ def push(
     from builder.push_progress import watching_pushes
     from builder.registry import parse_registry
     from builder.registry_client import RegistryClient
+    from builder.release_tags import check_revision
     from builder.releases import check_writable, file_of, read, record
 
     place = parse_registry(registry)
+    if revision:
+        check_revision(revision, targets)
     day = (date or datetime.datetime.now(datetime.timezone.utc)).strftime("%Y-%m-%d")
     folder = folder_of(settings, releases)
     # Before anything is pushed that could not be recorded.

@@ -50,23 +50,37 @@ def ecr_host(host: str) -> EcrHost | None:
 
 
 def ecr_client(region: str) -> Any:
-    """A client of ECR's own interface; RegistryError without boto3."""
+    """A client of ECR's own interface.
+
+    RegionError if no region has such a name, RegistryError without boto3 or if AWS's settings are
+    not sound: a profile, an endpoint, half of a key.
+    """
+    from builder.uris import check_region
+
+    check_region(region)
     try:
         import boto3
         from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
     except ImportError as error:
         raise RegistryError(
             "ECR needs boto3, which is not installed", remedy="pip install 'dlc-builder[aws]'"
         ) from error
     config = Config(region_name=region, retries={"mode": "standard", "max_attempts": 6})
-    return boto3.client("ecr", config=config)
+    try:
+        return boto3.client("ecr", config=config)
+    except (BotoCoreError, ValueError) as error:  # an endpoint that is none is a ValueError
+        raise RegistryError(
+            f"AWS's settings are not sound: {error}",
+            remedy="mend the AWS_ variables or the files of `aws configure`",
+        ) from error
 
 
 def login(host: EcrHost) -> Login:
     """A login that AWS's own credentials buy; it is good for twelve hours."""
+    client = ecr_client(host.region)  # first, as it tells that boto3 is missing
     from botocore.exceptions import BotoCoreError, ClientError
 
-    client = ecr_client(host.region)
     try:
         data = client.get_authorization_token(registryIds=[host.account])["authorizationData"]
         user, _, password = base64.b64decode(data[0]["authorizationToken"]).decode().partition(":")

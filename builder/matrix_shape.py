@@ -7,7 +7,16 @@ from typing import Any
 
 from builder.shape import DateOf, Either, ListOf, MapOf, Record, Shape, TextOf
 
-__all__ = ["COMPONENTS", "DEVICES", "FRAMEWORKS", "MATRIX", "MODES", "ORIGINS", "schema_text"]
+__all__ = [
+    "COMPONENTS",
+    "DEVICES",
+    "FRAMEWORKS",
+    "MATRIX",
+    "MODES",
+    "ORIGINS",
+    "SAID",
+    "schema_text",
+]
 
 FRAMEWORKS = ("pytorch", "tensorflow")
 MODES = ("training", "inference")
@@ -60,6 +69,16 @@ _SOURCE = TextOf(what="the name of a source", like="PYTORCH_WHEELS", pattern=r"[
 _LIBRARIES = TextOf(
     what="the name of a set of libraries", like="serving-1", pattern=r"[a-z][a-z0-9.-]*"
 )
+
+# What `dlc add` is told of a release, by its options.
+SAID: dict[str, Shape] = {
+    **dict.fromkeys(("transformers", "datasets", *FRAMEWORKS), _VERSION),
+    "date": _DATE,
+    "python": _PYTHON,
+    "base": _BASE,
+    "accelerator": _ACCELERATOR,
+    "libraries": _LIBRARIES,
+}
 
 _REQUIREMENTS = ListOf(item=_REQUIREMENT, what="requirements")
 _PACKAGES = ListOf(item=_PACKAGE, what="distribution packages")

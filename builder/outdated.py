@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from packaging.version import Version
 
+from builder.errors import LockError
 from builder.locks import pinned
 from builder.matrix import Matrix
-from builder.uv_compile import Question, compile_requirements
+from builder.uv_compile import Question, UnreachableError, compile_requirements
 
 __all__ = ["PACKAGES", "Comparison", "newest", "outdated"]
 
@@ -44,7 +45,20 @@ def newest(package: str, *, python: str, date: str = "", beside: str = "") -> st
         alone=not beside,
         wheels=True,
     )
-    entries = compile_requirements(question, f"the newest {package}")
+    try:
+        entries = compile_requirements(question, f"the newest {package}")
+    except UnreachableError:
+        raise
+    except LockError as error:
+        goes = f" that goes with {beside}" if beside else ""
+        reason = error.message.partition("\n")[2]
+        raise LockError(
+            f"the package index has no {package}{goes} for Python {python}"
+            f"{f' as of {date}' if date else ''}:\n{reason}",
+            remedy="name another version, --python or --date"
+            if beside
+            else "see the index that uv is configured for",
+        ) from error
     return pinned(entries[package])[1]
 
 

@@ -1,5 +1,7 @@
 """Pushes targets: looks first, uploads what is missing, tags by digest, reads everything back.
 
+What can be refused is refused first: all targets are prepared before the first is uploaded.
+
 An image goes up under the tag of its build key. Only when its manifest has been read back and fits
 the profile do the tags that people use get the same manifest, which needs no upload. So whatever
 breaks off, no tag names half an image, and the next push goes on where this one ended.
@@ -8,8 +10,8 @@ breaks off, no tag names half an image, and the next push goes on where this one
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ from builder.push_state import (
     OCI,
     SAGEMAKER,
     Local,
+    Prepared,
     Remote,
     conflict,
     is_same,
@@ -42,8 +45,9 @@ __all__ = ["Export", "Pusher"]
 # What registries answer where a tag is to be kept: ECR 400, others 405, 409 or 412.
 _KEPT = frozenset({400, 405, 409, 412})
 
-# What uploads an image in another way than the engine's own, and gives its manifest there.
-Export = Callable[["Pusher", Local, str], Manifest]
+# What reads all that it says of an image, and gives what uploads it to a repository in another way
+# than the engine's own; that gives the manifest there.
+Export = Callable[["Pusher", Local], Callable[[str], Manifest]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,16 +75,41 @@ class Pusher:
     turns: Turns = field(default_factory=Turns)
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def push(self, target: Target) -> Released:
-        """Push one target; what the registry then has.
+    def prepare(self, target: Target) -> Prepared:
+        """Look at a target's image here and in the registry; nothing is written.
+
+        PushError if it must not or cannot be pushed, EngineError if the engine fails.
+        """
+        with self._telling(target):
+            local = self._local(target)
+            repository = self.place.repository(target.repository)
+            fixed = [key_tag(local.key)]
+            if self.revision:
+                fixed.append(f"{target.tag}-v{self.revision}")
+            there = self._there(local, repository, fixed)
+            export = self.export(self, local) if self.export and there is None else None
+        return Prepared(local=local, repository=repository, there=there, export=export)
+
+    def push(self, prepared: Prepared) -> Released:
+        """Push what is prepared; what the registry then has.
 
         PushError if it has not all of it, EngineError if the engine fails.
         """
+        target = prepared.local.target
+        try:
+            with self._telling(target):
+                return self._push(prepared)
+        finally:
+            self.watcher.ended(target.name)
+
+    @contextmanager
+    def _telling(self, target: Target) -> Iterator[None]:
+        """The errors of the engine and the registry as errors of this target's push."""
         import docker.errors
         import requests
 
         try:
-            return self._push(self._local(target))
+            yield
         except (docker.errors.DockerException, requests.RequestException) as error:
             raise EngineError(
                 f"{target.name}: the engine says: {error}", remedy="see `dlc engine status`"
@@ -88,20 +117,14 @@ class Pusher:
         except RegistryError as error:
             where = f"{self.place}/{target.name}"
             raise PushError(f"{where}: {error.message}", remedy=error.remedy) from error
-        finally:
-            self.watcher.ended(target.name)
 
-    def _push(self, local: Local) -> Released:
+    def _push(self, prepared: Prepared) -> Released:
+        local, repository = prepared.local, prepared.repository
         target = local.target
-        repository = self.place.repository(target.repository)
-        fixed = [key_tag(local.key)]
-        if self.revision:
-            fixed.append(f"{target.tag}-v{self.revision}")
-        there = self._there(local, repository, fixed)
-        if there is None:
-            manifest = self._upload(local, repository, key_tag(local.key))
+        if prepared.there is None:
+            manifest = self._upload(prepared)
         else:
-            manifest = there
+            manifest = prepared.there
             self.watcher.news(target.name, f"{manifest.digest} is there already")
         self._check(repository, manifest)
         revision = self.revision or self._revision(target, repository, manifest.digest)
@@ -195,10 +218,11 @@ class Pusher:
         inner = oci_misfit(remote.manifest) if self.profile == OCI else ""
         return misfit(remote.top, self.profile) or inner
 
-    def _upload(self, local: Local, repository: str, tag: str) -> Manifest:
-        name = local.target.name
-        if self.export is not None:
-            return self.export(self, local, repository)
+    def _upload(self, prepared: Prepared) -> Manifest:
+        local, repository = prepared.local, prepared.repository
+        name, tag = local.target.name, key_tag(local.key)
+        if prepared.export is not None:
+            return prepared.export(repository)
         digest = upload(
             self.engine,
             local.id,

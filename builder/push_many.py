@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from builder.errors import DlcError, Interrupted
 from builder.push import Pusher
+from builder.push_state import Prepared
 from builder.releases import Released
 from builder.target import Target
 
@@ -31,25 +32,47 @@ def push_all(
 ) -> list[Failure]:
     """Push targets, several at a time, and tell of each that is there; those that failed.
 
-    Ctrl-C lets none begin, ends what runs, and is passed on.
+    None is uploaded before all have been looked at. Ctrl-C lets none begin, ends what runs, and is
+    passed on.
     """
+    ready: dict[str, Prepared] = {}
+    telling = threading.Lock()
+
+    def prepare(target: Target) -> None:
+        ready[target.name] = pusher.prepare(target)
+
+    def push(target: Target) -> None:
+        released = pusher.push(ready.pop(target.name))
+        with telling:
+            pushed(released)
+
+    failures = _all(pusher, targets, at_once, prepare)
+    failures += _all(pusher, [each for each in targets if each.name in ready], at_once, push)
+    order = {target.name: number for number, target in enumerate(targets)}
+    return sorted(failures, key=lambda failure: order[failure.target.name])
+
+
+def _all(
+    pusher: Pusher, targets: Sequence[Target], at_once: int, do: Callable[[Target], None]
+) -> list[Failure]:
+    """Do something for each target, several at a time; those that failed."""
     waiting = list(reversed(targets))
     failures: list[Failure] = []
     unforeseen: list[BaseException] = []
     lock = threading.Lock()
     over = threading.Event()
     working = min(at_once, len(targets))
+    if not working:
+        return []
 
     def one() -> bool:
-        """Push the next target; whether there was one."""
+        """Do it for the next target; whether there was one."""
         with lock:
             if not waiting or pusher.stop.is_set():
                 return False
             target = waiting.pop()
         try:
-            released = pusher.push(target)
-            with lock:
-                pushed(released)
+            do(target)
         except Interrupted:
             return False
         except DlcError as error:
@@ -84,5 +107,4 @@ def push_all(
         raise
     if unforeseen:
         raise unforeseen[0]
-    order = {target.name: number for number, target in enumerate(targets)}
-    return sorted(failures, key=lambda failure: order[failure.target.name])
+    return failures

@@ -7,22 +7,21 @@ into a local layout and pushes its blobs; the attestations go beside it as Build
 from __future__ import annotations
 
 import base64
-import io
 import json
 import os
 import re
 import shutil
 import signal
 import subprocess
-import tarfile
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder import provenance, sbom
 from builder.errors import Interrupted, PushError
+from builder.image_packages import packages_of
 from builder.output import human_size
 from builder.push_engine import Bytes
 from builder.push_state import Local, oci_misfit
@@ -30,10 +29,7 @@ from builder.registry_client import OCI_INDEX, OCI_MANIFEST, Manifest
 from builder.registry_http import is_loopback
 
 if TYPE_CHECKING:
-    from docker.models.containers import Container
-
-    from builder.engine import Engine
-    from builder.push import Pusher
+    from builder.push import Export, Pusher
     from builder.registry_login import Login
 
 __all__ = ["attestations", "exporter", "index"]
@@ -41,32 +37,47 @@ __all__ = ["attestations", "exporter", "index"]
 _IN_TOTO = "application/vnd.in-toto+json"
 _STATEMENT = "https://in-toto.io/Statement/v0.1"
 _SPDX = "https://spdx.dev/Document"
-# Where an image's own lists of its packages are.
-_DPKG, _LOCKS, _RELEASE = "/var/lib/dpkg/status", "/opt/dlc", "/etc/os-release"
 _TRIES = "5"
 
 # The commit that has the sources of a local image; empty where that is not known.
 Commit = Callable[[Local], str]
 
 
-def exporter(commit: Commit) -> Callable[[Pusher, Local, str], Manifest]:
-    """What pushes an image for this profile. PushError without skopeo."""
+def exporter(commit: Commit) -> Export:
+    """What pushes images for this profile. PushError without skopeo.
+
+    What is said about an image is read before anything of it is compressed or sent.
+    """
     if shutil.which("skopeo") is None:
         raise PushError(
             "the profile oci needs skopeo, which is not installed",
             remedy="install it: apt-get install skopeo",
         )
 
-    def export(pusher: Pusher, local: Local, repository: str) -> Manifest:
-        from builder.state_directory import state_directory
+    def ready(pusher: Pusher, local: Local) -> Callable[[str], Manifest]:
+        packages, distribution = packages_of(pusher.engine, local)
+        made = provenance.predicate(local, commit=commit(local))
 
-        state_directory().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="oci-", dir=state_directory()) as folder:
-            image = _upload(pusher, local, repository, Path(folder))
-        statements = _statements(pusher, local, repository, image, commit(local))
-        return _attach(pusher, repository, image, statements)
+        def export(repository: str) -> Manifest:
+            from builder.state_directory import state_directory
 
-    return export
+            state_directory().mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix="oci-", dir=state_directory()) as folder:
+                image = _upload(pusher, local, repository, Path(folder))
+            name = f"{pusher.place.host}/{repository}"
+            listed = sbom.document(
+                packages,
+                name=name,
+                digest=image.digest,
+                created=re.sub(r"\.\d+", "", local.created),
+                distribution=distribution,
+            )
+            said = {_SPDX: listed, provenance.PREDICATE: made}
+            return _attach(pusher, repository, image, attestations(name, image.digest, said))
+
+        return export
+
+    return ready
 
 
 def _upload(pusher: Pusher, local: Local, repository: str, folder: Path) -> Manifest:
@@ -159,22 +170,6 @@ def _auths(host: str, login: Login | None) -> Mapping[str, Any]:
     return {"auths": {host: {"auth": text}}}
 
 
-def _statements(
-    pusher: Pusher, local: Local, repository: str, image: Manifest, commit: str
-) -> list[Mapping[str, Any]]:
-    packages, distribution = _packages(pusher.engine, local)
-    name = f"{pusher.place.host}/{repository}"
-    listed = sbom.document(
-        packages,
-        name=name,
-        digest=image.digest,
-        created=re.sub(r"\.\d+", "", local.created),
-        distribution=distribution,
-    )
-    made = provenance.predicate(local, commit=commit)
-    return attestations(name, image.digest, {_SPDX: listed, provenance.PREDICATE: made})
-
-
 def attestations(
     name: str, digest: str, predicates: Mapping[str, Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
@@ -254,45 +249,6 @@ def index(image: Manifest, about: Manifest) -> Manifest:
     ]
     document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
     return Manifest(content=_json(document), media_type=OCI_INDEX)
-
-
-def _packages(engine: Engine, local: Local) -> tuple[list[sbom.Package], str]:
-    """What the image says that it has, and which distribution it is."""
-    from builder.lifecycle import created
-
-    with (
-        closing(engine.client(timeout=300)) as client,
-        created(client, local.id, command=["unused"]) as container,
-    ):
-        status = "\n".join(_texts(container, _DPKG))
-        locks = _texts(container, _LOCKS)
-        release = "\n".join(_texts(container, _RELEASE))
-    packages = sbom.of_dpkg(status)
-    for text in locks:
-        packages += sbom.of_lock(text)
-    if not packages:
-        raise PushError(
-            f"{local.target.name} does not say which packages it has",
-            remedy=f"build it again: dlc build {local.target.name}",
-        )
-    named = re.search(r'^ID="?([a-z]+)', release, re.MULTILINE)
-    return packages, named[1] if named else "debian"
-
-
-def _texts(container: Container, path: str) -> list[str]:
-    """The files at or below a path in a container; none if there is no such path."""
-    import docker.errors
-
-    try:
-        parts, told = container.get_archive(path)
-    except docker.errors.NotFound:
-        return []
-    content = b"".join(parts)
-    if target := (told or {}).get("linkTarget"):
-        return _texts(container, str(target))
-    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-        found = [tar.extractfile(member) for member in tar.getmembers() if member.isfile()]
-        return [file.read().decode("utf-8", "replace") for file in found if file is not None]
 
 
 def _json(document: Mapping[str, Any]) -> bytes:

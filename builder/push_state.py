@@ -6,7 +6,7 @@ not the same to the byte, and whoever builds a key once more must not move its t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from builder.registry_client import DOCKER_MANIFEST, INDEXES, OCI_INDEX, OCI_MAN
 from builder.release_tags import is_fixed
 from builder.target import Target
 
-__all__ = ["OCI", "SAGEMAKER", "Local", "Remote", "conflict", "is_same", "misfit"]
+__all__ = ["OCI", "SAGEMAKER", "Local", "Prepared", "Remote", "conflict", "is_same", "misfit"]
 
 SAGEMAKER = "sagemaker"
 OCI = "oci"
@@ -57,6 +57,16 @@ class Remote:
     def image_id(self) -> str:
         """The digest of its config, which classic engines have as an image's id."""
         return str(self.manifest.document.get("config", {}).get("digest", ""))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """An image that can be pushed; `there` is its manifest if the registry has it already."""
+
+    local: Local
+    repository: str
+    there: Manifest | None
+    export: Callable[[str], Manifest] | None = None
 
 
 def is_same(local: Local, remote: Remote) -> bool:

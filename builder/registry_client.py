@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin
 
-from builder.registry_http import Connection, is_loopback, json_object, media_type
+from builder.errors import RegistryError
+from builder.registry_http import Connection, is_loopback, media_type
+from builder.registry_json import CONFIG, MANIFEST, TAGS, json_object
 from builder.registry_login import Logins, of_docker
 
 __all__ = ["Descriptor", "Manifest", "RegistryClient", "is_loopback", "labels_of"]
@@ -50,14 +52,20 @@ class Manifest:
 
     @property
     def document(self) -> Mapping[str, Any]:
-        """The bytes, read; RegistryError if they are no JSON object."""
-        return json_object(self.content, "its manifest")
+        """The bytes, read; RegistryError if they are no JSON object.
+
+        Of one that a client read, the shape is sound.
+        """
+        found = json_object(self.content)
+        if found is None:
+            raise RegistryError("a manifest is no JSON object", remedy="see who made it")
+        return found
 
     @property
     def size(self) -> int:
         """Bytes of the config and of all layers, as they are stored; 0 for an index."""
         parts = (self.document.get("config", {}), *self.document.get("layers", ()))
-        return sum(int(part.get("size", 0)) for part in parts)
+        return sum(part.get("size", 0) for part in parts)
 
 
 def labels_of(config: Mapping[str, Any]) -> Mapping[str, str]:
@@ -87,16 +95,17 @@ class RegistryClient:
                 return None
             size = len(found.content)
             return Descriptor(digest=found.digest, media_type=found.media_type, size=size)
+        length = answer.headers.get("Content-Length", "")
         return Descriptor(
             digest=digest,
             media_type=media_type(answer),
-            size=int(answer.headers.get("Content-Length", 0)),
+            size=int(length) if length.isdecimal() and length.isascii() else 0,
         )
 
     def manifest(self, repository: str, reference: str) -> Manifest | None:
         """The manifest under a tag or digest; None if there is none.
 
-        RegistryError if it is not what a digest asked for.
+        RegistryError if it is not what a digest asked for, or makes no sense.
         """
         what = f"{repository}:{reference}"
         path = f"{repository}/manifests/{reference}"
@@ -107,10 +116,11 @@ class RegistryClient:
         found = Manifest(content=content, media_type=media_type(answer))
         if _DIGEST.fullmatch(reference) and found.digest != reference:
             raise self._http.error(f"it serves {found.digest} as {what}", "try again")
-        named = found.document.get("mediaType", found.media_type)
+        document = self._http.document(content, f"the manifest of {what}", MANIFEST)
+        named = document.get("mediaType", found.media_type)
         if named not in MANIFESTS:
             raise self._http.error(
-                f"{what} is no manifest of an image but {named}", "ask for another"
+                f"{what} is no manifest of an image but {named[:80]!r}", "ask for another"
             )
         return Manifest(content=content, media_type=named)
 
@@ -124,8 +134,9 @@ class RegistryClient:
         manifest = self.image_manifest(repository, reference)
         if manifest is None:
             return None
-        digest = manifest.document.get("config", {}).get("digest", "")
-        return json_object(self.blob(repository, digest), "its config")
+        what = f"the config of {repository}:{reference}"
+        digest = self._digest(manifest.document.get("config", {}), what)
+        return self._http.document(self.blob(repository, digest), what, CONFIG)
 
     def image_manifest(self, repository: str, reference: str) -> Manifest | None:
         """The same for an image, and for an index that of its image for x86-64 Linux."""
@@ -133,25 +144,37 @@ class RegistryClient:
         if manifest is None or manifest.media_type not in INDEXES:
             return manifest
         for entry in manifest.document.get("manifests", ()):
-            platform = entry.get("platform") or {}
+            platform = entry.get("platform", {})
             if (platform.get("os"), platform.get("architecture")) == PLATFORM:
-                return self.manifest(repository, entry["digest"])
+                what = f"the image of {repository}:{reference} for {'/'.join(PLATFORM)}"
+                return self.manifest(repository, self._digest(entry, what))
         raise self._http.error(
             f"{repository}:{reference} has no image for {'/'.join(PLATFORM)}", ""
         )
+
+    def _digest(self, descriptor: Mapping[str, Any], what: str) -> str:
+        digest = descriptor.get("digest", "")
+        if not _DIGEST.fullmatch(digest):  # it becomes part of an address
+            raise self._http.error(
+                f"{what} is named by {digest[:80]!r}, which is no digest", "see the registry"
+            )
+        return str(digest)
 
     def tags(self, repository: str) -> list[str]:
         """All tags of a repository, sorted; none where it does not exist."""
         found: list[str] = []
         path = f"{repository}/tags/list?n=1000"
-        while path:
+        asked: set[str] = set()
+        while path and path not in asked:  # one that sends back to where it was has no more
+            asked.add(path)
             read = self._http.read(path, repository, repository, most=_BLOB_BYTES)
             if read is None:
                 return []
             answer, content = read
-            found += json_object(content, "its list of tags").get("tags") or []
+            what = f"the list of tags of {repository}"
+            found += self._http.document(content, what, TAGS).get("tags", [])
             following = answer.links.get("next", {}).get("url", "")
-            path = urljoin(answer.url, following) if following else ""
+            path = self._beside(answer.url, following) if following else ""
         return sorted(set(found))
 
     def put_manifest(self, repository: str, reference: str, manifest: Manifest) -> None:
@@ -178,6 +201,13 @@ class RegistryClient:
             raise self._http.error(f"it serves other bytes as {what}", "try again")
         return content
 
+    def _beside(self, address: str, other: str) -> str:
+        """An address that the registry tells, from one that was asked."""
+        try:
+            return urljoin(address, other)
+        except ValueError as error:
+            raise self._http.error(f"{other[:80]!r} is no address", "see the registry") from error
+
     def has_blob(self, repository: str, digest: str) -> bool:
         """Whether a blob is there."""
         answer = self._http.ask("HEAD", f"{repository}/blobs/{digest}", repository)
@@ -193,7 +223,7 @@ class RegistryClient:
             return digest
         begun = self._http.ask("POST", f"{repository}/blobs/uploads/", repository)
         self._http.refuse(begun, repository)
-        place = urljoin(begun.url, begun.headers.get("Location", ""))
+        place = self._beside(begun.url, begun.headers.get("Location", ""))
         place += ("&" if "?" in place else "?") + f"digest={digest}"
         headers = {"Content-Type": "application/octet-stream"}
         ended = self._http.ask("PUT", place, repository, data=content, headers=headers)

@@ -7,7 +7,6 @@ much to do (429, 5xx) or the connection breaks. A token that is no longer taken 
 from __future__ import annotations
 
 import base64
-import json
 import re
 import threading
 import time
@@ -18,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from builder.errors import RegistryError, causes, system_words
+from builder.registry_json import TOKEN, json_object, misshapen
 from builder.registry_login import Login, Logins
 
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Connection", "is_loopback", "json_object", "media_type"]
+__all__ = ["Connection", "is_loopback", "media_type"]
 
 TRIES = 6
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two bytes
@@ -121,8 +121,10 @@ class Connection:
     def _token(
         self, said: Mapping[str, str], login: Login | None, repository: str, method: str
     ) -> str:
-        realm = said.get("realm", "")
-        if urlsplit(realm).scheme not in {"https", self._scheme}:
+        realm, scheme = said.get("realm", ""), ""
+        with suppress(ValueError):
+            scheme = urlsplit(realm).scheme
+        if scheme not in {"https", self._scheme}:
             raise self.error(f"its token server {realm!r} has no https://", "see the registry")
         # The challenge names what this question needs; what follows will need no less.
         actions = "pull" if method in {"GET", "HEAD"} else "pull,push"
@@ -143,7 +145,8 @@ class Connection:
                     f"run `docker login {self.host}`",
                 )
             self.refuse(answer, "its token server")
-            told = json_object(self._content(answer, _TOKEN_BYTES, "a token"), "its token")
+            content = self._content(answer, _TOKEN_BYTES, "a token")
+            told = self.document(content, "what its token server says", TOKEN)
         token = told.get("token") or told.get("access_token")
         if not isinstance(token, str) or not re.fullmatch(r"[\x21-\x7e]+", token):
             raise self.error("its token server gives no token", "see the registry")
@@ -171,7 +174,10 @@ class Connection:
                 verify=self._bundle,
                 **options,
             )
-        except requests.RequestException as error:
+        except (
+            requests.RequestException,
+            ValueError,
+        ) as error:  # an address that is none is either
             raise self.error(
                 _reason(error), "see that it runs and can be reached, then try again"
             ) from error
@@ -232,6 +238,15 @@ class Connection:
         message = f"{self.host}: {what}: {status} {words}"
         raise RegistryError(message, remedy=remedy, status=status, code=code)
 
+    def document(self, content: bytes, what: str, shape: Mapping[str, Any]) -> dict[str, Any]:
+        """A JSON object of a shape (builder.registry_json); RegistryError if it is not one."""
+        found = json_object(content)
+        if found is None:
+            raise self.error(f"{what} is no JSON object", "see the registry")
+        if why := misshapen(found, shape):
+            raise self.error(f"{what} makes no sense: {why}", "see the registry")
+        return found
+
     def error(self, message: str, remedy: str) -> RegistryError:
         """An error that names the registry."""
         return RegistryError(f"{self.host}: {message}", remedy=remedy)
@@ -262,22 +277,15 @@ def media_type(answer: requests.Response) -> str:
     return answer.headers.get("Content-Type", "").partition(";")[0].strip()
 
 
-def json_object(content: bytes, what: str) -> dict[str, Any]:
-    """A JSON object; RegistryError, which says what it should have been, if it is none."""
-    with suppress(ValueError, RecursionError):
-        document = json.loads(content)
-        if isinstance(document, dict):
-            return document
-    raise RegistryError(f"a registry answers, but {what} is no JSON object", remedy="try again")
-
-
 def _complaint(answer: requests.Response) -> tuple[str, str]:
     """The registry's code and words of an error, where it has them."""
     import requests
 
-    with suppress(ValueError, TypeError, KeyError, IndexError, requests.RequestException):
+    with suppress(TypeError, KeyError, IndexError, requests.RequestException):
         content = b"".join(answer.iter_content(1 << 16))[:_TOKEN_BYTES]
-        first = json.loads(content)["errors"][0]
+        first = (json_object(content) or {})["errors"][0]
+        if not isinstance(first, dict):
+            return "", ""
         words = re.sub(r"[^\x20-\x7e]+", " ", str(first.get("message") or ""))
         detail = first.get("detail")
         if isinstance(detail, str):

@@ -12,14 +12,30 @@ from collections.abc import Iterable, Sequence
 
 from packaging.version import Version
 
+from builder.errors import PushError
 from builder.tag import aliases
 from builder.target import Target
 
-__all__ = ["MAJORS", "is_fixed", "moving", "next_revision", "revisions"]
+__all__ = ["MAJORS", "check_revision", "is_fixed", "moving", "next_revision", "revisions"]
 
 # Revisions whose tags ECR can be told to keep (builder.ecr): it takes few patterns.
 MAJORS = ("1", "2", "3")
 _FIXED = re.compile(r"key-[0-9a-f]{16}|.+-v\d+\.\d+", re.ASCII)
+
+
+def check_revision(revision: str, targets: Iterable[Target]) -> None:
+    """PushError, with all of them, if targets are of another major release than a revision.
+
+    Their label `dlc_major_version` would say another number, and ECR might not keep the tag.
+    """
+    major = revision.partition(".")[0]
+    others = [target for target in targets if target.major != major]
+    if others:
+        listed = "".join(f"\n  {target.name}: {target.major}.Y" for target in others)
+        raise PushError(
+            f"{revision} cannot be the release of what has another major one:{listed}\n ",
+            remedy="push each major release by itself, or say another `major` in the matrix",
+        )
 
 
 def is_fixed(tag: str) -> bool:

@@ -170,10 +170,8 @@ def parse_tag(text: str) -> Tag:
     return tag
 
 
-def short(tag: Tag) -> Tag | None:
-    """The tag with two-number versions; None for neuron images, which have no short tag."""
-    if tag.device in ("neuron", "neuronx"):
-        return None
+def short(tag: Tag) -> Tag:
+    """The tag with two-number versions."""
     return replace(
         tag,
         framework_version=_two(tag.framework_version),
@@ -187,16 +185,20 @@ def aliases(tag: Tag, *, revision: str = "1.0") -> tuple[str, ...]:
     `revision` is that of the release, like 1.0; short forms carry its first number only. Forms
     without Transformers are shared by releases on the same framework version: the newest owns them.
     """
-    found = [tag, replace(tag, revision=revision)]
     brief = short(tag)
-    if brief is not None:
-        major = revision.split(".", maxsplit=1)[0]
-        plain, plain_brief = replace(tag, transformers=None), replace(brief, transformers=None)
+    major = revision.split(".", maxsplit=1)[0]
+    plain, plain_brief = replace(tag, transformers=None), replace(brief, transformers=None)
+    found = [
+        tag,
+        replace(tag, revision=revision),
+        brief,
+        replace(brief, revision=major),
+        plain,
+        replace(plain_brief, revision=major),
+    ]
+    # The official releases of Neuron images are configured without those of SageMaker.
+    if tag.device not in ("neuron", "neuronx"):
         found += [
-            brief,
-            replace(brief, revision=major),
-            plain,
-            replace(plain_brief, revision=major),
             replace(plain, accelerator=None, os=None),
             replace(plain_brief, accelerator=None, os=None),
         ]

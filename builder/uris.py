@@ -16,7 +16,7 @@ from builder.errors import RegionError, TagError
 from builder.shape import did_you_mean
 from builder.tag import Repository, Tag, parse_repository, parse_tag
 
-__all__ = ["ImageUri", "parse_uri", "regions", "registry_host"]
+__all__ = ["ImageUri", "check_region", "parse_uri", "regions", "registry_host"]
 
 # Partitions name their regions by prefix; commercial regions and us-gov share amazonaws.com.
 _SUFFIXES = {
@@ -70,6 +70,17 @@ def registry_host(region: str, account: str | None = None) -> str:
         )
     suffix = known["dns_suffix"] if known else _suffix(region)
     return f"{account or (known or {})['account']}.dkr.ecr.{region}.{suffix}"
+
+
+def check_region(region: str) -> None:
+    """RegionError for what cannot be the name of a region; it need not have official images.
+
+    >>> check_region("eu-west-1")
+    """
+    if region not in regions() and not _REGION.fullmatch(region):
+        raise RegionError(
+            f"{region!r} is not a region of AWS", remedy=did_you_mean(region, regions())
+        )
 
 
 def parse_uri(text: str) -> ImageUri:

@@ -189,11 +189,27 @@ def test_interruption_leaves_nothing_behind(
     assert set(held(reader, REPOSITORY).values()) == {digest}
 
 
-def test_image_that_does_not_say_what_it_has(shop: Workshop, registry: Registry) -> None:
+def test_image_that_does_not_say_what_it_has_is_refused_before_any_is_sent(
+    shop: Workshop, registry: Registry, tmp_path: Path
+) -> None:
     shop.image(shop.old, [noise(1000)])
-    result = shop.push(shop.old.name, "--profile", "oci", registry=f"{registry.host}/team")
-    assert result.returncode == 14
-    assert "does not say which packages it has" in result.stderr
+    shop.image(shop.new, [noise(2_000_000)], files=FILES)
+    with serving(Proxy(registry)) as proxy:
+        write_login(tmp_path, proxy.host)
+        arguments = ("--profile", "oci", "--jobs", "1")
+        result = shop.push(shop.old.name, *arguments, registry=f"{proxy.host}/team")
+        assert (result.returncode, result.stdout) == (14, "")
+        assert result.stderr == (
+            f"dlc: {shop.old.name} does not say which packages it has; "
+            f"build it again: dlc build {shop.old.name}\n"
+        )
+        assert proxy.uploaded.total() == 0
+        # Also where another goes before it; that one is pushed, and what cannot be is told.
+        both = shop.push(shop.new.name, shop.old.name, *arguments, registry=f"{proxy.host}/team")
+    assert both.returncode == 14
+    assert shop.new.name in both.stdout
+    assert "does not say which packages it has" in both.stderr
+    assert "1 of 2 images were not pushed" in both.stderr
 
 
 def test_without_skopeo(shop: Workshop, registry: Registry, tmp_path: Path) -> None:

@@ -136,9 +136,12 @@ def test_full_tag_moves_and_releases_stay(
     assert second[f"{OLD}-v1.0"] == first[OLD] != second[OLD] == second[f"{OLD}-v1.1"]
     assert {tag: first[tag] for tag in first if tag.startswith("key-")}.items() <= second.items()
 
-    named = shop.push(shop.old.name, "--release", "2.0", registry=where)
+    other = shop.push(shop.old.name, "--release", "2.0", registry=where)
+    assert (other.returncode, other.stdout) == (14, "")
+    assert held(reader, TRAINING) == second
+    named = shop.push(shop.old.name, "--release", "1.7", registry=where)
     assert named.returncode == 0, named.stderr
-    assert held(reader, TRAINING)[f"{OLD}-v2.0"] == second[OLD]
+    assert held(reader, TRAINING)[f"{OLD}-v1.7"] == second[OLD]
 
 
 def test_short_tag_that_is_kept_is_seen_before_anything_is_uploaded(
@@ -284,6 +287,6 @@ def test_login_that_boto3_gets(
             logins=logins,
             watcher=Lines(),
         )
-        released = pusher.push(shop.old)
+        released = pusher.push(pusher.prepare(shop.old))
     assert set(asked) == {registry.host}
     assert held(reader, TRAINING) == dict.fromkeys(released.tags, released.digest)

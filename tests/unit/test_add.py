@@ -144,6 +144,133 @@ def test_what_cannot_be_added(arguments: tuple[str, ...], told: str, shop: Proje
     assert shop.files() == before
 
 
+def test_several_that_the_index_does_not_have_are_told_together(shop: Project) -> None:
+    before = shop.files()
+    run = shop.run(
+        *("add", "--transformers", "4.99.0", "--datasets", "9.0.0", "--pytorch", "1.99.0"),
+        *("--mode", "inference", *DATE),
+    )
+    assert (run.code, run.out) == (9, "")
+    assert run.err.splitlines() == [
+        "dlc: the package index has no wheels of",
+        "  transformers==4.99.0 for Python 3.8 as of 2022-03-01",
+        "  datasets==9.0.0 for Python 3.8 as of 2022-03-01",
+        "  torch==1.99.0 for Python 3.8 as of 2022-03-01",
+        " ; name another version, --python or --date",
+    ]
+    assert shop.files() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"),
+    [
+        (("--transformers", "99.0.0"), "transformers==99.0.0 for Python 3.8"),
+        (("--transformers", "4.13.0", "--pytorch", "1.99.0"), "torch==1.99.0 for Python 3.8"),
+        (
+            ("--transformers", "4.13.0", "--tensorflow", "2.99.0"),
+            "tensorflow==2.99.0 for Python 3.7",
+        ),
+    ],
+)
+def test_what_is_named_is_asked_for_first(
+    arguments: tuple[str, ...], missing: str, shop: Project
+) -> None:
+    """Not the newest datasets beside it, and not what a wheel asks for, which would blame them."""
+    before = shop.files()
+    run = shop.run("add", *arguments, "--mode", "inference", *DATE)
+    assert (run.code, run.out) == (9, "")
+    assert run.err == (
+        f"dlc: the package index has no wheel of {missing} as of 2022-03-01; "
+        "name another version, --python or --date\n"
+    )
+    assert shop.files() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--base", "nowhere"), "'nowhere' is not among the bases"),
+        (("--libraries", "nothing"), "'nothing' is not among the libraries"),
+        (("--python", "3.99"), "has no Python 3.99"),
+    ],
+)
+def test_what_the_matrix_does_not_take_is_told_before_the_index_is_asked(
+    arguments: tuple[str, ...], told: str, shop: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builder.wanted.compile_requirements", None)
+    monkeypatch.setattr("builder.outdated.compile_requirements", None)
+    before = shop.files()
+    run = shop.run("add", "--transformers", "99.0.0", "--mode", "inference", *DATE, *arguments)
+    assert (run.code, run.out) == (3, "")
+    assert told in run.err
+    assert shop.files() == before
+
+
+def test_no_datasets_that_goes_with_it(shop: Project, index: Index) -> None:  # noqa: F811
+    index.add("2021-12-09", "transformers", "4.14.0", "hub>=9")
+    run = shop.run("add", "--transformers", "4.14.0", "--mode", "inference", *DATE)
+    assert (run.code, run.out) == (9, "")
+    assert run.err.startswith(
+        "dlc: the package index has no datasets that goes with transformers==4.14.0 for Python 3.8 "
+        "as of 2022-03-01:\n"
+    )
+    assert "hub" in run.err
+    assert run.err.endswith("; name another version, --python or --date\n")
+
+
+def test_an_index_that_has_nothing(
+    shop: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_DEFAULT_INDEX", tmp_path.as_uri())
+    run = shop.run("outdated")
+    assert run.code == 9
+    assert run.err.startswith("dlc: the package index has no transformers for Python 3.8:\n")
+    assert run.err.endswith("; see the index that uv is configured for\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--transformers", "abc"), "--transformers: 'abc' is not a full version; write one like"),
+        (("--transformers", "5.23.0; import os"), "'5.23.0; import os' is not a full version"),
+        (("--transformers", "5.23"), "'5.23' is not a full version"),
+        (("--transformers", ""), "--transformers: '' is not a full version"),
+        (("--transformers", "4.013.0"), "is not how indexes write a version; write 4.13.0"),
+        (("--datasets", "1.17.0\n"), "--datasets: '1.17.0\\n' is not a full version"),
+        (("--pytorch", "1.10.0+cpu"), "--pytorch: '1.10.0+cpu' is not a full version"),
+        (("--python", "3.8 -x"), "--python: '3.8 -x' is not a Python version"),
+        (("--date", "2099-01-01"), "--date: 2099-01-01 is still to come"),
+        (("--date", "2022-02-30"), "--date: 2022-02-30 is in no calendar"),
+        (("--date", "yesterday"), "--date: 'yesterday' is not a date; write one like"),
+        (("--accelerator", "gpu"), "--accelerator: 'gpu' is not an accelerator as in a tag"),
+        (("--base", "Debian 12"), "--base: 'Debian 12' is not the name of a base"),
+        (("--libraries", "a: b"), "--libraries: 'a: b' is not the name of a set of libraries"),
+    ],
+)
+def test_wrong_command_lines(
+    arguments: tuple[str, ...], told: str, shop: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builder.wanted.compile_requirements", None)  # uv is not asked
+    before = shop.files()
+    more = () if "--transformers" in arguments else ("--transformers", "4.13.0")
+    run = shop.run("add", *arguments, *more, "--mode", "inference")
+    assert (run.code, run.out) == (2, "")
+    assert told in run.err
+    assert shop.files() == before
+
+
+def test_mistakes_are_told_together(shop: Project) -> None:
+    run = shop.run(
+        *("add", "--transformers", "abc", "--datasets", "x", "--date", "2099-01-01"),
+        *("--pytorch", "1", "--tensorflow", "2"),
+    )
+    assert run.code == 2
+    options = [line.partition("--")[2].split(":")[0] for line in run.err.splitlines()[3:]]
+    assert options == [
+        *("transformers", "datasets", "pytorch", "tensorflow", "date", "pytorch and --tensorflow")
+    ]
+
+
 def test_what_is_there_already(shop: Project) -> None:
     before = shop.files()
     run = shop.run("add", "--transformers", "4.12.3", "--mode", "inference", "--pytorch", "1.9.1")

@@ -13,6 +13,7 @@ from builder.engine import Engine
 from builder.push import Pusher
 from builder.push_engine import Bytes
 from builder.push_progress import Lines
+from builder.push_state import Local, Prepared
 from builder.releases import Released, check_writable
 from builder.target import Target
 from tests.conftest import Dlc
@@ -20,11 +21,32 @@ from tests.conftest import Dlc
 PUSH = ("push", "*inference:2.13.0-transformers4.57.1*", "--registry", "registry.example.com/team")
 
 
-@pytest.mark.parametrize("revision", ["1", "1.0.0", "v1.0", "1.\u0660", "x"])
+@pytest.mark.parametrize("revision", ["1", "1.0.0", "v1.0", "1.\u0660", "x", "01.0", "1.00"])
 def test_release_is_two_numbers(dlc: Dlc, revision: str) -> None:
     told = dlc(*PUSH, "--release", revision)
     assert told.code == 2
     assert "write a release as two numbers, like 1.0" in told.err
+
+
+@pytest.mark.parametrize("revision", ["0.0", "3.1", "11.0"])
+def test_release_is_of_the_major_one_of_each_target(dlc: Dlc, revision: str) -> None:
+    """Before the engine is looked for, and for all targets at once."""
+    selectors = ("*inference:2.13.0*", "*-inference:2.6.0-transformers4.51.3-cpu-*")
+    told = dlc("push", *selectors, *PUSH[2:], "--release", revision)
+    assert (told.code, told.out) == (14, "")
+    assert told.err == (
+        f"dlc: {revision} cannot be the release of what has another major one:\n"
+        "  huggingface-pytorch-inference:2.6.0-transformers4.51.3-cpu-py312-ubuntu22.04: 2.Y\n"
+        "  huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12: 1.Y\n"
+        " ; push each major release by itself, or say another `major` in the matrix\n"
+    )
+
+
+def test_release_of_the_right_major_one_is_taken(
+    dlc: Dlc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("builder.engine.find", lambda: None)
+    assert dlc(*PUSH, "--releases", tmp_path, "--release", "1.7").code == 10
 
 
 @pytest.mark.parametrize("date", ["2026-13-01", "yesterday", "2026-11-21/x"])
@@ -66,8 +88,13 @@ def test_record_that_fails_stops_no_other_push(
 ) -> None:
     folder, names = tmp_path / "releases", list[str]()
 
-    def push(_: Pusher, target: Target) -> Released:
+    def prepare(_: Pusher, target: Target) -> Prepared:
+        local = Local(target=target, id="", labels={}, layers=(), created="")
+        return Prepared(local=local, repository=target.repository, there=None)
+
+    def push(_: Pusher, prepared: Prepared) -> Released:
         """As if it were pushed; after the first, nothing can be written."""
+        target = prepared.local.target
         if not names:
             folder.write_text("in the way")
         names.append(target.name)
@@ -83,6 +110,7 @@ def test_record_that_fails_stops_no_other_push(
 
     engine = Engine(host="tcp://127.0.0.1:1", version="20.10", private=False)
     monkeypatch.setattr("builder.engine.find", lambda: engine)
+    monkeypatch.setattr("builder.push.Pusher.prepare", prepare)
     monkeypatch.setattr("builder.push.Pusher.push", push)
     told = dlc("push", "*4.12.3*", *PUSH[2:], "--releases", folder)
     assert told.code == 14
@@ -98,6 +126,12 @@ def test_asking_whether_it_can_be_written_leaves_nothing(tmp_path: Path) -> None
     (tmp_path / "a").mkdir()
     check_writable(tmp_path / "a")
     assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_patience_is_a_number(dlc: Dlc) -> None:
+    told = dlc(*PUSH, "--patience", "nan")
+    assert told.code == 2
+    assert "nan is no number of seconds" in told.err
 
 
 def test_no_engine(dlc: Dlc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

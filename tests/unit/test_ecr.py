@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,6 +109,48 @@ def test_no_credentials_is_one_clear_message(dlc: Dlc, monkeypatch: pytest.Monke
     assert told.err == (
         "dlc: ECR: Unable to locate credentials; set AWS credentials and a region, then try again\n"
     )
+
+
+@pytest.mark.parametrize("region", ["x y", "", "nowhere", "eu-west-1/x", "eu-west-\u0661"])
+def test_region_is_one(dlc: Dlc, region: str) -> None:
+    told = dlc("ecr", "plan", "--region", region)
+    assert (told.code, told.out) == (6, "")
+    assert told.err.startswith(f"dlc: {region!r} is not a region of AWS; ")
+    assert told.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("AWS_PROFILE", "missing", "The config profile (missing) could not be found"),
+        ("AWS_ENDPOINT_URL", "example", "Invalid endpoint: example"),
+        ("AWS_ENDPOINT_URL", "http://x y", "Invalid endpoint: http://x y"),
+        ("AWS_SECRET_ACCESS_KEY", "", "Partial credentials found in env"),
+        ("AWS_DEFAULTS_MODE", "x", "Client configured with invalid defaults mode: x."),
+        ("AWS_CONFIG_FILE", "config", "Unable to parse config file"),
+    ],
+)
+def test_settings_of_aws_that_are_not_sound(
+    dlc: Dlc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").write_text("[x\n")
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it read the settings before
+    monkeypatch.setenv(name, value)
+    told = dlc(*arguments("plan"))
+    assert (told.code, told.out) == (15, "")
+    assert told.err.startswith(f"dlc: AWS's settings are not sound: {words}")
+    assert told.err.endswith("; mend the AWS_ variables or the files of `aws configure`\n")
+
+
+def test_without_boto3(dlc: Dlc, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [each for each in sys.modules if each.startswith(("boto3", "botocore"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    monkeypatch.setitem(sys.modules, "botocore", None)
+    assert dlc(*arguments("plan")).err.endswith("; pip install 'dlc-builder[aws]'\n")
+    with pytest.raises(RegistryError, match="ECR needs boto3"):
+        login(EcrHost(account="123456789012", region="eu-west-1"))
 
 
 def test_account_is_twelve_digits(dlc: Dlc) -> None:

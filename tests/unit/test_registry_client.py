@@ -9,15 +9,19 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from builder import registry_http
 from builder.errors import RegistryError
+from builder.push_state import OCI, SAGEMAKER, Remote, misfit, oci_misfit
 from builder.registry_client import DOCKER_MANIFEST, OCI_INDEX, Manifest, RegistryClient
 from builder.registry_login import Login, of_docker
 
@@ -74,6 +78,11 @@ class Registry(ThreadingHTTPServer):
         self.auth = ""
         self.tokens = 0
         self.form: dict[str, list[str]] = {}
+        self.says: dict[str, bytes] = {}  # in place of what is right, by address
+        self.errors = b""
+        self.location = "/v2/team/image/blobs/uploads/1?state=x"
+        self.following = '</v2/team/image/tags/list?last=b>; rel="next"'
+        self.realm = f"http://{self.host}/token"
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that went away is none of ours."""
@@ -87,6 +96,9 @@ class Handler(BaseHTTPRequestHandler):
         server, address = self.server, urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         server.asked[f"{self.command} {address.path}"] += 1
+        if address.path in server.says:
+            self.tell(200, server.says[address.path])
+            return
         if address.path == "/token":
             if body:
                 server.form = parse_qs(body.decode())
@@ -100,7 +112,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         wanted = {"": "", "basic": BASIC, "bearer": f"Bearer token-{server.tokens}"}[server.auth]
         if wanted and ((not server.tokens and wanted != BASIC) or self.sent() != wanted):
-            bearer = f'Bearer realm="http://{server.host}/token",service="us",scope="s"'
+            bearer = f'Bearer realm="{server.realm}",service="us",scope="s"'
             self.tell(
                 401, WWW_Authenticate=bearer if server.auth == "bearer" else 'Basic realm="r"'
             )
@@ -140,17 +152,19 @@ class Handler(BaseHTTPRequestHandler):
         kind, _, name = what.partition("/")
         server = self.server
         if self.command == "PUT" and kind == "manifests":
+            if name == "refused":
+                self.tell(400, server.errors)
+                return
             type_ = self.headers["Content-Type"]
             server.manifests[name] = Manifest(content=body, media_type=type_)
             self.tell(201, Docker_Content_Digest=digest_of(body))
         elif self.command == "POST":
-            self.tell(202, Location="/v2/team/image/blobs/uploads/1?state=x")
+            self.tell(202, Location=server.location)
         elif self.command == "PUT":
             server.blobs[parse_qs(query)["digest"][0]] = body
             self.tell(201)
         elif kind == "tags" and "last" not in query:
-            following = '</v2/team/image/tags/list?last=b>; rel="next"'
-            self.tell(200, packed({"tags": ["b", "a"]}), Link=following)
+            self.tell(200, packed({"tags": ["b", "a"]}), Link=server.following)
         elif kind == "tags":
             self.tell(200, packed({"tags": ["c"]}))
         elif kind == "manifests" and name in server.manifests:
@@ -174,14 +188,27 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"" if self.command == "HEAD" else body)
 
 
-@pytest.fixture
-def registry() -> Iterator[Registry]:
+@contextmanager
+def serving() -> Iterator[Registry]:
     with Registry() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def liar() -> Iterator[Registry]:
+    """One that says anything; for hypothesis, which asks it many times."""
+    with serving() as server:
+        yield server
 
 
 def nobody(_host: str) -> Login | None:
@@ -364,3 +391,163 @@ def test_login_of_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(RegistryError, match=r"credentials for t\.example cannot be read"):
         of_docker("t.example")
     assert "secret" not in repr(Login(user="u", password="secret", identity_token="secret"))
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        ([], "is no JSON object"),
+        ({"config": 5}, "makes no sense: `config` is 5, not an object"),
+        ({"config": {"digest": 5}}, "`config.digest` is 5, not a text"),
+        ({"config": {"size": -1}}, "`config.size` is -1, not a number from 0 on"),
+        ({"layers": {}}, "`layers` is an object, not a list"),
+        ({"layers": [LAYER, None]}, "`layers[1]` is None, not an object"),
+        ({"layers": [{"size": "5"}]}, "`layers[0].size` is '5', not a number from 0 on"),
+        ({"mediaType": "\x1b[2J"}, "is no manifest of an image but '\\x1b[2J'"),
+        ({"mediaType": True}, "`mediaType` is True, not a text"),
+        ({"config": {"digest": "../x"}}, "is named by '../x', which is no digest"),
+        ({"mediaType": OCI_INDEX, "manifests": [[]]}, "`manifests[0]` is a list, not an object"),
+        ({}, "the config of team/image:f is named by '', which is no digest"),
+        (
+            {
+                "mediaType": OCI_INDEX,
+                "manifests": [{"platform": {"os": "linux", "architecture": "amd64"}}],
+            },
+            "the image of team/image:f for linux/amd64 is named by '', which is no digest",
+        ),
+    ],
+)
+def test_manifest_that_makes_no_sense(
+    registry: Registry, client: RegistryClient, document: Any, told: str
+) -> None:
+    registry.manifests["f"] = Manifest(content=packed(document), media_type=DOCKER_MANIFEST)
+    with pytest.raises(RegistryError) as refused:
+        client.labels(REPOSITORY, "f")
+    assert told in refused.value.message
+    assert refused.value.message.startswith(f"{registry.host}: ")
+    assert "team/image:f" in refused.value.message
+
+
+def test_what_is_null_is_as_if_it_were_not_there(
+    registry: Registry, client: RegistryClient
+) -> None:
+    for config in ({"config": {"Labels": None}}, {"config": None}, {}):
+        digest = digest_of(packed(config))
+        named = {"digest": digest, "size": 3, "platform": None}
+        registry.blobs[digest] = packed(config)
+        registry.manifests["f"] = Manifest(
+            content=packed({"config": named, "layers": None, "manifests": None}),
+            media_type=DOCKER_MANIFEST,
+        )
+        assert client.labels(REPOSITORY, "f") == {}
+        found = client.manifest(REPOSITORY, "f")
+        assert found is not None
+        assert found.size == 3
+
+
+# Anything, and what is right but for one place in it.
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=6,
+)
+PLACES = {
+    "manifest": "mediaType config config.digest config.size layers layers.0 layers.0.size",
+    "index": "mediaType manifests manifests.0.platform manifests.1 manifests.1.platform "
+    "manifests.1.platform.os manifests.1.digest",
+    "config": "config config.Labels config.Labels.dlc.key",
+    "tags": "tags tags.0",
+    "token": "token access_token",
+    "error": "errors errors.0 errors.0.code errors.0.message errors.0.detail",
+}
+WHERE = st.sampled_from(
+    [(kind, place) for kind, places in PLACES.items() for place in ["", *places.split()]]
+)
+
+
+def put(document: Any, place: str, value: Any) -> Any:
+    """A copy of a document with a value at a place."""
+    if not place:
+        return value
+    name, _, rest = place.partition(".")
+    if isinstance(document, list):
+        number = int(name)
+        return [*document[:number], put(document[number], rest, value), *document[number + 1 :]]
+    if name == "Labels":
+        rest, name = "", "Labels"
+        return {**document, name: {"dlc.key": value} if place.endswith("key") else value}
+    return {**document, name: put(document.get(name), rest, value)}
+
+
+@settings(max_examples=60)
+@given(where=WHERE, value=JSON)
+@example(where=("manifest", "config"), value=5)
+@example(where=("config", "config.Labels"), value=["dlc.key"])
+@example(where=("error", "errors.0"), value="no")
+@example(where=("token", "token"), value="a\nb")
+@example(where=("tags", "tags.0"), value={})
+def test_whatever_a_registry_says_is_understood_or_refused(
+    liar: Registry, where: tuple[str, str], value: Any
+) -> None:
+    kind, place = where
+    right: dict[str, Any] = {
+        "manifest": IMAGE.document,
+        "index": {"mediaType": OCI_INDEX, **INDEX.document},
+        "config": {"config": {"Labels": {}}},
+        "tags": {"tags": ["a"]},
+        "token": {"token": "token-1"},
+        "error": {"errors": [{"code": "x", "message": "y", "detail": {}}]},
+    }
+    said = packed(put(right[kind], place, value))
+    liar.says, liar.auth, liar.tokens = {}, "", 0
+    top, config = said, packed(right["config"])
+    if kind == "config":
+        config = said
+        named = {"digest": digest_of(config), "size": len(config)}
+        top = packed({**IMAGE.document, "config": named})
+    liar.blobs = {digest_of(config): config, digest_of(CONFIG): CONFIG}
+    liar.manifests = {"f": Manifest(content=top, media_type=DOCKER_MANIFEST), IMAGE.digest: IMAGE}
+    if kind == "tags":
+        liar.says["/v2/team/image/tags/list"] = said
+    if kind == "token":
+        liar.auth, liar.says["/token"] = "bearer", said
+    if kind == "error":
+        liar.errors = said
+    client = RegistryClient(liar.host, logins=builder, pause=0.0)
+    with suppress(RegistryError):
+        assert all(isinstance(each, str) for each in client.tags(REPOSITORY))
+    with suppress(RegistryError):
+        client.blob(REPOSITORY, digest_of(b"missing"))
+    with suppress(RegistryError):
+        client.put_manifest(REPOSITORY, "refused", IMAGE)
+    with suppress(RegistryError):
+        found = client.manifest(REPOSITORY, "f")
+        assert found is not None
+        assert found.size >= 0
+        image = client.image_manifest(REPOSITORY, "f")
+        assert image is not None
+        labels = client.labels(REPOSITORY, "f")
+        assert labels is not None
+        assert all(isinstance(each, str) for each in labels.values())
+        remote = Remote(top=found, manifest=image, labels=labels)
+        assert isinstance(remote.image_id, str)
+        assert isinstance(misfit(found, SAGEMAKER) + misfit(found, OCI) + oci_misfit(image), str)
+
+
+@pytest.mark.parametrize("bad", ["http://[", "https://[::1", "http://127.0.0.1:port/"])
+def test_addresses_that_are_none(registry: Registry, bad: str) -> None:
+    client = RegistryClient(registry.host, logins=builder, pause=0.01)
+    registry.location = bad
+    with pytest.raises(RegistryError, match=registry.host):
+        client.put_blob(REPOSITORY, b"{}")
+    registry.following = f'<{bad}>; rel="next"'
+    with pytest.raises(RegistryError, match=registry.host):
+        client.tags(REPOSITORY)
+    registry.auth, registry.realm = "bearer", bad
+    with pytest.raises(RegistryError, match=registry.host):
+        client.head(REPOSITORY, "1")
+
+
+def test_tags_that_lead_in_a_circle(registry: Registry, client: RegistryClient) -> None:
+    registry.following = '</v2/team/image/tags/list?n=1000>; rel="next"'
+    assert client.tags(REPOSITORY) == ["a", "b"]

@@ -41,6 +41,17 @@ def test_official_release_carries_what_the_official_one_does(targets: Sequence[T
     )
 
 
+def test_neuron_has_no_tags_of_sagemaker(targets: Sequence[Target]) -> None:
+    target = named(targets, "neuron:1.9.1-transformers4.12.3-neuron-py37-sdk1.17.1-ubuntu18.04")
+    assert moving(target, targets, revision="1.0") == (
+        "1.9.1-transformers4.12.3-neuron-py37-sdk1.17.1-ubuntu18.04",
+        "1.9-transformers4.12-neuron-py37-sdk1.17.1-ubuntu18.04",
+        "1.9-transformers4.12-neuron-py37-sdk1.17.1-ubuntu18.04-v1",
+        "1.9.1-neuron-py37-sdk1.17.1-ubuntu18.04",
+        "1.9-neuron-py37-sdk1.17.1-ubuntu18.04-v1",
+    )
+
+
 def test_forms_without_transformers_are_the_newest_target_s(targets: Sequence[Target]) -> None:
     old = named(targets, "pytorch-inference:1.9.0-transformers4.11.0-cpu-py38-ubuntu20.04")
     new = named(targets, "pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04")
@@ -55,7 +66,6 @@ def test_forms_without_transformers_are_the_newest_target_s(targets: Sequence[Ta
     [
         "2.13.0-transformers4.57.1-cpu-py311-debian12",  # our own
         "2.4.1-transformers4.10.2-gpu-py37-cu110-ubuntu18.04",  # never released
-        "1.9.1-transformers4.12.3-neuron-py37-sdk1.17.1-ubuntu18.04",  # the official has none
     ],
 )
 def test_targets_without_short_tags(targets: Sequence[Target], name: str) -> None:

@@ -200,11 +200,17 @@ def test_aliases_of_a_cpu_image() -> None:
 
 def test_aliases_of_a_neuron_image() -> None:
     tag = parse_tag("1.9.1-transformers4.12.3-neuron-py37-sdk1.17.1-ubuntu18.04")
-    assert short(tag) is None
     assert aliases(tag) == (
         "1.9.1-transformers4.12.3-neuron-py37-sdk1.17.1-ubuntu18.04",
         "1.9.1-transformers4.12.3-neuron-py37-sdk1.17.1-ubuntu18.04-v1.0",
+        "1.9-transformers4.12-neuron-py37-sdk1.17.1-ubuntu18.04",
+        "1.9-transformers4.12-neuron-py37-sdk1.17.1-ubuntu18.04-v1",
+        "1.9.1-neuron-py37-sdk1.17.1-ubuntu18.04",
+        "1.9-neuron-py37-sdk1.17.1-ubuntu18.04-v1",
     )
+    # One of the official repository, as a public program that asks it names it.
+    official = parse_tag("2.8.0-transformers4.55.4-neuronx-py310-sdk2.26.0-ubuntu22.04")
+    assert "2.8-neuronx-py310-sdk2.26.0-ubuntu22.04-v1" in aliases(official)
 
 
 def test_aliases_are_tags_themselves(targets: tuple[Target, ...]) -> None:
@@ -217,10 +223,8 @@ def test_aliases_are_tags_themselves(targets: tuple[Target, ...]) -> None:
 @given(tags())
 def test_no_alias_mixes_versions(tag: Tag) -> None:
     brief = short(tag)
-    assert (brief is None) == (tag.device == "neuron")
-    if brief is not None:
-        assert parse_tag(str(brief)) == brief
-        assert short(brief) == brief
+    assert parse_tag(str(brief)) == brief
+    assert short(brief) == brief
 
 
 # Pythons
