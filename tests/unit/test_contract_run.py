@@ -6,12 +6,11 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from builder.contract.run import HERE, Collector, Result
+from builder.contract.run import Collector, Result
 from builder.contract.subject import parse
 from builder.errors import TagError
 from builder.target import Target
@@ -202,32 +201,3 @@ def test_recorded_contracts_are_kept(root: Path, targets: tuple[Target, ...]) ->
     assert len(rows) >= 3
     assert (root / "docs" / "contract.md").read_text("utf-8") == table(list(rows.values()))
     assert [row.image for row in rows.values() if wrong(row)] == []
-
-
-def test_recorded_contracts_are_whole(root: Path) -> None:
-    """As many tests of every part as there are today: a new one is missed in what is older."""
-    rows = load(root / "docs" / "contract.json").values()
-    whole = {mode: there(mode) for mode in ("inference", "training")}
-    for row in rows:
-        counts = {part: sum(outcomes.values()) for part, outcomes in row.parts.items()}
-        assert counts == whole[parse(row.image)[0].mode], row.image
-
-
-def there(mode: str) -> dict[str, int]:
-    """How many tests the contract of an image has, by part."""
-    name = f"huggingface-pytorch-{mode}:2.13.0-transformers4.57.1-cpu-py311-debian12"
-    program = (
-        "import pytest, sys\n"
-        "class Told:\n"
-        "    def pytest_collection_finish(self, session):\n"
-        "        print(*(item.path.stem for item in session.items))\n"
-        "sys.exit(pytest.main(sys.argv[1:], plugins=[Told()]))\n"
-    )
-    where = ["--config-file", str(HERE / "pytest.ini"), "--rootdir", str(HERE), str(HERE)]
-    run = subprocess.run(
-        [sys.executable, "-c", program, *where, "--collect-only", "--image", name],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return dict(Counter(stem.removeprefix("test_") for stem in run.stdout.split()))
