@@ -228,7 +228,7 @@ TASKS = (
                 transformers=">=5",
                 lacks="torchvision",
                 why="since Transformers 5 its model needs torchvision, which is not in the image",
-                says="(?i)torchvision",
+                says="(?i)torchvision|Unrecognized image processor",
             ),
         ),
     ),
