@@ -67,7 +67,7 @@ class Started:
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def end(self, timeout: float = 20) -> tuple[int, str]:
+    def end(self, timeout: float = 60) -> tuple[int, str]:
         """The exit code and what was written to standard error."""
         _, errors = self.process.communicate(timeout=timeout)
         return self.process.returncode, errors
