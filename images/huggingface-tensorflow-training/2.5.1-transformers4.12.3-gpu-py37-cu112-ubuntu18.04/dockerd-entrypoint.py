@@ -405,10 +405,11 @@ def sweep(groups):
 
 
 def has_children():
-    try:
-        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    try:  # one that has just ended counts too: others may go on
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
         return False
+    return True
 
 
 # Neuron's monitor: it writes metrics, its companion sends them to CloudWatch
