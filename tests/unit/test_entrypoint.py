@@ -67,7 +67,7 @@ class Started:
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def end(self, timeout: float = 60) -> tuple[int, str]:
+    def end(self, timeout: float = 20) -> tuple[int, str]:
         """The exit code and what was written to standard error."""
         _, errors = self.process.communicate(timeout=timeout)
         return self.process.returncode, errors
@@ -553,6 +553,31 @@ def test_monitor_that_does_not_stop_is_killed(
     started.send(signal.SIGTERM)
     assert started.end() == (0, "")
     assert alive(monitored) == []
+
+
+def test_child_that_has_just_ended_hides_no_other() -> None:
+    """The sweep goes on as long as any child lives, whoever ended since its last look."""
+    code = f"""
+        import importlib.util, os, signal
+        spec = importlib.util.spec_from_file_location("entrypoint", {str(ENTRYPOINT)!r})
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        living = os.fork()
+        if not living:
+            signal.pause()
+        ended = os.fork()
+        if not ended:
+            os._exit(0)
+        os.waitid(os.P_PID, ended, os.WEXITED | os.WNOWAIT)
+        both = module.has_children()
+        os.kill(living, signal.SIGKILL)
+        for child in (living, ended):
+            os.waitpid(child, 0)
+        print(both, module.has_children())
+    """
+    command = [PYTHON, "-c", textwrap.dedent(code)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    assert said.stdout.split() == ["True", "False"]
 
 
 def test_monitor_that_ends_is_told_once_and_ends_no_server(
