@@ -148,7 +148,7 @@ class PackageIndex:
                 if self.command == "GET":
                     self.wfile.write(body)
 
-            do_HEAD = do_GET
+            do_HEAD = do_GET  # noqa: N815
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -180,7 +180,7 @@ class PackageIndex:
         """Yank a file (PEP 592)."""
         self._files[filename] = replace(self._files[filename], yanked=reason)
 
-    def __enter__(self) -> PackageIndex:
+    def __enter__(self) -> PackageIndex:  # noqa: PYI034 - Python 3.10 has no Self
         self._thread.start()
         return self
 
