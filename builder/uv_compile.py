@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import LockError
-from builder.locks import LAST_PATCH, PLATFORM, normalise, parse
+from builder.locks import LAST_PATCH, PLATFORM, normalise, parse, pinned
 from builder.matrix import Upgrade
 
 __all__ = ["Question", "UnreachableError", "compile_requirements", "requirement_name"]
@@ -104,13 +104,23 @@ def compile_requirements(
     if result.returncode == 0:
         for found in _YANKED.finditer(result.stderr):
             yanked(normalise(found["package"]), found["version"])
-        return dict(sorted(parse(result.stdout).items()))
-    message = f"{name} cannot be locked:\n{result.stderr.strip()}\n "
+        held = parse("".join(question.preferences))
+        # To the letter, so that a file that came later, or another uv, changes nothing of it.
+        return {
+            name: held[name] if _is_same(held.get(name, ""), entry) and not question.why else entry
+            for name, entry in sorted(parse(result.stdout).items())
+        }
+    reason = re.sub(r"^(error: )?warning: .*\n", r"\1", result.stderr, flags=re.MULTILINE)
+    message = f"{name} cannot be locked:\n{reason.strip()}\n "
     if any(sign in result.stderr for sign in _UNREACHABLE):
         raise UnreachableError(
             message, remedy="connect to that host, or put its wheels into a wheelhouse"
         )
     raise LockError(message, remedy="change the requirements or the date in the matrix")
+
+
+def _is_same(held: str, entry: str) -> bool:
+    return "--hash=" in held and pinned(held) == pinned(entry)
 
 
 def requirement_name(text: str) -> str:
