@@ -15,6 +15,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,7 +29,15 @@ from builder.namespace import NAMESPACE, NAMESPACE_LABEL
 from builder.output import say
 from builder.state_directory import state_directory
 
-__all__ = ["left_of", "namespace", "remove_all", "shared_engine", "stoppable"]
+__all__ = [
+    "left_of",
+    "namespace",
+    "own_part",
+    "remove_all",
+    "shared_engine",
+    "stoppable",
+    "taking_turns",
+]
 
 # Engines refuse to remove an image while another starts from it, so the removal goes in rounds.
 _ROUNDS = 5
@@ -41,33 +50,91 @@ def stoppable() -> None:
 
 
 @contextmanager
-def shared_engine() -> Iterator[engines.Engine]:
+def own_part() -> Iterator[Shared]:
+    """An engine, with a namespace for this process, which may be stopped by a signal."""
+    stoppable()
+    with (
+        shared_engine() as shared,
+        closing(shared.engine.client(timeout=600)) as client,
+        namespace(client),
+    ):
+        yield shared
+
+
+@contextmanager
+def taking_turns(folder: Path) -> Iterator[None]:
+    """One process at a time changes the records in a folder."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shared:
+    """An engine, and the file that all who use it here have locked; `note` is what they share."""
+
+    engine: engines.Engine
+    users: IO[str]
+    note: Path
+
+    def trim(self) -> None:
+        """Remove from the build cache what came since the first of its users here, if alone.
+
+        Layers of images that are there stay, and so do packages that were downloaded: the next run
+        has the same ones.
+        """
+        if not _alone(self.users):
+            return
+        since = json.loads(self.note.read_text("utf-8"))["since"]
+        with closing(self.engine.client(timeout=600)) as client:
+            while True:
+                ours = [
+                    record["ID"]
+                    for record in client.df()["BuildCache"] or ()
+                    if record["CreatedAt"] > since and record["Type"] == "regular"
+                    if not record["Shared"] and not record["InUse"]
+                ]
+                # Those that others were built on are free once those are gone.
+                if not sum(_prune(client, each) for each in ours):
+                    break
+        fcntl.flock(self.users, fcntl.LOCK_SH)
+
+    def leave(self) -> None:
+        """The last one to leave stops the engine, if it was started for one of them."""
+        self.trim()
+        if _alone(self.users):
+            started = json.loads(self.note.read_text("utf-8")).get("process")
+            if started and started == private_engine.running():
+                private_engine.stop(say=say)
+            self.note.unlink()
+
+
+@contextmanager
+def shared_engine() -> Iterator[Shared]:
     """The engine that is there, or a private one, which the last of its users here stops."""
     home = state_directory()
     home.mkdir(parents=True, exist_ok=True)
     note = home / "tests.json"
     with (home / "tests.lock").open("a") as users:
         if _alone(users):
-            note.write_text("{}", "utf-8")
+            note.unlink(missing_ok=True)  # of one that was killed
         fcntl.flock(users, fcntl.LOCK_SH)
         found = engines.find()
         running = private_engine.up(say=say)
-        told = json.loads(note.read_text("utf-8"))
+        told = json.loads(note.read_text("utf-8")) if note.is_file() else {}
         if found is None:
             told["process"] = private_engine.running()
         with closing(running.client()) as client:
             told.setdefault("since", client.info()["SystemTime"])
         note.write_text(json.dumps(told), "utf-8")
+        shared = Shared(engine=running, users=users, note=note)
         try:
-            yield running
+            yield shared
         finally:
-            if _alone(users):
-                told = json.loads(note.read_text("utf-8"))
-                with closing(running.client(timeout=600)) as client:
-                    _trim(client, told["since"])
-                if told.get("process") and told["process"] == private_engine.running():
-                    private_engine.stop(say=say)
-                note.unlink()
+            shared.leave()
 
 
 def _alone(users: IO[str]) -> bool:
@@ -77,23 +144,6 @@ def _alone(users: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _trim(client: docker.DockerClient, since: str) -> None:
-    """Remove layers from the build cache that came since a time and that no image has.
-
-    Packages that were downloaded stay: the next run has the same ones.
-    """
-    while True:
-        ours = [
-            record["ID"]
-            for record in client.df()["BuildCache"] or ()
-            if record["CreatedAt"] > since and record["Type"] == "regular"
-            if not record["Shared"] and not record["InUse"]
-        ]
-        # Those that others were built on are free once those are gone.
-        if not sum(_prune(client, each) for each in ours):
-            return
 
 
 def _prune(client: docker.DockerClient, record: str) -> int:

@@ -84,8 +84,9 @@ def engine() -> Iterator[engines.Engine]:
     """The engine, with the base of the real images: what has it once need not wait for it."""
     [target] = [each for each in load_targets(ROOT / "matrix.yaml") if each.name == INFERENCE]
     base = target.base
-    with pytest.MonkeyPatch.context() as patch, shared_engine() as running:
+    with pytest.MonkeyPatch.context() as patch, shared_engine() as shared:
         stoppable()
+        running = shared.engine
         source = bases.BaseSource(name=base.name, image=base.image, bootstrap=base.bootstrap)
         bases.ensure(running, source, say=print)
         # The docker command line, which testinfra uses, must reach the same engine.
