@@ -37,9 +37,6 @@ TRAINING = "huggingface-pytorch-training:2.13.0-transformers4.57.1-cpu-py311-deb
 # Stands in every bundle that builds get here, and so must stand in no layer.
 CANARY = b"canary-of-the-build-secret-5d1f7c9a"
 
-# Seconds that a test may take, with the fixtures that it is the first to need.
-LIMIT = 900
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Image:
@@ -58,13 +55,6 @@ class Image:
 
 # What commands get on top of the environment, once the session has begun.
 OWN: dict[str, str] = {}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give what needs an engine more time than other tests have."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(LIMIT))
 
 
 def dlc(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
