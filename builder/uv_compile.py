@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ __all__ = ["Question", "UnreachableError", "compile_requirements", "requirement_
 
 # What uv says of the network; the last if it was told to be offline.
 _UNREACHABLE = ("ailed to fetch", "ailed to download", "the network was disabled")
+_YANKED = re.compile(r"^warning: `(?P<package>[^`=]+)==(?P<version>[^`]+)` is yanked", re.MULTILINE)
 
 
 class UnreachableError(LockError):
@@ -30,6 +33,7 @@ class Question:
     `excluded` packages are left out of the answer whoever needs them; `lifted` are upgrades that
     are allowed to be newer than the date. An empty date is today, an empty Python any.
     With `wheels`, sources are no answer; with `why`, an entry says who needs it.
+    `preferences` are entries of a lock: of a version that will do, the entry stays as it is.
     """
 
     requirements: tuple[str, ...]
@@ -42,12 +46,16 @@ class Question:
     lifted: tuple[Upgrade, ...] = ()
     wheels: bool = False
     why: bool = False
+    preferences: tuple[str, ...] = ()
 
 
-def compile_requirements(question: Question, name: str) -> dict[str, str]:
+def compile_requirements(
+    question: Question, name: str, yanked: Callable[[str, str], None] = lambda *_: None
+) -> dict[str, str]:
     """Ask uv; requirement lines by name, sorted.
 
     LockError with uv's reason, UnreachableError if that is the network; `name` is who asks.
+    `yanked` is called with the package and the version of each entry that was yanked since.
     """
     import uv  # finds uv's binary, which only locking needs
 
@@ -61,7 +69,7 @@ def compile_requirements(question: Question, name: str) -> dict[str, str]:
             Path(folder, title).write_text("".join(f"{line}\n" for line in lines), "utf-8")
         command = [
             uv.find_uv_bin(),
-            *("pip", "compile", "--quiet", "--generate-hashes", "--no-header"),
+            *("pip", "compile", "--generate-hashes", "--no-header"),
             *(("--annotation-style", "split") if question.why else ("--no-annotate",)),
             *("--no-progress", "--color", "never", "--no-config"),
             # Else uv looks for the target's own Python, and downloads it, to build what is only
@@ -81,6 +89,10 @@ def compile_requirements(question: Question, name: str) -> dict[str, str]:
             command += ["--only-binary", ":all:"]
         if question.date:
             command += ["--exclude-newer", f"{question.date}T23:59:59Z"]
+        if question.preferences:
+            # uv takes what its output file has as the first choice, hashes and yanked ones too.
+            Path(folder, "locked").write_text("".join(question.preferences), "utf-8")
+            command += ["--output-file", f"{folder}/locked"]
         for upgrade in question.lifted:
             until = f"{upgrade.package}={upgrade.date}T23:59:59Z"
             command += ["--exclude-newer-package", until]
@@ -90,6 +102,8 @@ def compile_requirements(question: Question, name: str) -> dict[str, str]:
             command, capture_output=True, text=True, check=False, env=environment
         )
     if result.returncode == 0:
+        for found in _YANKED.finditer(result.stderr):
+            yanked(normalise(found["package"]), found["version"])
         return dict(sorted(parse(result.stdout).items()))
     message = f"{name} cannot be locked:\n{result.stderr.strip()}\n "
     if any(sign in result.stderr for sign in _UNREACHABLE):
