@@ -123,7 +123,7 @@ def _upload(pusher: Pusher, local: Local, repository: str, folder: Path) -> Mani
 
 def _skopeo(pusher: Pusher, folder: Path, *arguments: str) -> None:
     """Run `skopeo copy`; PushError with its last words, Interrupted if that is wanted."""
-    from builder.bake import ca_bundle
+    from builder.certificates import ca_bundle
 
     # Large files on the way do not belong on a /tmp in memory.
     environment = {**os.environ, "TMPDIR": str(folder)}

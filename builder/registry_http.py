@@ -187,7 +187,7 @@ class Connection:
         from requests.adapters import HTTPAdapter
         from urllib3.util.retry import Retry
 
-        from builder.bake import ca_bundle
+        from builder.certificates import ca_bundle
 
         class Patience(Retry):
             def parse_retry_after(self, retry_after: str) -> float:
