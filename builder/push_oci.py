@@ -25,8 +25,8 @@ from builder.image_packages import packages_of
 from builder.output import human_size
 from builder.push_engine import Bytes
 from builder.push_state import Local, oci_misfit
+from builder.registry import is_loopback
 from builder.registry_client import OCI_INDEX, OCI_MANIFEST, Manifest
-from builder.registry_http import is_loopback
 
 if TYPE_CHECKING:
     from builder.push import Export, Pusher

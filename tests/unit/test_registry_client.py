@@ -307,7 +307,7 @@ def test_retry_after_is_honoured_up_to_a_limit(
     begin = time.monotonic()
     client.head(REPOSITORY, "1")
     assert time.monotonic() - begin >= 1
-    monkeypatch.setattr(registry_http, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(http_client, "LONGEST_PAUSE", 0.01)
     registry.faults = ["429 3600"]
     begin = time.monotonic()
     client.head(REPOSITORY, "1")
