@@ -132,7 +132,7 @@ def _fetched(source: Source, address: str, sha256: str, uv: Uv) -> Path:
             raise OSError("the network was disabled by UV_OFFLINE")
         else:
             with Session(
-                credentials=uv.mirrors.credentials, logins=index_logins(uv.environment)
+                credentials=uv.mirrors.credentials, logins=index_logins(uv.environment), retries=3
             ) as session:
                 download(session, address, path, most=_MOST)
     except OSError as error:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from builder.errors import LockError, UnreachableError
 from builder.locks import LAST_PATCH, PLATFORM, normalise, parse
 from builder.matrix import Upgrade
-from builder.mirrors import Mirrors
+from builder.mirrors import NO_MIRRORS, Mirrors
 from builder.sdist_needs import Source, needs_of
 from builder.sdists import Needs
 from builder.uv_process import Uv, uv_process
@@ -50,13 +50,14 @@ class Question:
     why: bool = False
 
 
-_NONE = Mirrors()
 # What source distributions need, by what decides which files there are to choose from: for another
 # Python or day the same version may have a wheel, which speaks for itself.
 _KNOWN: dict[tuple[str, ...], dict[Source, Needs]] = {}
 
 
-def compile_requirements(question: Question, name: str, mirrors: Mirrors = _NONE) -> dict[str, str]:
+def compile_requirements(
+    question: Question, name: str, mirrors: Mirrors = NO_MIRRORS
+) -> dict[str, str]:
     """Ask uv; requirement lines by name, sorted.
 
     LockError with uv's reason, UnreachableError if that is the network; `name` is who asks.
