@@ -63,7 +63,7 @@ def _lock(settings: Settings, targets: tuple[Target, ...]) -> None:
     from builder import locks
     from builder.resolver import Resolver
 
-    resolver = Resolver(say)
+    resolver = Resolver(say, settings.mirrors)
     failures: list[DlcError] = []
     for target in targets:
         folder = settings.images / target.folder
@@ -154,7 +154,7 @@ def _upgrade(settings: Settings, text: str, reason: str, until: datetime.date) -
             f"no lock has a {upgrade.package} that is to be lifted to {upgrade.version or 'newer'}",
             remedy="`grep` the locks below images/ for what they have",
         )
-    resolver = Resolver(say)
+    resolver = Resolver(say, settings.mirrors)
     found: list[tuple[Target, tuple[Lock, ...]]] = []
     lifted = 0
     for target in concerned:
