@@ -109,7 +109,7 @@ def test_container_that_ends_is_told_with_its_log(
     ):
         server.wait_ready(READY_SECONDS)
     assert "ended with exit code 7 before it was ready" in caught.value.message
-    assert caught.value.remedy == "mend what its log says:\nno room"
+    assert caught.value.remedy == "fix what its log says:\nno room"
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, ValueError])
