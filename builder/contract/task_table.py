@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from builder import atomic
 from builder.contract.run import Result
 
 __all__ = ["Row", "TaskResult", "load", "results", "save", "table", "wrong"]
@@ -81,10 +82,8 @@ def load(path: Path) -> dict[str, Row]:
 
 def save(path: Path, rows: Iterable[Row]) -> None:
     """Write the rows; the file is replaced whole or not at all."""
-    temporary = path.with_name(f".{path.name}.new")
     text = json.dumps({"rows": [asdict(row) for row in rows]}, indent=1, ensure_ascii=False)
-    temporary.write_text(text + "\n", "utf-8")
-    temporary.replace(path)
+    atomic.write(path, text + "\n")
 
 
 def wrong(row: Row, tasks: Iterable[str]) -> list[str]:
