@@ -19,7 +19,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from builder import registry_http
+from builder import http_client
 from builder.errors import RegistryError
 from builder.push_state import OCI, SAGEMAKER, Remote, misfit, oci_misfit
 from builder.registry_client import DOCKER_MANIFEST, OCI_INDEX, Manifest, RegistryClient

@@ -14,7 +14,7 @@ from builder.errors import LockError
 from builder.mirrors import Mirrors
 from builder.uv_compile import Question, compile_requirements
 from builder.uv_environment import passes, uv_environment
-from tests.package_index import PackageIndex, wheel
+from tests.package_index import PackageIndex, sdist, wheel
 from tests.unit.test_resolver import only
 
 # What uv's help names that says which versions and files to choose, or with what to run. A variable
@@ -95,6 +95,31 @@ def test_the_index_of_the_mirrors_goes_before_the_callers(
         found = compile_requirements(question, "me", Mirrors(index=site.url))
     assert found["alpha"].startswith("alpha==1.7 ")
     assert index.asked == []
+
+
+@pytest.mark.parametrize("how", ["mirrors", "address", "variables"])
+def test_credentials_of_an_index(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = {
+        "old.egg-info/PKG-INFO": b"Metadata-Version: 1.1\nName: old\nVersion: 1\n",
+        "old.egg-info/requires.txt": b"alpha\n",
+    }
+    with PackageIndex(wheel("alpha", "1"), sdist("old", "1", files=noted)) as index:
+        index.login = ("me", "hush")
+        only(monkeypatch, UV_CACHE_DIR=tmp_path / "cache")
+        mirrors = Mirrors()
+        if how == "mirrors":
+            netrc = "machine 127.0.0.1 login me password hush\n"
+            mirrors = Mirrors(index=index.url, credentials=netrc)
+        elif how == "address":
+            monkeypatch.setenv("UV_DEFAULT_INDEX", index.url.replace("//", "//me:hush@"))
+        else:
+            monkeypatch.setenv("UV_DEFAULT_INDEX", f"team={index.url}")
+            monkeypatch.setenv("UV_INDEX_TEAM_USERNAME", "me")
+            monkeypatch.setenv("UV_INDEX_TEAM_PASSWORD", "hush")
+        question = Question(requirements=("old",), python="3.9", date="2025-06-01")
+        found = compile_requirements(question, "me", mirrors)
+    assert list(found) == ["alpha", "old"]
+    assert "hush" not in "".join(found.values())
 
 
 def test_an_index_without_upload_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
