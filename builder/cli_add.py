@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from builder import atomic
 from builder.cli import Settings, cli, output_option, pass_settings
 from builder.matrix_shape import DEVICES, FRAMEWORKS, MODES, ORIGINS
 from builder.output import print_json, print_table, say
@@ -148,17 +148,11 @@ def _write(
         for (_, all_locks), folder in zip(made, folders, strict=True):
             locks.write(folder, all_locks)
         apply(rendered)
-        _replace(settings.matrix_path, found.text)
+        atomic.write(settings.matrix_path, found.text)
     except BaseException:
         for folder in new:
             shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_bytes(text.encode())
-    temporary.replace(path)
 
 
 @cli.command()

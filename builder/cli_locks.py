@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from builder import atomic
 from builder.cli import Settings, cli, output_option, selection_options
 from builder.errors import DlcError, LockError, MatrixError, StaleLockError
 from builder.output import print_json, say
@@ -144,7 +145,7 @@ def _upgrade(settings: Settings, text: str, reason: str, until: datetime.date) -
     changed = with_upgrade(matrix, upgrade, replaced)
     targets = _targets(path, changed, {**known, upgrade.package: upgrade}.values())
     if replaced is not None and replaced.rule == upgrade.rule:
-        _replace(path, changed)
+        atomic.write(path, changed)
         say(f"the upgrade of {upgrade.package} is until {until} now: {upgrade.reason}")
         return
     concerned = [t for t in targets if locks.state(settings.images / t.folder, t).stale]
@@ -169,14 +170,8 @@ def _upgrade(settings: Settings, text: str, reason: str, until: datetime.date) -
         )
     for target, made in found:
         locks.write(settings.images / target.folder, made)
-    _replace(path, changed)
+    atomic.write(path, changed)
     say(f"{upgrade.package} lifted in {lifted} of {len(targets)} targets")
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_bytes(text.encode())
-    temporary.replace(path)
 
 
 def _targets(path: Path, text: str, upgrades: Iterable[Upgrade]) -> tuple[Target, ...]:

@@ -7,6 +7,7 @@ what it needs, builder.sdist_needs tells it, and uv is asked again.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from builder.errors import LockError, UnreachableError
@@ -23,6 +24,7 @@ __all__ = ["Question", "UnreachableError", "compile_requirements", "requirement_
 _UNREACHABLE = ("ailed to fetch", "ailed to download", "the network was disabled")
 # What uv says of a source distribution that only its own code knows the requirements of.
 _TO_BUILD = re.compile(r"Failed to (?:download and )?build `(?P<wanted>[^`\s]+(?: @ [^`\s]+)?)`")
+_YANKED = re.compile(r"^warning: `(?P<package>[^`=]+)==(?P<version>[^`]+)` is yanked", re.MULTILINE)
 _UNDATED = re.compile(r"^warning: `(?P<file>[^`]+)` is missing an upload date", re.MULTILINE)
 _NOISE = re.compile(r"^(?:warning: .*|Resolved \d+ packages? in .*)\n?", re.MULTILINE)
 # More source distributions than any lock has, so that asking again ends.
@@ -36,6 +38,7 @@ class Question:
     `excluded` packages are left out of the answer whoever needs them; `lifted` are upgrades that
     are allowed to be newer than the date. An empty date is today, an empty Python any.
     With `wheels`, sources are no answer; with `why`, an entry says who needs it.
+    `preferences` are entries of a lock: of a version that will do, the entry stays as it is.
     """
 
     requirements: tuple[str, ...]
@@ -48,6 +51,7 @@ class Question:
     lifted: tuple[Upgrade, ...] = ()
     wheels: bool = False
     why: bool = False
+    preferences: tuple[str, ...] = ()
 
 
 # What source distributions need, by what decides which files there are to choose from: for another
@@ -56,11 +60,15 @@ _KNOWN: dict[tuple[str, ...], dict[Source, Needs]] = {}
 
 
 def compile_requirements(
-    question: Question, name: str, mirrors: Mirrors = NO_MIRRORS
+    question: Question,
+    name: str,
+    mirrors: Mirrors = NO_MIRRORS,
+    yanked: Callable[[str, str], None] = lambda *_: None,
 ) -> dict[str, str]:
     """Ask uv; requirement lines by name, sorted.
 
     LockError with uv's reason, UnreachableError if that is the network; `name` is who asks.
+    `yanked` is called with the package and the version of each entry that was yanked since.
     """
     choice = _choice(question)
     known = _KNOWN.setdefault((*choice, mirrors.index), {})
@@ -71,6 +79,8 @@ def compile_requirements(
             entries = [source.entry(needs) for source, needs in told.items()]
             result = uv.run("compile", *options, *choice, configuration=entries)
             if result.returncode == 0:
+                for found in _YANKED.finditer(result.stderr):
+                    yanked(normalise(found["package"]), found["version"])
                 return dict(sorted(parse(result.stdout).items()))
             unknown = _TO_BUILD.search(result.stderr)
             source = Source.parse(unknown["wanted"]) if unknown else None
@@ -89,8 +99,17 @@ def _options(question: Question, uv: Uv) -> list[str]:
         *("--excludes", uv.file("excludes", question.excluded)),
         *(("--no-deps",) if question.alone else ()),
         *(("--only-binary", ":all:") if question.wheels else ()),
+        *_preferred(question, uv),
         uv.file("wanted", question.requirements),
     ]
+
+
+def _preferred(question: Question, uv: Uv) -> tuple[str, ...]:
+    """An output file there is: uv takes what it has as the first choice, yanked or not."""
+    if not question.preferences:
+        return ()
+    (uv.folder / "locked").write_text("".join(question.preferences), "utf-8")
+    return ("--output-file", str(uv.folder / "locked"))
 
 
 def _choice(question: Question) -> tuple[str, ...]:
