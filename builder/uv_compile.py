@@ -25,7 +25,7 @@ _UNREACHABLE = ("ailed to fetch", "ailed to download", "the network was disabled
 # What uv says of a source distribution that only its own code knows the requirements of.
 _TO_BUILD = re.compile(r"Failed to (?:download and )?build `(?P<wanted>[^`\s]+(?: @ [^`\s]+)?)`")
 _YANKED = re.compile(r"^warning: `(?P<package>[^`=]+)==(?P<version>[^`]+)` is yanked", re.MULTILINE)
-_UNDATED = re.compile(r"^warning: `(?P<file>[^`]+)` is missing an upload date", re.MULTILINE)
+_UNDATED = re.compile(r"^warning: `?(?P<file>[^`\s]+)`? is missing an upload date", re.MULTILINE)
 _NOISE = re.compile(r"^(?:warning: .*|Resolved \d+ packages? in .*)\n?", re.MULTILINE)
 # More source distributions than any lock has, so that asking again ends.
 _MOST_ROUNDS = 200
@@ -71,8 +71,8 @@ def compile_requirements(
     `yanked` is called with the package and the version of each entry that was yanked since.
     """
     choice = _choice(question)
-    known = _KNOWN.setdefault((*choice, mirrors.index), {})
     with uv_process(mirrors) as uv:
+        known = _KNOWN.setdefault((*choice, *uv.indexes), {})
         options = _options(question, uv)
         for _ in range(_MOST_ROUNDS):
             told = {} if question.wheels else dict(known)
