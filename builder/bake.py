@@ -128,6 +128,14 @@ def write_secret(path: Path, text: str) -> None:
     path.write_text(text, "utf-8")
 
 
+def _with_remedy(error: str, failed: Step | None) -> str:
+    """An error of BuildKit, with what to do if the disk was full."""
+    texts = (error, *(failed.lines if failed else ()))
+    if any("no space left on device" in text.lower() for text in texts):
+        return f"{error}; the engine's disk is full, free some: dlc engine prune"
+    return error
+
+
 def _secrets(mirrors: Mirrors, folder: Path) -> dict[str, Path]:
     """The secrets of a build by id; what is only made for it lies in `folder`."""
     bundle = ca_bundle()
@@ -228,10 +236,11 @@ class Baker:
                 on_a_cached_framework=solve.on_a_cached_framework,
             )
         failed = solve.failed
+        error = failed.error if failed else "\n".join(text[-5:]) or "buildx said nothing"
         return Outcome(
             target=job.target,
             seconds=seconds,
-            error=failed.error if failed else "\n".join(text[-5:]) or "buildx said nothing",
+            error=_with_remedy(error, failed),
             step=failed.title if failed else "",
             output=tuple(failed.lines) if failed else (),
         )

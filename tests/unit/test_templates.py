@@ -15,7 +15,9 @@ from tests.conftest import GOLDEN, ROOT, Dlc
 
 CPU = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
 OURS = '{% extends "dlc/Dockerfile.j2" %}\n'
-BLOCKS = "accelerator framework inference java keyring labels libraries python tools training wheels"
+BLOCKS = (
+    "accelerator framework inference java keyring labels libraries python tools training wheels"
+)
 
 
 @pytest.fixture
