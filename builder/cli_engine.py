@@ -114,8 +114,8 @@ def prune(keep_storage: int, force: bool, output: str) -> None:
         print_json({**asdict(freed), "bytes": freed.bytes})
         return
     click.echo(
-        f"freed {human_size(freed.bytes)}: {freed.images} untagged images, "
-        f"{freed.cache_records} records of the build cache"
+        f"freed {human_size(freed.bytes)}; removed untagged images: {freed.images}, "
+        f"build cache records: {freed.cache_records}"
     )
 
 
