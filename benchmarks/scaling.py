@@ -140,10 +140,11 @@ def _write_locks(folder: Path, target: Target, entries: Mapping[str, Mapping[str
     written: dict[str, locks.Lock] = {}
     for layer in locks.LAYERS:
         below = written["framework"].text() if layer == "libraries" else ""
+        python, date = locks.origin(layer, target)
         written[layer] = locks.Lock(
             layer=layer,
-            python=target.python,
-            date=target.date.isoformat(),
+            python=python,
+            date=date,
             inputs=locks.inputs_digest(layer, target, below),
             entries=entries[layer],
         )

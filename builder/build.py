@@ -16,6 +16,7 @@ from builder.derived import derived_here
 from builder.errors import BaseImageError, BuildError, DlcError
 from builder.local_images import images_here
 from builder.mirrors import Mirrors
+from builder.namespace import labels
 from builder.plan import Built, Context, Inputs, by_key, inputs, prepare, same
 from builder.private_engine import up
 from builder.render import Renderer, apply, changes
@@ -158,6 +159,7 @@ def _job(context: Context, base: BaseImage, tools: BaseImage) -> Job:
         labels={
             "dlc.base": f"{base.how} {base.id}",
             **context.inputs.labels(),
+            **labels(),
         },
     )
 

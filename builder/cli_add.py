@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from builder import atomic
 from builder.cli import Settings, cli, output_option, pass_settings
 from builder.matrix_shape import DEVICES, FRAMEWORKS, MODES, ORIGINS
 from builder.output import print_json, print_table, say
@@ -91,6 +91,7 @@ def add(
         wheels=given_wheels(wheels, sources),
         folders=wheelhouse.directories(),
         sources=sources,
+        mirrors=settings.mirrors,
         **named,
     )
     _add(settings, wanted, dry_run=dry_run)
@@ -104,8 +105,8 @@ def _add(settings: Settings, wanted: Wanted, *, dry_run: bool) -> None:
 
     path = settings.matrix_path
     found = addition(path, wanted)
-    check_index(found.targets)
-    resolver = Resolver(say)
+    check_index(found.targets, settings.mirrors)
+    resolver = Resolver(say, settings.mirrors)
     made: list[tuple[Target, tuple[Lock, ...]]] = []
     for target in found.targets:
         made.append((target, resolver.lock(target)))
@@ -147,17 +148,11 @@ def _write(
         for (_, all_locks), folder in zip(made, folders, strict=True):
             locks.write(folder, all_locks)
         apply(rendered)
-        _replace(settings.matrix_path, found.text)
+        atomic.write(settings.matrix_path, found.text)
     except BaseException:
         for folder in new:
             shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_bytes(text.encode())
-    temporary.replace(path)
 
 
 @cli.command()
@@ -180,7 +175,7 @@ def outdated(settings: Settings, output: str) -> None:
             "newest": each.newest,
             "outdated": each.outdated,
         }
-        for each in compare(matrix)
+        for each in compare(matrix, settings.mirrors)
     ]
     if output == "json":
         print_json(rows)

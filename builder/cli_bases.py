@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from builder import atomic
 from builder.cli import Settings, cli, output_option, pass_settings
 from builder.errors import BaseImageError, EngineError, MatrixError, SelectionError
 from builder.output import print_json, print_table, say
@@ -175,17 +175,12 @@ def _write(path: Path, content: bytes, matrix: Matrix, digests: Mapping[str, str
             "nothing was written",
             remedy="write each image on one line, like `image: debian:bookworm@sha256:...`",
         )
-    path = path.resolve()
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_bytes(changed)
-    shutil.copymode(path, temporary)
     if path.read_bytes() != content:
-        temporary.unlink()
         raise BaseImageError(
             f"{path} was changed while the registries were asked; nothing was written",
             remedy="run the command again",
         )
-    temporary.replace(path)
+    atomic.write(path, changed)
 
 
 def _matrix(path: Path, name: str) -> Matrix:

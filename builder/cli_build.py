@@ -101,9 +101,9 @@ def build(
 
 def _dry_run(settings: Settings, targets: tuple[Target, ...], output: str) -> None:
     from builder import locks
-    from builder.bake import ca_bundle
     from builder.bakefile import Job, definition
     from builder.bases import BaseSource
+    from builder.build_secrets import certificates_secret
     from builder.cli_mirrors import script_command
     from builder.mirrors import Mirrors
 
@@ -123,7 +123,7 @@ def _dry_run(settings: Settings, targets: tuple[Target, ...], output: str) -> No
             )
             for target in targets
         ]
-        bundle = ca_bundle()
+        bundle = certificates_secret()
         secrets = {"ca-bundle": bundle} if bundle else {}
         if settings.mirrors != Mirrors():
             secrets["site"] = Path("dlc-site").absolute()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from builder import atomic
 from builder.cli import Settings, cli, output_option, selection_options
 from builder.errors import DlcError, LockError, MatrixError, StaleLockError
 from builder.output import print_json, say
@@ -62,7 +63,7 @@ def _lock(settings: Settings, targets: tuple[Target, ...]) -> None:
     from builder import locks
     from builder.resolver import Resolver
 
-    resolver = Resolver(say)
+    resolver = Resolver(say, settings.mirrors)
     failures: list[DlcError] = []
     for target in targets:
         folder = settings.images / target.folder
@@ -144,7 +145,7 @@ def _upgrade(settings: Settings, text: str, reason: str, until: datetime.date) -
     changed = with_upgrade(matrix, upgrade, replaced)
     targets = _targets(path, changed, {**known, upgrade.package: upgrade}.values())
     if replaced is not None and replaced.rule == upgrade.rule:
-        _replace(path, changed)
+        atomic.write(path, changed)
         say(f"the upgrade of {upgrade.package} is until {until} now: {upgrade.reason}")
         return
     concerned = [t for t in targets if locks.state(settings.images / t.folder, t).stale]
@@ -153,7 +154,7 @@ def _upgrade(settings: Settings, text: str, reason: str, until: datetime.date) -
             f"no lock has a {upgrade.package} that is to be lifted to {upgrade.version or 'newer'}",
             remedy="`grep` the locks below images/ for what they have",
         )
-    resolver = Resolver(say)
+    resolver = Resolver(say, settings.mirrors)
     found: list[tuple[Target, tuple[Lock, ...]]] = []
     lifted = 0
     for target in concerned:
@@ -169,14 +170,8 @@ def _upgrade(settings: Settings, text: str, reason: str, until: datetime.date) -
         )
     for target, made in found:
         locks.write(settings.images / target.folder, made)
-    _replace(path, changed)
+    atomic.write(path, changed)
     say(f"{upgrade.package} lifted in {lifted} of {len(targets)} targets")
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_bytes(text.encode())
-    temporary.replace(path)
 
 
 def _targets(path: Path, text: str, upgrades: Iterable[Upgrade]) -> tuple[Target, ...]:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from builder import atomic
 from builder.state_directory import state_directory
 
 if TYPE_CHECKING:
@@ -110,9 +111,7 @@ def record(outcomes: Iterable[Outcome]) -> None:
     path = _path()
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = {name: asdict(past) for name, past in sorted({**past, **built}.items())}
-    temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
-    temporary.replace(path)
+    atomic.write(path, json.dumps(rows, indent=1) + "\n")
 
 
 def _took_longer(past: Mapping[str, Past], now: Outcome) -> bool:

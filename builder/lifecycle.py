@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import ContainerError
+from builder.namespace import labels
 
 if TYPE_CHECKING:
     import docker
@@ -34,7 +35,9 @@ def created(client: docker.DockerClient, image: str, **options: Any) -> Iterator
     name = f"dlc-serve-{uuid.uuid4().hex[:12]}"
     try:
         with refused(f"no container of {image} can be made", "build or pull the image first"):
-            container = client.containers.create(image, name=name, labels=LABELS, **options)
+            container = client.containers.create(
+                image, name=name, labels={**LABELS, **labels()}, **options
+            )
     except KeyboardInterrupt:
         remove_late(client, name)
         raise

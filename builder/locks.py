@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder import atomic
 from builder.components import locked
 from builder.matrix import Component, Upgrade
 from builder.target import Target
@@ -55,10 +56,10 @@ _TITLES = {
 }
 _REQUIREMENT = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[.*?\])?\s*(?:==|@)")
 _VERSION = re.compile(r"^[A-Za-z0-9._-]+(?:\[.*?\])?==(?P<version>[^\s;\\]+)")
-_HEADER = re.compile(
-    r"#.*\n# inputs: sha256:(?P<inputs>[0-9a-f]{64})\n"
-    r"# requirements: sha256:(?P<requirements>[0-9a-f]{64})\n(?P<body>.*)",
-    re.DOTALL,
+_LOCK = re.compile(
+    r"# [^\n]*?(?: for Python (?P<python>\S+))? as of (?P<date>[^\n]+), by `dlc lock`\.\n"
+    r"# inputs: sha256:(?P<inputs>[0-9a-f]{64})\n"
+    r"# requirements: sha256:[0-9a-f]{64}\n(?P<body>(?s:.*))"
 )
 _UNHASHED = re.compile(r"^# No SHA-256: (?P<reason>.*)\n(?P<requirement>\S+)", re.MULTILINE)
 _NOTE = re.compile(r"^# (?P<how>lifted|kept): (?P<package>\S+) (?P<what>.*)", re.MULTILINE)
@@ -93,6 +94,12 @@ class Lock:
         """`name==version` of every requirement that is not a direct wheel."""
         found = (pinned(entry) for entry in self.entries.values())
         return [f"{name}=={version}" for name, version in found if version]
+
+    def is_of(self, target: Target, below: str) -> bool:
+        """Whether a target's layer, on top of the locks `below`, is resolved from the same."""
+        upgrades = concerning(self.layer, target, self.entries, self.notes)
+        same = self.inputs == inputs_digest(self.layer, target, below, upgrades)
+        return same and (self.python, self.date) == origin(self.layer, target)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,6 +136,14 @@ def under(layer: str, target: Target, texts: Mapping[str, str]) -> str:
     """The locks on top of which a layer is resolved; nothing for one that stands alone."""
     stack = layers(target)[1:-1]
     return "".join(texts[each] for each in stack[: stack.index(layer)]) if layer in stack else ""
+
+
+def origin(layer: str, target: Target) -> tuple[str, str]:
+    """The Python and the date that a layer is resolved for."""
+    if layer == "tools":
+        return "", "any day"
+    date = target.date if layer == "libraries" else target.locked
+    return target.python, date.isoformat()
 
 
 def component(layer: str, target: Target) -> Component:
@@ -189,29 +204,43 @@ def concerning(
     return found
 
 
+def read(layer: str, text: str) -> Lock | str:
+    """A lock, or in a word why a text is none: missing, not a lock, edited.
+
+    It is one if there is no byte in it that the lock does not account for.
+    """
+    found = _LOCK.fullmatch(text)
+    if found is None:
+        return "not a lock" if text else "missing"
+    notes = tuple(note[0].removeprefix("# ") for note in _NOTE.finditer(found["body"]))
+    whys = {each["requirement"]: each["reason"] for each in _UNHASHED.finditer(found["body"])}
+    entries = parse(found["body"])
+    for name, entry in entries.items():
+        if (requirement := entry.split(maxsplit=1)[0]) in whys:
+            entries[name] = f"# No SHA-256: {whys[requirement]}\n{entry}"
+    lock = Lock(
+        layer=layer,
+        python=found["python"] or "",
+        date=found["date"],
+        inputs=found["inputs"],
+        entries=entries,
+        notes=notes,
+    )
+    return lock if lock.text() == text else "edited"
+
+
 def state(folder: Path, target: Target) -> State:
     """Compare the locks in a folder with what the target says now."""
     texts = {layer: _read(folder / f"{layer}.lock") for layer in layers(target)}
-    stale: dict[str, str] = {}
-    for layer, text in texts.items():
-        found = _HEADER.fullmatch(text)
-        if not text:
-            stale[layer] = "missing"
-        elif found is None:
-            stale[layer] = "not a lock"
-        elif found["requirements"] != _sha256(found["body"]):
-            stale[layer] = "edited"
-        else:
-            body = found["body"]
-            noted = (note[0].removeprefix("# ") for note in _NOTE.finditer(body))
-            upgrades = concerning(layer, target, parse(body), noted)
-            below = under(layer, target, texts)
-            if found["inputs"] != inputs_digest(layer, target, below, upgrades):
-                stale[layer] = "stale"
+    found = {layer: read(layer, text) for layer, text in texts.items()}
+    stale = {layer: lock for layer, lock in found.items() if isinstance(lock, str)}
+    for layer, lock in found.items():
+        if isinstance(lock, Lock) and not lock.is_of(target, under(layer, target, texts)):
+            stale[layer] = "stale"
     bodies = "".join(texts.values())
     notes = list(_NOTE.finditer(bodies))
     return State(
-        stale=stale,
+        stale={layer: stale[layer] for layer in found if layer in stale},
         requirements=sum(len(parse(text)) for text in texts.values()),
         unhashed={found["requirement"]: found["reason"] for found in _UNHASHED.finditer(bodies)},
         lifted={note["package"]: note["what"] for note in notes if note["how"] == "lifted"},
@@ -228,10 +257,7 @@ def write(folder: Path, locks: Sequence[Lock]) -> None:
     """Write locks into a target's folder; each file is replaced whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     for lock in locks:
-        path = folder / f"{lock.layer}.lock"
-        temporary = path.with_name(f".{path.name}.new")
-        temporary.write_text(lock.text(), "utf-8")
-        temporary.replace(path)
+        atomic.write(folder / f"{lock.layer}.lock", lock.text())
 
 
 def entries(folder: Path, layer: str) -> dict[str, str]:
@@ -284,9 +310,9 @@ def normalise(name: str) -> str:
 
 
 def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _read(path: Path) -> str:
-    # As bytes, since reading as text would hide line ends that an edit has changed.
-    return path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
+    # As bytes, and each of them: a lock is compared to the byte, line ends included.
+    return path.read_bytes().decode("utf-8", "surrogateescape") if path.is_file() else ""

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from builder import atomic
 from builder.errors import PushError, system_words
 from builder.release_tags import revisions
 
@@ -134,9 +135,7 @@ def _add(folder: Path, date: str, more: Iterable[Mapping[str, Any]]) -> None:
                 had = rows[which]["tags"] if which in rows else ()
                 rows[which] = {**row, "tags": sorted({*had, *row["tags"]})}
             document = {"date": date, "images": sorted(rows.values(), key=_order)}
-            new = path.with_suffix(".json.new")
-            new.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
-            new.replace(path)
+            atomic.write(path, json.dumps(document, indent=2) + "\n")
     except OSError as error:
         raise _unwritable(path, error) from error
 

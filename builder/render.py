@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder import atomic
 from builder.copied import copied, files, is_copied
 from builder.errors import RenderError
 from builder.target import Target
@@ -200,7 +201,5 @@ def apply(found: Iterable[Change]) -> None:
                     folder.rmdir()
             continue
         change.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = change.path.with_name(f".{change.path.name}.new")
-        temporary.write_bytes(change.after)
-        temporary.chmod(0o755 if change.path.suffix == ".sh" else 0o644)
-        temporary.replace(change.path)
+        mode = 0o755 if change.path.suffix == ".sh" else 0o644
+        atomic.write(change.path, change.after, mode=mode)

@@ -16,6 +16,7 @@ from builder import components, wheelhouse
 from builder.errors import LockError
 from builder.locks import Lock, component, concerning, inputs_digest, layers, normalise, pinned
 from builder.matrix import Upgrade, Wheel
+from builder.mirrors import NO_MIRRORS, Mirrors
 from builder.target import Target
 from builder.uv_compile import (
     Question,
@@ -30,8 +31,10 @@ __all__ = ["Resolver", "address", "outside", "wheel_name"]
 class Resolver:
     """Resolves the layers of targets; equal layers of one call are resolved once."""
 
-    def __init__(self, say: Callable[[str], None] = lambda _: None) -> None:
-        self._say = say
+    def __init__(
+        self, say: Callable[[str], None] = lambda _: None, mirrors: Mirrors = NO_MIRRORS
+    ) -> None:
+        self._say, self._mirrors = say, mirrors
         self._folders = wheelhouse.directories()
         self._done: dict[str, Lock | LockError] = {}
 
@@ -84,7 +87,7 @@ class Resolver:
             python=target.python,
             date=target.locked.isoformat(),
         )
-        entries = compile_requirements(question, target.name)
+        entries = compile_requirements(question, target.name, self._mirrors)
         return _lock("build", target, question, entries)
 
     def _framework(self, target: Target, held: Mapping[str, str]) -> Lock:
@@ -141,7 +144,9 @@ class Resolver:
 
     def _tools(self, target: Target) -> Lock:
         question = Question(requirements=(f"uv=={target.uv}",))
-        return _lock("tools", target, question, compile_requirements(question, target.name))
+        return _lock(
+            "tools", target, question, compile_requirements(question, target.name, self._mirrors)
+        )
 
     def _lifted(
         self, question: Question, target: Target, below: Mapping[str, str] = {}
@@ -155,7 +160,7 @@ class Resolver:
         from packaging.version import Version
 
         def answer(asked: Question) -> dict[str, str]:
-            found = compile_requirements(asked, target.name)
+            found = compile_requirements(asked, target.name, self._mirrors)
             return {name: entry for name, entry in found.items() if name not in below}
 
         entries = answer(question)
@@ -198,17 +203,21 @@ class Resolver:
         local = wheelhouse.find(wheel, self._folders)  # LockError if it has another hash
         if wheel.sha256:
             return _direct(wheel, wheel.sha256)
-        where = local.resolve().as_uri() if local else address(wheel.url, target.sources)
+        where = local.resolve().as_uri() if local else address(wheel.url, self._sources(target))
         question = Question(
             requirements=(f"{wheel_name(wheel)} @ {where}",), python=target.python, alone=True
         )
         try:
-            [entry] = compile_requirements(question, target.name).values()
+            [entry] = compile_requirements(question, target.name, self._mirrors).values()
         except UnreachableError:
             requirement = f"{wheel_name(wheel)} @ {wheel.url}"
             return _unhashed(f"{wheel.source} could not be reached", requirement)
         [sha256] = re.findall("--hash=sha256:([0-9a-f]{64})", entry)
         return _direct(wheel, sha256)
+
+    def _sources(self, target: Target) -> Mapping[str, str]:
+        """Where wheels are that are not the index's: the matrix's addresses, or a site's own."""
+        return {**target.sources, **self._mirrors.sources}
 
     def _indexed(
         self, requirement: str, source: str, question: Question, target: Target
@@ -218,9 +227,9 @@ class Resolver:
             question, requirements=(requirement,), constraints=(), excluded=(), lifted=()
         )
         # That index says no upload dates, so none can be asked of it.
-        asked = replace(asked, index=target.sources[source], alone=True, date="")
+        asked = replace(asked, index=self._sources(target)[source], alone=True, date="")
         try:
-            entries = compile_requirements(asked, target.name)
+            entries = compile_requirements(asked, target.name, self._mirrors)
         except UnreachableError:
             name = requirement_name(requirement)
             return {name: _unhashed(f"{source} could not be reached", requirement)}

@@ -78,7 +78,12 @@ def wheel(
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, data in contents.items():
-            archive.writestr(zipfile.ZipInfo(path, _ZIP_TIME), data)
+            member = zipfile.ZipInfo(path, _ZIP_TIME)
+            program = ".data/scripts/" in path
+            member.external_attr = (0o755 if program else 0o644) << 16
+            # A program may be large, and nobody keeps the wheel.
+            member.compress_type = zipfile.ZIP_STORED if program else zipfile.ZIP_DEFLATED
+            archive.writestr(member, data)
     return IndexFile(
         package=normalise(name),
         version=version,
@@ -125,9 +130,12 @@ def sdist(
 
 
 class PackageIndex:
-    """The index while it runs: a context manager. `asked` are the paths of all requests."""
+    """The index while it runs: a context manager. `asked` are the paths of all requests.
 
-    def __init__(self, *files: IndexFile) -> None:
+    `host` is the address of this machine that it listens on.
+    """
+
+    def __init__(self, *files: IndexFile, host: str = "127.0.0.1") -> None:
         self._files: dict[str, IndexFile] = {}
         self.asked: list[str] = []
         for file in files:
@@ -153,19 +161,24 @@ class PackageIndex:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((host, 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
     def url(self) -> str:
         """Its address, as `--default-index` takes it."""
-        return f"http://127.0.0.1:{self._server.server_port}/simple"
+        return f"http://{self._server.server_address[0]!s}:{self._server.server_port}/simple"
 
     @property
     def environment(self) -> dict[str, str]:
         """What makes uv and pip use this index and no other."""
         return {"UV_DEFAULT_INDEX": self.url, "PIP_INDEX_URL": self.url}
+
+    @property
+    def files(self) -> tuple[IndexFile, ...]:
+        """All that it offers."""
+        return tuple(self._files.values())
 
     def add(self, file: IndexFile) -> IndexFile:
         """Offer one more file, or another under the same name."""

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder import atomic
 from builder.contract.basics import FILES, REPORT_SECONDS, run_files
 from builder.errors import BuildError
 from builder.layers import from_engine
+from builder.namespace import local_name
 from builder.output import human_size
 from builder.state_directory import state_directory
 
@@ -115,7 +117,7 @@ def remember(identity: str, report: str) -> Contents:
     """Keep what size_report.py said of an image, by its id; the same, read."""
     found, known = _contents(report), report_of(identity)
     known.parent.mkdir(parents=True, exist_ok=True)
-    _write(known, report)
+    atomic.write(known, report)  # another build may read it
     return found
 
 
@@ -153,7 +155,7 @@ def check(client: docker.DockerClient, image: str, target: Target) -> None:
         return
     before = None
     with suppress(docker.errors.ImageNotFound):
-        before = look(client, target.name)
+        before = look(client, local_name(target.name))
     raise BuildError(
         explain(found, before),
         remedy=f"mend it, or give it another budget in the matrix; the image stays, as {image}",
@@ -217,10 +219,3 @@ def _contents(text: str) -> Contents:
     said = json.loads(text)
     packages = {name: (declared, taken) for name, (declared, taken) in said["packages"].items()}
     return Contents(packages=packages, system=said["system"], java=said["java"], rest=said["rest"])
-
-
-def _write(path: Path, text: str) -> None:
-    """Never half: another build may read it."""
-    new = path.with_suffix(".new")
-    new.write_text(text, "utf-8")
-    new.replace(path)

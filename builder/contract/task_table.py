@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from builder import atomic
 from builder.contract.run import Result
 
 __all__ = ["Row", "TaskResult", "load", "results", "save", "table", "wrong"]
@@ -14,7 +15,7 @@ __all__ = ["Row", "TaskResult", "load", "results", "save", "table", "wrong"]
 _INTRODUCTION = """\
 # What every task answers
 
-Written by `make tasks ROWS=SELECTOR`: each image is built if it is not there, on stand-ins where
+Written by `make tasks ROWS=SELECTOR`: each image is built, on stand-ins where
 that is needed, and asked every task of the reference pages, with the pages' own request where they
 give one. The models are tiny and random, and made by the image itself; what is checked is the form
 of the answer: labels, scores, offsets, numbers of items, masks. Results are kept in `tasks.json`.
@@ -81,10 +82,8 @@ def load(path: Path) -> dict[str, Row]:
 
 def save(path: Path, rows: Iterable[Row]) -> None:
     """Write the rows; the file is replaced whole or not at all."""
-    temporary = path.with_name(f".{path.name}.new")
     text = json.dumps({"rows": [asdict(row) for row in rows]}, indent=1, ensure_ascii=False)
-    temporary.write_text(text + "\n", "utf-8")
-    temporary.replace(path)
+    atomic.write(path, text + "\n")
 
 
 def wrong(row: Row, tasks: Iterable[str]) -> list[str]:

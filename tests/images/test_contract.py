@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from builder.namespace import NAMESPACE_LABEL
 from tests.images.conftest import INFERENCE, ROOT, TRAINING, Image, dlc
 
 pytestmark = pytest.mark.images
@@ -66,14 +67,14 @@ def test_a_broken_promise_is_told(images: dict[str, Image]) -> None:
     assert "0 passed" in run.stderr
 
 
-def test_an_interruption_leaves_no_container(images: dict[str, Image]) -> None:
-    image = images[INFERENCE]
+def test_an_interruption_leaves_no_container(inference_image: Image, own_namespace: str) -> None:
+    containers = inference_image.client.api.containers
     command = [sys.executable, "-m", "builder", "--matrix", str(ROOT / "matrix.yaml")]
     command += ["test", INFERENCE, "--only", "echo"]
-    of_image = {"ancestor": image.inspected["Id"]}
+    ours = {"label": [f"{NAMESPACE_LABEL}={own_namespace}", "dlc.role=serve"]}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 60
-        while not image.client.containers.list(filters=of_image):
+        while not containers(filters=ours):
             assert time.monotonic() < deadline
             assert process.poll() is None
             time.sleep(0.1)
@@ -81,4 +82,4 @@ def test_an_interruption_leaves_no_container(images: dict[str, Image]) -> None:
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said.endswith("dlc: interrupted\n")
-    assert image.client.containers.list(all=True, filters=of_image) == []
+    assert containers(all=True, filters=ours) == []

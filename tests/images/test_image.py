@@ -116,7 +116,7 @@ def test_no_tool_cache_or_secret_stays_in_any_layer(
 
 
 def test_both_images_share_their_framework_layer(images: dict[str, Image]) -> None:
-    history = images[INFERENCE].client.images.get(INFERENCE).history()
+    history = images[INFERENCE].client.images.get(images[INFERENCE].tag).history()
     layers = [
         step["CreatedBy"]
         for step in reversed(history)

@@ -84,11 +84,12 @@ def lock(target: Target, stands_in: Target, images: Path, folder: Path) -> None:
         held["framework"] = dict(sorted((framework | _index_entries(target, framework)).items()))
     below, made = "", []
     for layer in locks.LAYERS:
+        python, date = locks.origin(layer, stands_in)
         made.append(
             locks.Lock(
                 layer=layer,
-                python="" if layer == "tools" else target.python,
-                date=(target.date if layer == "libraries" else target.locked).isoformat(),
+                python=python,
+                date=date,
                 inputs=locks.inputs_digest(layer, stands_in, below),
                 entries=held[layer],
             )

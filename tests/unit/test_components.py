@@ -185,7 +185,8 @@ def write_locks(target: Target, images: Path) -> None:
     for layer in locks.layers(target):
         below = locks.under(layer, target, {name: lock.text() for name, lock in made.items()})
         inputs = locks.inputs_digest(layer, target, below)
-        made[layer] = Lock(layer=layer, python="", date="", inputs=inputs, entries={})
+        python, date = locks.origin(layer, target)
+        made[layer] = Lock(layer=layer, python=python, date=date, inputs=inputs, entries={})
     locks.write(images / target.folder, list(made.values()))
 
 
@@ -236,7 +237,7 @@ def test_locks_are_of_what_they_stand_on(rows: dict[str, Target], tmp_path: Path
     assert locks.state(folder, row).text == "fresh"
     path = folder / "horovod.lock"
     path.write_text(path.read_text("utf-8").replace(" as of ", " as  of "), "utf-8")
-    changed = "smdistributed-dataparallel.lock stale, libraries.lock stale"
+    changed = "horovod.lock not a lock, smdistributed-dataparallel.lock stale, libraries.lock stale"
     assert locks.state(folder, row).text == changed
     path.unlink()
     assert locks.state(folder, row).stale["horovod"] == "missing"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
@@ -21,12 +21,15 @@ from builder.locks import (
     normalise,
     parse,
     pinned,
+    read,
     state,
     write,
 )
 from builder.render import LOCK_NAMES
 from builder.target import Target
+from tests.conftest import ROOT
 
+OWN = "huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12"
 NEURON = (
     "huggingface-pytorch-inference-neuron:"
     "1.9.1-transformers4.12.3-neuron-py37-sdk1.17.1-ubuntu18.04"
@@ -156,7 +159,7 @@ def test_committed_locks_meet_the_requirements(targets: tuple[Target, ...], root
 @pytest.fixture
 def locked(targets: tuple[Target, ...], root: Path, tmp_path: Path) -> tuple[Path, Target]:
     """A copy of one target's locks."""
-    target = next(target for target in targets if target.framework_version == "2.13.0")
+    target = next(target for target in targets if target.name == OWN)
     shutil.copytree(root / "images" / target.folder, tmp_path / "locks")
     return tmp_path / "locks", target
 
@@ -216,6 +219,77 @@ def test_a_lock_edited_by_hand_is_not_fresh(name: str, locked: tuple[Path, Targe
     assert not is_fresh(folder, target)
 
 
+COMMITTED = {
+    path.name.removesuffix(".lock"): path.read_bytes()
+    for path in (ROOT / "images" / OWN.replace(":", "/")).glob("*.lock")
+}
+
+
+@st.composite
+def edits(draw: st.DrawFn) -> tuple[str, bytes]:
+    """A committed lock's layer, and its bytes after one edit of the kinds that people make."""
+    layer = draw(st.sampled_from(sorted(COMMITTED)))
+    lines = COMMITTED[layer].splitlines(keepends=True)
+    at = draw(st.integers(0, len(lines)))
+    upto = draw(st.integers(at, min(at + 4, len(lines))))
+    how = draw(st.sampled_from(["insert", "delete", "double", "swap", "byte", "end", "whole"]))
+    more = draw(
+        st.sampled_from(
+            [
+                *(b"\n", b"# why\n", b"numpy==1.0\n", b"--index-url http://x/\n", b"-r x\n"),
+                *(b"\r", b"\0", b"\xef\xbb\xbf", b"\xff", b" ", b"\t\n", b"\x0c\n"),
+                *[each for each in lines if each.startswith((b"#", b"    --hash"))][:4],
+            ]
+        )
+    )
+    if how == "insert":
+        return layer, b"".join([*lines[:at], more, *lines[at:]])
+    if how == "delete":
+        return layer, b"".join([*lines[:at], *lines[upto:]])
+    if how == "double":
+        return layer, b"".join([*lines[:upto], *lines[at:]])
+    if how == "swap":
+        return layer, b"".join([*lines[:at], *reversed(lines[at:upto]), *lines[upto:]])
+    if how == "byte":
+        place = draw(st.integers(0, len(COMMITTED[layer])))
+        return layer, COMMITTED[layer][:place] + more + COMMITTED[layer][place:]
+    if how == "end":
+        return layer, COMMITTED[layer].removesuffix(b"\n")
+    return layer, COMMITTED[layer] * draw(st.integers(2, 3))
+
+
+@settings(max_examples=400)
+@given(edits())
+def test_nothing_in_a_lock_is_outside_what_is_digested(edit: tuple[str, bytes]) -> None:
+    layer, content = edit
+    found = read(layer, content.decode("utf-8", "surrogateescape"))
+    assert isinstance(found, Lock) == (content == COMMITTED[layer])
+
+
+@pytest.mark.parametrize("layer", sorted(COMMITTED))
+def test_nor_beside_any_of_its_lines(layer: str, locked: tuple[Path, Target]) -> None:
+    """Each place of a file, by the command's own way to look at it."""
+    folder, target = locked
+    path = folder / f"{layer}.lock"
+    lines = COMMITTED[layer].splitlines(keepends=True)
+    # All of the head, and of the rest what is near its ends: there every line is like the others.
+    for at in sorted({*range(6), *range(len(lines) - 3, len(lines) + 1)}):
+        for more in (b"# why\n", b"numpy==1.0\n", b"\n"):
+            path.write_bytes(b"".join([*lines[:at], more, *lines[at:]]))
+            assert layer in state(folder, target).stale, (at, more)
+    path.write_bytes(COMMITTED[layer] * 2)
+    assert layer in state(folder, target).stale
+    path.write_bytes(COMMITTED[layer])
+    assert is_fresh(folder, target)
+
+
+def test_a_title_is_that_of_the_target(locked: tuple[Path, Target]) -> None:
+    folder, target = locked
+    path = folder / "libraries.lock"
+    path.write_bytes(path.read_bytes().replace(str(target.date).encode(), b"2020-02-02", 1))
+    assert state(folder, target).stale == {"libraries": "stale"}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [(b"\n", b"\r\n", "not a lock"), (b"--hash", b"\xff-hash", "edited")],
@@ -252,16 +326,23 @@ def test_written_locks_are_fresh(tmp_path: Path, small: dict[str, Target]) -> No
     framework = Lock(
         layer="framework",
         python="3.8",
-        date="2021-11-03",
+        date=target.locked.isoformat(),
         inputs=inputs_digest("framework", target),
         entries={"torch": entry("torch", "==1.9.1", ["0" * 64])},
     )
     libraries = dataclasses.replace(
         framework,
         layer="libraries",
+        date=target.date.isoformat(),
         inputs=inputs_digest("libraries", target, framework.text()),
     )
-    tools = dataclasses.replace(framework, layer="tools", inputs=inputs_digest("tools", target))
+    tools = dataclasses.replace(
+        framework,
+        layer="tools",
+        python="",
+        date="any day",
+        inputs=inputs_digest("tools", target),
+    )
     build = dataclasses.replace(framework, layer="build", inputs=inputs_digest("build", target))
     write(tmp_path / "new", [build, framework, libraries, tools])
     assert is_fresh(tmp_path / "new", target)

@@ -178,6 +178,6 @@ def _edit(folder: Path, target: Target) -> None:
         inputs=locks.inputs_digest("libraries", target, framework.text()),
         entries=locks.entries(folder, "libraries"),
         python=target.python,
-        date=target.locked.isoformat(),
+        date=target.date.isoformat(),
     )
     locks.write(folder, [framework, libraries])
