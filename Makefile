@@ -4,11 +4,13 @@
 TARGET ?=
 PYTHON ?= python3
 VENV := .venv
+LOCK := requirements/all.txt
 DLC := $(VENV)/bin/dlc
 DEFAULT := huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-image contract unit lint render lock docs serve push prove pages bench clean
+.PHONY: help build test test-all test-image contract tasks unit test-lowest lint render lock docs serve \
+	push prove pages bench clean install deps
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,15 +26,30 @@ else
 	$(DLC) build '$(TARGET)'
 endif
 
-test: $(VENV)/.ready-test ## Run all tests: lint, unit tests, then images on a real engine
+test: $(VENV)/.ready-test ## Run what must pass: lint, unit tests, then images on a real engine
 	$(MAKE) --no-print-directory lint
-	$(VENV)/bin/pytest
+	$(MAKE) --no-print-directory unit
+	$(VENV)/bin/pytest -m 'images and not slow and not live' $(TWO_AT_ONCE)
+
+test-all: $(VENV)/.ready-test ## Run what is rare and slow, too: the whole contract, faults of networks
+	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory unit
+	$(VENV)/bin/pytest -m 'slow and not live and not images'
+	$(VENV)/bin/pytest -m 'images and not live' $(TWO_AT_ONCE)
+
+# Each worker has a namespace of its own, and most of its time it waits for a server to start.
+TWO_AT_ONCE := --numprocesses 2 --dist loadfile
 
 test-image: $(VENV)/.ready-test ## Test TARGET's built image against its contract (ONLY=expression)
 	$(DLC) test '$(or $(TARGET),$(DEFAULT))' $(if $(ONLY),--only '$(ONLY)')
 
 unit: $(VENV)/.ready-test ## Run the tests that need no engine, in seconds
 	$(VENV)/bin/pytest -m 'not images'
+
+# Python 3.10 is the lowest, and has wheels of versions as old as these.
+test-lowest: ## Run the unit tests with the lowest versions that pyproject.toml allows
+	$(MAKE) --no-print-directory unit VENV=.venv-lowest LOCK=requirements/lowest.txt \
+		PYTHON='$(if $(filter python3,$(PYTHON)),python3.10,$(PYTHON))'
 
 lint: $(VENV)/.ready-test ## Check style, types, workflows and what is rendered
 	$(VENV)/bin/ruff check .
@@ -87,17 +104,44 @@ bench: $(VENV)/.ready-test ## Compare with what one would do otherwise, in the s
 
 clean: ## Remove the virtual environment and caches; stop our engine (its images stay)
 	test ! -x $(DLC) || $(DLC) engine down
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .venv-lowest .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
 
-$(VENV)/.ready: pyproject.toml
+install: $(VENV)/.ready ## Make the virtual environment and install the tool, as `make build` does
+
+deps: $(VENV)/.ready ## Lock the tool's own dependencies in requirements/ (UPGRADE=1 for newer ones)
+	$(COMPILE) --all-extras --group build --output-file requirements/all.txt
+	$(COMPILE) --extra aws --group build --constraints requirements/all.txt \
+		--output-file requirements/runtime.txt
+	$(COMPILE) --extra test --group build --resolution lowest-direct \
+		--output-file requirements/lowest.txt
+	sed -n '/^uv==/,/[^\\]$$/p' requirements/runtime.txt > requirements/uv.txt
+
+# A pin that is there stays as long as pyproject.toml allows it. A release must be a week old to be
+# chosen, so that a bad one is found and yanked first.
+COMPILE = $(VENV)/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.10 \
+	--generate-hashes --no-build --custom-compile-command 'make deps' \
+	$(if $(UPGRADE),--upgrade --exclude-newer '7 days')
+
+EDITABLE = $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python \
+	--no-index --no-deps --no-build-isolation --editable .
+
+# pip, which every virtual environment brings, installs uv, and uv the rest: all of it by hash, and
+# none of it built here, as a build would fetch what nothing has pinned.
+$(VENV)/.ready: pyproject.toml requirements/uv.txt requirements/runtime.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed: make PYTHON=python3.11")'
 	@# Debian and Ubuntu keep a part of Python's own venv in a package of its own.
 	$(PYTHON) -c 'import ensurepip' 2> /dev/null || \
 		{ apt-get update && apt-get install --yes --no-install-recommends python3-venv; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--require-hashes --only-binary :all: --requirement requirements/uv.txt
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python \
+		--require-hashes --no-build --requirement requirements/runtime.txt
+	$(EDITABLE)
 	touch $@
 
-$(VENV)/.ready-test: pyproject.toml $(VENV)/.ready
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev,sagemaker]'
+$(VENV)/.ready-test: $(VENV)/.ready $(LOCK)
+	$(VENV)/bin/uv pip sync --quiet --python $(VENV)/bin/python \
+		--require-hashes --no-build $(LOCK)
+	$(EDITABLE)
 	touch $@

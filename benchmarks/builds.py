@@ -17,16 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder import bases
-from builder.bake import ca_bundle
-from builder.engine import Engine
+from builder.certificates import ca_bundle
 from builder.errors import BuildError
+from builder.namespace import labels, local_name
 from builder.output import say
 from builder.plan import inputs, prepare
-from builder.private_engine import up
 from builder.render import Renderer
 from builder.selection import select_one
 from builder.state_directory import state_directory
 from builder.targets import load_targets
+from tests.own_namespace import Shared
 
 __all__ = ["measure"]
 
@@ -41,20 +41,29 @@ NAMES = {"ours": "dlc build", "pip": "pip and the same locks", "floor": "the flo
 class Bench:
     """An engine, and a context with our Dockerfile and the others."""
 
-    engine: Engine
+    shared: Shared
     base: str
     context: Path
     sources: str
 
     def build(self, name: str) -> float:
-        """Build one of the Dockerfiles without any layer; the seconds."""
+        """Build one of the Dockerfiles without any layer; the seconds.
+
+        What was built before is removed first: it would take many times the disk.
+        """
+        [(label, value)] = labels().items()
+        said = f"{label}={value}"
+        with closing(self.shared.engine.client(timeout=600)) as client:
+            client.images.prune(filters={"dangling": True, "label": said})
+        self.shared.trim()
         file = self.context / ("Dockerfile" if name == "ours" else f"{name}.Dockerfile")
         # BuildKit 0.8 empties cache mounts too when it is told to use no cache, so a base that
         # nobody has seen keeps layers out.
         fresh = f"FROM {self.base}\nRUN echo {uuid.uuid4()} > /etc/round\n"
-        self._run(["--tag", "dlc-bench:base", "-"], fresh)
-        command = ["--tag", f"dlc-bench:{name}", "--file", str(file)]
-        for argument in ("BASE=dlc-bench:base", "TOOLS_BASE=dlc-bench:base", self.sources):
+        base = local_name("dlc-bench:base")
+        self._run(["--tag", base, "-"], fresh)
+        command = ["--tag", local_name(f"dlc-bench:{name}"), "--file", str(file)]
+        for argument in (f"BASE={base}", f"TOOLS_BASE={base}", self.sources):
             command += ["--build-arg", argument]
         if bundle := ca_bundle():
             command += ["--secret", f"id=ca-bundle,src={bundle}"]
@@ -64,9 +73,18 @@ class Bench:
 
     def _run(self, arguments: Sequence[str], dockerfile: str | None = None) -> None:
         """Run one build; BuildError, with its last words, if it fails."""
+        said = [f"--label={name}={value}" for name, value in labels().items()]
         result = subprocess.run(
-            [*self.engine.buildx, "build", "--progress", "plain", "--load", *arguments],
-            env=self.engine.environment(),
+            [
+                *self.shared.engine.buildx,
+                "build",
+                "--progress",
+                "plain",
+                "--load",
+                *said,
+                *arguments,
+            ],
+            env=self.shared.engine.environment(),
             input=dockerfile,
             capture_output=True,
             text=True,
@@ -76,9 +94,9 @@ class Bench:
             raise BuildError(f"{' '.join(arguments)} does not build:\n{result.stderr[-2000:]}")
 
 
-def measure() -> None:
+def measure(shared: Shared) -> None:
     """Build all three in turn, and print medians and ratios."""
-    bench = _bench()
+    bench = _bench(shared)
     say("filling the caches of packages")
     for name in ("wheels", *NAMES):
         bench.build(name)
@@ -88,10 +106,9 @@ def measure() -> None:
             seconds.append(bench.build(name))
             say(f"round {number + 1} of {ROUNDS}: {NAMES[name]} {seconds[-1]:.1f} s")
     medians = {name: statistics.median(seconds) for name, seconds in rounds.items()}
-    with closing(bench.engine.client(timeout=300)) as client:
-        sizes = {name: client.images.get(f"dlc-bench:{name}").attrs["Size"] for name in NAMES}
-        for name in ("wheels", "base", *NAMES):
-            client.images.remove(f"dlc-bench:{name}", force=True)
+    with closing(shared.engine.client(timeout=300)) as client:
+        images = {name: client.images.get(local_name(f"dlc-bench:{name}")) for name in NAMES}
+        sizes = {name: image.attrs["Size"] for name, image in images.items()}
     for name, title in NAMES.items():
         ratio = medians["ours"] / medians[name]
         print(
@@ -99,8 +116,8 @@ def measure() -> None:
         )
 
 
-def _bench() -> Bench:
-    engine = up(say=say)
+def _bench(shared: Shared) -> Bench:
+    engine = shared.engine
     target = select_one(load_targets(ROOT / "matrix.yaml"), TARGET)
     made_of = inputs(target, ROOT / "images", Renderer())
     context = prepare(made_of, state_directory() / "contexts").folder
@@ -116,4 +133,4 @@ def _bench() -> Bench:
         for name in {wheel.source for wheel in target.build.wheels}
     }
     sources = " ".join(f"{name}={address}" for name, address in here.items())
-    return Bench(engine=engine, base=reference, context=context, sources=f"SOURCES={sources}")
+    return Bench(shared=shared, base=reference, context=context, sources=f"SOURCES={sources}")

@@ -1,8 +1,7 @@
 """`dlc build` where all is up to date, beside `docker buildx bake` of the same, all cached.
 
-The images are tiny ones under the targets' names, with the labels that the real ones would have; a
-name that an image has already is left alone. Bake's Dockerfiles are of two lines, so it has less to
-look at than with the real ones.
+The images are tiny ones under the targets' names, with the labels that the real ones would have.
+Bake's Dockerfiles are of two lines, so it has less to look at than with the real ones.
 """
 
 from __future__ import annotations
@@ -13,11 +12,8 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Sequence
 from pathlib import Path
-
-import docker.errors
 
 from benchmarks.commands import DLC, ROOT
 from builder import derived
@@ -26,33 +22,28 @@ from builder.contract import size
 from builder.engine import Engine
 from builder.errors import BuildError, LockError
 from builder.local_images import images_of
-from builder.output import say
-from builder.plan import Inputs, inputs, why
-from builder.private_engine import up
+from builder.namespace import labels, local_name
+from builder.plan import Inputs, inputs
 from builder.render import Renderer
-from builder.tagging import remove_image
 from builder.targets import load_targets
+from tests.own_namespace import Shared
 
 __all__ = ["measure"]
 
 ROUNDS = 7
 
 
-def measure() -> None:
+def measure(shared: Shared) -> None:
     """Run both in turn, and print medians and their ratio."""
-    engine = up(say=say)
+    engine = shared.engine
     found, refused = _inputs()
-    there = images_of(engine)
-    real = [each for each in found if each.target.name in there]
-    fresh = {each.target.name for each in real if not why(each, there[each.target.name])}
-    made = [each for each in found if each.target.name not in there]
+    ours = [each.target.name for each in found]
     reports: list[Path] = []
     with tempfile.TemporaryDirectory(prefix="dlc-noop-") as folder:
-        ours = [each.target.name for each in found if each in made or each.target.name in fresh]
-        file = _bake_file(Path(folder), [each for each in found if each.target.name in ours], there)
+        file = _bake_file(Path(folder), found)
         try:
             _run([*engine.buildx, "bake", "--file", str(file)], engine)
-            reports = _remember(engine, made)
+            reports = _remember(engine, found)
             # Once unmeasured, which also tells an image that is not up to date after all.
             told = _run([DLC, "build", *ours], engine)
             if told.count("up to date") != len(ours):
@@ -65,13 +56,12 @@ def measure() -> None:
                 for _ in range(ROUNDS)
             ]
         finally:
-            _remove(engine, file, made)
             for report in reports:
                 report.unlink(missing_ok=True)
     mine, cpu, other = (statistics.median(column) for column in zip(*rounds, strict=True))
     print(
-        f"no-op of {len(ours)} targets ({len(made)} tiny images, {len(ours) - len(made)} real; "
-        f"left out: {len(refused)} of the matrix whose locks lack a hash)"
+        f"no-op of {len(ours)} targets, all tiny images "
+        f"(left out: {len(refused)} of the matrix whose locks lack a hash)"
     )
     print(
         f"dlc build {mine:.2f} s (CPU {cpu:.2f} s)   docker buildx bake of as many tiny cached "
@@ -90,18 +80,16 @@ def _inputs() -> tuple[list[Inputs], list[str]]:
     return found, refused
 
 
-def _bake_file(folder: Path, found: Sequence[Inputs], there: Mapping[str, object]) -> Path:
-    """Write tiny contexts and the bake file of them; a name that is taken gets another one."""
+def _bake_file(folder: Path, found: Sequence[Inputs]) -> Path:
+    """Write tiny contexts and the bake file of them."""
     jobs, tags = [], {}
     for each in found:
         context = folder / each.target.folder
         context.mkdir(parents=True)
         (context / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n", "utf-8")
-        name, taken = each.target.name, each.target.name in there
-        # What is only there to be baked must not pass for the real image.
-        labels = {} if taken else each.labels()
-        jobs.append(Job(target=each.target, context=context, arguments={}, labels=labels))
-        tags[target_id(each.target)] = f"dlc-bench/{name}" if taken else name
+        said = {**each.labels(), **labels()}
+        jobs.append(Job(target=each.target, context=context, arguments={}, labels=said))
+        tags[target_id(each.target)] = local_name(each.target.name)
     file = definition(jobs, {})
     for name, target in file["target"].items():
         target["tags"] = [tags[name]]
@@ -122,16 +110,6 @@ def _remember(engine: Engine, made: Sequence[Inputs]) -> list[Path]:
         derived.remember(image.id, each.key)
         reports += [size.report_of(image.id), derived.record_of(image.id)]
     return reports
-
-
-def _remove(engine: Engine, file: Path, made: Sequence[Inputs]) -> None:
-    ours = {each.target.name for each in made}
-    with closing(engine.client()) as client:
-        for target in json.loads(file.read_text("utf-8"))["target"].values():
-            [name] = target["tags"]
-            if name in ours or name.startswith("dlc-bench/"):
-                with suppress(docker.errors.APIError):
-                    remove_image(client, name)
 
 
 def _seconds(command: Sequence[str], engine: Engine) -> tuple[float, float]:

@@ -12,18 +12,20 @@ import os
 import statistics
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.containers import QUESTION, Server, run
-from builder.engine import engine_client
 from builder.errors import ContainerError
 from builder.lifecycle import log, refused
+from builder.namespace import labels, local_name
 from builder.output import say
 
 if TYPE_CHECKING:
     import docker
+
+    from tests.own_namespace import Shared
 
 __all__ = ["measure"]
 
@@ -41,26 +43,19 @@ TAGS = {
 }
 
 
-def measure() -> None:
+def measure(shared: Shared) -> None:
     """Start all in turn, and print medians and ratios; DLC_BENCH_IMAGE names another of ours."""
-    import docker.errors
-
     ours = os.environ.get("DLC_BENCH_IMAGE", TARGET)
-    with engine_client() as client:
-        images = {"ours": ours, **TAGS}
-        try:
-            for name, arguments in OTHERS.items():
-                _build(client, TAGS[name], {"IMAGE": ours, **arguments})
-            rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in images}
-            for number in range(ROUNDS + 1):
-                for name, found in rounds.items():
-                    found.append(first_answer(client, images[name]))
-                    wall, cpu = found[-1]
-                    say(f"round {number} of {ROUNDS}: {name} {wall:.1f} s, CPU {cpu:.1f} s")
-        finally:
-            for tag in TAGS.values():
-                with suppress(docker.errors.ImageNotFound):
-                    client.images.remove(tag, force=True)
+    images = {"ours": ours} | {name: local_name(tag) for name, tag in TAGS.items()}
+    with closing(shared.engine.client(timeout=600)) as client:
+        for name, arguments in OTHERS.items():
+            _build(client, images[name], {"IMAGE": ours, **arguments})
+        rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in images}
+        for number in range(ROUNDS + 1):
+            for name, found in rounds.items():
+                found.append(first_answer(client, images[name]))
+                wall, cpu = found[-1]
+                say(f"round {number} of {ROUNDS}: {name} {wall:.1f} s, CPU {cpu:.1f} s")
     # The first round has read the image from the disk; it does not count.
     medians = {
         name: [statistics.median(column) for column in zip(*found[1:], strict=True)]
@@ -103,5 +98,9 @@ def _build(client: docker.DockerClient, tag: str, arguments: Mapping[str, str]) 
     say(f"building {tag}")
     with refused(f"{tag} does not build", f"build {arguments['IMAGE']} first"):
         client.images.build(
-            fileobj=io.BytesIO(DOCKERFILE.read_bytes()), tag=tag, buildargs=dict(arguments), rm=True
+            fileobj=io.BytesIO(DOCKERFILE.read_bytes()),
+            tag=tag,
+            buildargs=dict(arguments),
+            labels=labels(),
+            rm=True,
         )

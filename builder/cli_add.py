@@ -91,6 +91,7 @@ def add(
         wheels=given_wheels(wheels, sources),
         folders=wheelhouse.directories(),
         sources=sources,
+        mirrors=settings.mirrors,
         **named,
     )
     _add(settings, wanted, dry_run=dry_run)
@@ -105,9 +106,9 @@ def _add(settings: Settings, wanted: Wanted, *, dry_run: bool) -> None:
 
     path = settings.matrix_path
     found = addition(path, wanted)
-    check_index(found.targets)
+    check_index(found.targets, settings.mirrors)
     # What other targets have of the same layer is taken from them: so the layers are shared.
-    resolver = Resolver(say, Committed(settings.images, settings.targets))
+    resolver = Resolver(say, Committed(settings.images, settings.targets), mirrors=settings.mirrors)
     made: list[tuple[Target, tuple[Lock, ...]]] = []
     for target in found.targets:
         made.append((target, resolver.lock(target)))
@@ -176,7 +177,7 @@ def outdated(settings: Settings, output: str) -> None:
             "newest": each.newest,
             "outdated": each.outdated,
         }
-        for each in compare(matrix)
+        for each in compare(matrix, settings.mirrors)
     ]
     if output == "json":
         print_json(rows)

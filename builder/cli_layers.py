@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,12 +78,15 @@ def _built(targets: Sequence[Target]) -> list[ImageLayers]:
     """The layers of the images that the engine has; ContainerError if it has none."""
     from builder.engine import engine_client
     from builder.layers import from_engine
+    from builder.namespace import local_name
 
     found, missing = [], []
     with engine_client() as client:
         for target in targets:
             try:
-                found.append(from_engine(client, target.name))
+                found.append(
+                    replace(from_engine(client, local_name(target.name)), name=target.name)
+                )
             except ContainerError:
                 missing.append(target.name)
     if not found:

@@ -25,11 +25,12 @@ def libraries(settings: Settings, selector: str, output: str) -> None:
     """
     from builder.contract.libraries import checks, compare, look
     from builder.engine import engine_client
+    from builder.namespace import local_name
     from builder.selection import select_one
 
     target = select_one(settings.targets, selector)
     with engine_client() as client:
-        report = look(client, target.name, target)
+        report = look(client, local_name(target.name), target)
     found, done = compare(report, target), checks(report, target)
     if output == "json":
         print_json(

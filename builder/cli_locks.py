@@ -87,7 +87,8 @@ def _lock(settings: Settings, targets: tuple[Target, ...], *, refresh: bool) -> 
     committed = Committed(settings.images, settings.targets)
     failures: list[DlcError] = []
     changed: dict[tuple[str, str], Lock] = {}
-    for target, made in _resolved(Resolver(say, committed, refresh=refresh), targets):
+    resolver = Resolver(say, committed, refresh=refresh, mirrors=settings.mirrors)
+    for target, made in _resolved(resolver, targets):
         if isinstance(made, DlcError):
             failures.append(made)
             say(f"{target.name}: failed")
@@ -238,7 +239,9 @@ def _lift(settings: Settings, given: Sequence[Upgrade]) -> list[Upgrade]:
             remedy="`grep` the locks below images/ for what they have",
         )
     concerned = [t for t in targets if locks.state(settings.images / t.folder, t).stale]
-    resolver = Resolver(say, committed, anew=(each.package for each in new))
+    resolver = Resolver(
+        say, committed, anew=(each.package for each in new), mirrors=settings.mirrors
+    )
     found: list[tuple[Target, tuple[Lock, ...]]] = []
     lifted: dict[str, int] = dict.fromkeys((each.package for each in new), 0)
     kept: set[str] = set()

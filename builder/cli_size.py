@@ -27,13 +27,15 @@ def size(_: Settings, targets: tuple[Target, ...], output: str) -> None:
     """
     from builder.contract.size import explain, measure
     from builder.engine import engine_client
+    from builder.namespace import local_name
 
     found: dict[str, Size] = {}
     with engine_client() as client:
-        built = {tag for image in client.images.list() for tag in image.tags}
+        built = {name for image in client.api.images() for name in image["RepoTags"] or ()}
         for target in targets:
-            if target.name in built or len(targets) == 1:
-                found[target.name] = measure(client, target.name, target)
+            name = local_name(target.name)
+            if name in built or len(targets) == 1:
+                found[target.name] = measure(client, name, target)
     rows = [_row(name, size) for name, size in found.items()]
     if output == "json":
         print_json(rows)

@@ -15,6 +15,7 @@ from builder import components, wheelhouse
 from builder.errors import LockError
 from builder.locks import Lock, component, normalise
 from builder.matrix import Wheel
+from builder.mirrors import Mirrors
 from builder.target import Target
 from builder.uv_compile import (
     Question,
@@ -27,14 +28,20 @@ __all__ = ["address", "direct_entries", "outside", "wheel_name"]
 
 
 def direct_entries(
-    layer: str, target: Target, held: Lock | None, folders: Sequence[Path], *, refresh: bool = False
+    layer: str,
+    target: Target,
+    held: Lock | None,
+    folders: Sequence[Path],
+    *,
+    refresh: bool,
+    mirrors: Mirrors,
 ) -> dict[str, str]:
     """A layer's entries that the package index has no part in, looked for in `folders` first.
 
     What was `held` with its hash stays; with `refresh` only if it cannot be reached now.
     """
     entries: dict[str, str] = {}
-    for name, requirement, ask in _asked(layer, target, folders):
+    for name, requirement, ask in _asked(layer, target, folders, mirrors):
         before = held.entries.get(name, "") if held else ""
         known = before.startswith(f"{requirement} \\\n    --hash=")
         entry = before if known and not refresh else ask()
@@ -43,7 +50,7 @@ def direct_entries(
 
 
 def _asked(
-    layer: str, target: Target, folders: Sequence[Path]
+    layer: str, target: Target, folders: Sequence[Path], mirrors: Mirrors
 ) -> Iterator[tuple[str, str, Callable[[], str]]]:
     """Of each entry its name, its requirement, and what makes it."""
     wheels: Sequence[Wheel] = ()
@@ -51,26 +58,26 @@ def _asked(
         wheels = target.build.wheels
         for source, texts in target.build.indexes.items():
             for text in texts:
-                ask = partial(_indexed, text.value, source.value, target)
+                ask = partial(_indexed, text.value, source.value, target, mirrors)
                 yield requirement_name(text.value), text.value, ask
     elif layer not in ("build", "libraries", "tools"):
         wheels = component(layer, target).wheels
     for wheel in wheels:
         local = wheelhouse.find(wheel, folders)  # LockError if it has another hash
-        ask = partial(_wheel_entry, wheel, target, local)
+        ask = partial(_wheel_entry, wheel, target, local, mirrors)
         yield wheel_name(wheel), f"{wheel_name(wheel)} @ {wheel.url}", ask
 
 
-def _wheel_entry(wheel: Wheel, target: Target, local: Path | None) -> str:
+def _wheel_entry(wheel: Wheel, target: Target, local: Path | None, mirrors: Mirrors) -> str:
     """A direct wheel's requirement; its hash from the matrix, else from the file itself."""
     if wheel.sha256:
         return _direct(wheel, wheel.sha256)
-    where = local.resolve().as_uri() if local else address(wheel.url, target.sources)
+    where = local.resolve().as_uri() if local else address(wheel.url, _sources(target, mirrors))
     question = Question(
         requirements=(f"{wheel_name(wheel)} @ {where}",), python=target.python, alone=True
     )
     try:
-        [entry] = compile_requirements(question, target.name).values()
+        [entry] = compile_requirements(question, target.name, mirrors).values()
     except UnreachableError:
         requirement = f"{wheel_name(wheel)} @ {wheel.url}"
         return _unhashed(f"{wheel.source} could not be reached", requirement)
@@ -78,14 +85,13 @@ def _wheel_entry(wheel: Wheel, target: Target, local: Path | None) -> str:
     return _direct(wheel, sha256)
 
 
-def _indexed(requirement: str, source: str, target: Target) -> str:
+def _indexed(requirement: str, source: str, target: Target, mirrors: Mirrors) -> str:
     """What only another index has, without what it needs: that is in the matrix."""
     # That index says no upload dates, so none can be asked of it.
-    asked = Question(
-        requirements=(requirement,), python=target.python, index=target.sources[source], alone=True
-    )
+    index = _sources(target, mirrors)[source]
+    asked = Question(requirements=(requirement,), python=target.python, index=index, alone=True)
     try:
-        [entry] = compile_requirements(asked, target.name).values()
+        [entry] = compile_requirements(asked, target.name, mirrors).values()
     except UnreachableError:
         return _unhashed(f"{source} could not be reached", requirement)
     if "--hash=" not in entry:
@@ -94,6 +100,11 @@ def _indexed(requirement: str, source: str, target: Target) -> str:
             remedy="name the wheel in the matrix, with its hash",
         )
     return entry
+
+
+def _sources(target: Target, mirrors: Mirrors) -> dict[str, str]:
+    """Where wheels are that are not the index's: the matrix's addresses, or a site's own."""
+    return {**target.sources, **mirrors.sources}
 
 
 def outside(target: Target) -> tuple[str, ...]:

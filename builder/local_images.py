@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from builder import engine as engines
 from builder.errors import ContainerError, EngineError
+from builder.namespace import NAMESPACE_LABEL, local_name, prefix, visible
 from builder.plan import Built
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ _NONE = "<none>:<none>"
 
 
 def images_of(engine: Engine) -> dict[str, Built]:
-    """Every tagged image, under each of its names. The SDK's errors are passed on.
+    """Every tagged image of the namespace, under each of its names without the namespace.
+
+    The SDK's errors are passed on.
 
     EngineError if what answers is no engine.
     """
@@ -34,10 +37,13 @@ def images_of(engine: Engine) -> dict[str, Built]:
         # Not client.images.list, which asks for every image once more.
         try:
             return {
-                name: Built(id=each["Id"], size=each["Size"], labels=each["Labels"] or {})
+                name.removeprefix(prefix()): Built(
+                    id=each["Id"], size=each["Size"], labels=each["Labels"] or {}
+                )
                 for each in answer.json()
                 for name in each["RepoTags"] or ()
                 if name != _NONE
+                if visible(name, (each["Labels"] or {}).get(NAMESPACE_LABEL, ""))
             }
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise EngineError(
@@ -72,7 +78,7 @@ def find_image(client: docker.DockerClient, target: Target, image: str | None = 
     import docker.errors
 
     remedy = f"pull {image}" if image else f"run `dlc build {target.name}`"
-    image = image or target.name
+    image = image or local_name(target.name)
     try:
         client.images.get(image)
     except docker.errors.ImageNotFound as error:

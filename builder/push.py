@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from builder.errors import EngineError, Interrupted, PushError, RegistryError
+from builder.namespace import local_name
 from builder.plan import KEY_LABEL, key_tag
 from builder.push_engine import Turns, upload
 from builder.push_state import (
@@ -153,7 +154,7 @@ class Pusher:
 
         with closing(self.engine.client()) as client:
             try:
-                image = client.images.get(target.name)
+                image = client.images.get(local_name(target.name))
             except docker.errors.ImageNotFound as error:
                 raise PushError(
                     f"there is no image {target.name}", remedy=f"run `dlc build {target.name}`"

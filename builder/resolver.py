@@ -20,6 +20,7 @@ from builder.errors import LockError
 from builder.lifting import Answer, is_lifted, lift
 from builder.locks import Lock, component, concerning, inputs_digest, layers, origin
 from builder.matrix import Upgrade
+from builder.mirrors import NO_MIRRORS, Mirrors
 from builder.target import Target
 from builder.uv_compile import Question, UnreachableError, compile_requirements
 from builder.vanished import refuse_vanished, with_vanished
@@ -41,8 +42,9 @@ class Resolver:
         *,
         refresh: bool = False,
         anew: Iterable[str] = (),
+        mirrors: Mirrors = NO_MIRRORS,
     ) -> None:
-        self._say = say
+        self._say, self._mirrors = say, mirrors
         self._committed = committed or Committed(Path(), ())
         self._refresh, self._anew = refresh, frozenset(anew)
         self._folders = wheelhouse.directories()
@@ -59,7 +61,7 @@ class Resolver:
         for layer in layers(target)[1:-1]:
             stack = (*stack, self._once(layer, target, stack))
         if target.device == "cpu" and not target.stand_in:
-            _refuse_accelerators(target, stack)
+            _refuse_accelerators(target, stack, self._mirrors)
         return (self._once("build", target), *stack, self._once("tools", target))
 
     def _once(self, layer: str, target: Target, below: Sequence[Lock] = ()) -> Lock:
@@ -104,9 +106,10 @@ class Resolver:
             except UnreachableError:
                 raise
             except LockError as error:
-                raise with_vanished(error, target, below) from error
+                raise with_vanished(error, target, below, self._mirrors) from error
         if preferred is not None:
-            refuse_vanished(preferred, answer.entries, _question(layer, target, below), target)
+            question = _question(layer, target, below)
+            refuse_vanished(preferred, answer.entries, question, target, self._mirrors)
         with self._mutex:
             for package, why in answer.refusals.items():
                 self.refusals[package, target.name] = why
@@ -132,7 +135,7 @@ class Resolver:
                 self._say_yanked(target, package, version)
 
         def ask(asked: Question) -> dict[str, str]:
-            found = compile_requirements(asked, target.name, yanked)
+            found = compile_requirements(asked, target.name, self._mirrors, yanked)
             return {name: entry for name, entry in found.items() if name not in there}
 
         if layer in ("build", "tools"):
@@ -163,7 +166,7 @@ class Resolver:
                 alone=True,
             )
             try:
-                compile_requirements(question, target.name)
+                compile_requirements(question, target.name, self._mirrors)
             except UnreachableError:
                 raise
             except LockError as error:
@@ -173,7 +176,9 @@ class Resolver:
         return self._availability[key]
 
     def _direct(self, layer: str, target: Target, held: Lock | None) -> dict[str, str]:
-        return direct_entries(layer, target, held, self._folders, refresh=self._refresh)
+        return direct_entries(
+            layer, target, held, self._folders, refresh=self._refresh, mirrors=self._mirrors
+        )
 
     def _say_yanked(self, target: Target, package: str, version: str) -> None:
         with self._mutex:
@@ -225,7 +230,7 @@ def _question(layer: str, target: Target, below: Sequence[Lock]) -> Question:
     )
 
 
-def _refuse_accelerators(target: Target, stack: Sequence[Lock]) -> None:
+def _refuse_accelerators(target: Target, stack: Sequence[Lock], mirrors: Mirrors) -> None:
     """LockError if a CPU image would carry an accelerator's packages."""
     for at, lock in enumerate(stack):
         found = accelerator_packages(lock.entries)
@@ -237,7 +242,7 @@ def _refuse_accelerators(target: Target, stack: Sequence[Lock]) -> None:
             preferences=tuple(lock.entries.values()),
         )
         try:
-            culprit = brought_by(found[0], compile_requirements(asked, target.name))
+            culprit = brought_by(found[0], compile_requirements(asked, target.name, mirrors))
         except LockError:  # it is for the message only
             culprit = ""
         named = culprit or f"what {lock.layer}.lock is resolved from"

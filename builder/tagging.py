@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from builder.namespace import local_name
 from builder.plan import KEY_LABEL, key_tag
 
 if TYPE_CHECKING:
@@ -26,16 +27,17 @@ def name_image(client: docker.DockerClient, image_id: str, target: Target, key: 
     """
     import docker.errors
 
+    repository = local_name(target.repository)
     with suppress(docker.errors.ImageNotFound):
-        before = client.images.get(target.name)
+        before = client.images.get(f"{repository}:{target.tag}")
         old = before.labels.get(KEY_LABEL, "")
-        former = f"{target.repository}:{key_tag(old)}"
+        former = f"{repository}:{key_tag(old)}"
         if old and old != key and former in before.tags:
             client.images.remove(former, noprune=True)
     if key:
         # First, so that an interruption leaves an image that the next build takes.
-        client.api.tag(image_id, target.repository, key_tag(key))
-    client.api.tag(image_id, target.repository, target.tag)
+        client.api.tag(image_id, repository, key_tag(key))
+    client.api.tag(image_id, repository, target.tag)
 
 
 def remove_image(client: docker.DockerClient, name: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from builder.errors import LockError
 from builder.lifting import before_lifting, names_package
 from builder.locks import Lock, normalise, pinned
+from builder.mirrors import Mirrors
 from builder.target import Target
 from builder.uv_compile import Question, UnreachableError, compile_requirements
 
@@ -15,7 +16,7 @@ __all__ = ["refuse_vanished", "with_vanished"]
 
 
 def refuse_vanished(
-    held: Lock, entries: Mapping[str, str], question: Question, target: Target
+    held: Lock, entries: Mapping[str, str], question: Question, target: Target, mirrors: Mirrors
 ) -> None:
     """LockError if the answer to a question replaces a locked version because it vanished.
 
@@ -32,7 +33,7 @@ def refuse_vanished(
     if not any(name in entries for name in moved):
         return
     moved = {name: v for name, v in moved.items() if _is_allowed(name, v, question)}
-    if gone := _vanished(held, moved):
+    if gone := _vanished(held, moved, mirrors):
         raise LockError(
             f"{target.name}: the package index has no {' and no '.join(gone)} any more, which "
             f"{held.layer}.lock has; nothing was written",
@@ -40,12 +41,14 @@ def refuse_vanished(
         )
 
 
-def with_vanished(error: LockError, target: Target, below: Iterable[Lock]) -> LockError:
+def with_vanished(
+    error: LockError, target: Target, below: Iterable[Lock], mirrors: Mirrors
+) -> LockError:
     """The error of a layer that cannot be resolved; with a remedy if that is for what vanished."""
     for lock in below:
         named = dict(map(pinned, lock.entries.values()))
         named = {name: v for name, v in named.items() if v and names_package(error.message, name)}
-        if gone := _vanished(lock, named):
+        if gone := _vanished(lock, named, mirrors):
             return LockError(
                 f"{error.message.rstrip()}\n\nThe package index has no {' and no '.join(gone)} any "
                 f"more, which {lock.layer}.lock has",
@@ -54,7 +57,7 @@ def with_vanished(error: LockError, target: Target, below: Iterable[Lock]) -> Lo
     return error
 
 
-def _vanished(lock: Lock, versions: Mapping[str, str]) -> list[str]:
+def _vanished(lock: Lock, versions: Mapping[str, str], mirrors: Mirrors) -> list[str]:
     """Those of a lock's versions that the index does not have as of the lock's own date."""
     pins = [f"{name}=={version}" for name, version in versions.items()]
     question = Question(
@@ -63,14 +66,14 @@ def _vanished(lock: Lock, versions: Mapping[str, str]) -> list[str]:
         date="" if lock.date == "any day" else lock.date,
         alone=True,
     )
-    if not pins or _has(question, pins):
+    if not pins or _has(question, pins, mirrors):
         return []
-    return [pin for pin in pins if not _has(question, [pin])]
+    return [pin for pin in pins if not _has(question, [pin], mirrors)]
 
 
-def _has(question: Question, pins: Sequence[str]) -> bool:
+def _has(question: Question, pins: Sequence[str], mirrors: Mirrors) -> bool:
     try:
-        compile_requirements(replace(question, requirements=tuple(pins)), "")
+        compile_requirements(replace(question, requirements=tuple(pins)), "", mirrors)
     except UnreachableError:
         raise
     except LockError:

@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import io
 import json
+import stat
 import tarfile
 import threading
 import zipfile
@@ -78,7 +79,12 @@ def wheel(
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, data in contents.items():
-            archive.writestr(zipfile.ZipInfo(path, _ZIP_TIME), data)
+            member = zipfile.ZipInfo(path, _ZIP_TIME)
+            program = ".data/scripts/" in path
+            member.external_attr = (stat.S_IFREG | (0o755 if program else 0o644)) << 16
+            # A program may be large, and nobody keeps the wheel.
+            member.compress_type = zipfile.ZIP_STORED if program else zipfile.ZIP_DEFLATED
+            archive.writestr(member, data)
     return IndexFile(
         package=normalise(name),
         version=version,
@@ -125,11 +131,16 @@ def sdist(
 
 
 class PackageIndex:
-    """The index while it runs: a context manager. `asked` are the paths of all requests."""
+    """The index while it runs: a context manager. `asked` are the paths of all requests.
 
-    def __init__(self, *files: IndexFile) -> None:
+    `host` is the address of this machine that it listens on. With a `login`, a user and a password,
+    it answers nobody else.
+    """
+
+    def __init__(self, *files: IndexFile, host: str = "127.0.0.1") -> None:
         self._files: dict[str, IndexFile] = {}
         self.asked: list[str] = []
+        self.login: tuple[str, str] | None = None
         for file in files:
             self.add(file)
         index = self
@@ -140,6 +151,8 @@ class PackageIndex:
             def do_GET(self) -> None:
                 index.asked.append(self.path)
                 status, kind, body = index._answer(unquote(self.path))
+                if not index._may(self.headers.get("Authorization", "")):
+                    status, kind, body = 401, "text/plain", b"who are you?\n"
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
@@ -153,19 +166,24 @@ class PackageIndex:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((host, 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
     def url(self) -> str:
         """Its address, as `--default-index` takes it."""
-        return f"http://127.0.0.1:{self._server.server_port}/simple"
+        return f"http://{self._server.server_address[0]!s}:{self._server.server_port}/simple"
 
     @property
     def environment(self) -> dict[str, str]:
         """What makes uv and pip use this index and no other."""
         return {"UV_DEFAULT_INDEX": self.url, "PIP_INDEX_URL": self.url}
+
+    @property
+    def files(self) -> tuple[IndexFile, ...]:
+        """All that it offers."""
+        return tuple(self._files.values())
 
     def add(self, file: IndexFile) -> IndexFile:
         """Offer one more file, or another under the same name."""
@@ -193,6 +211,10 @@ class PackageIndex:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+    def _may(self, authorization: str) -> bool:
+        told = base64.b64encode(":".join(self.login or ()).encode()).decode()
+        return self.login is None or authorization == f"Basic {told}"
 
     def _answer(self, path: str) -> tuple[int, str, bytes]:
         parts = path.strip("/").split("/")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from builder.errors import ContainerError
 from builder.lifecycle import LABELS, created, log, put, refused, start, text
 from builder.models import pack
+from builder.namespace import labels
 
 if TYPE_CHECKING:
     import docker
@@ -41,7 +42,9 @@ def network(client: docker.DockerClient) -> Iterator[str]:
     name = f"dlc-test-{uuid.uuid4().hex[:12]}"
     try:
         with refused("no network can be made", "see what the engine says"):
-            client.networks.create(name, driver="bridge", options=NO_WAY_OUT, labels=LABELS)
+            client.networks.create(
+                name, driver="bridge", options=NO_WAY_OUT, labels={**LABELS, **labels()}
+            )
         yield name
     finally:
         with suppress(docker.errors.NotFound):

@@ -19,6 +19,7 @@ from builder import atomic
 from builder.contract.basics import FILES, REPORT_SECONDS, run_files
 from builder.errors import BuildError
 from builder.layers import from_engine
+from builder.namespace import local_name
 from builder.output import human_size
 from builder.state_directory import state_directory
 
@@ -154,7 +155,7 @@ def check(client: docker.DockerClient, image: str, target: Target) -> None:
         return
     before = None
     with suppress(docker.errors.ImageNotFound):
-        before = look(client, target.name)
+        before = look(client, local_name(target.name))
     raise BuildError(
         explain(found, before),
         remedy=f"mend it, or give it another budget in the matrix; the image stays, as {image}",

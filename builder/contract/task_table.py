@@ -15,7 +15,7 @@ __all__ = ["Row", "TaskResult", "load", "results", "save", "table", "wrong"]
 _INTRODUCTION = """\
 # What every task answers
 
-Written by `make tasks ROWS=SELECTOR`: each image is built if it is not there, on stand-ins where
+Written by `make tasks ROWS=SELECTOR`: each image is built, on stand-ins where
 that is needed, and asked every task of the reference pages, with the pages' own request where they
 give one. The models are tiny and random, and made by the image itself; what is checked is the form
 of the answer: labels, scores, offsets, numbers of items, masks. Results are kept in `tasks.json`.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from builder.contract.subject import Subject, parse
 from builder.errors import TagError
+from builder.namespace import NAMESPACE_LABEL, visible
 
 if TYPE_CHECKING:
     import docker
@@ -113,7 +114,14 @@ def serving_image(client: docker.DockerClient, subject: Subject) -> str:
     another version than it trains with, and what is saved loads there too.
     """
     found = []
-    for name in (tag for image in client.images.list() for tag in image.tags):
+    # Not client.images.list, which asks for every image once more: another job may remove one.
+    names = (
+        name
+        for image in client.api.images()
+        for name in image["RepoTags"] or ()
+        if visible(name, (image["Labels"] or {}).get(NAMESPACE_LABEL, ""))
+    )
+    for name in names:
         try:
             repository, tag = parse(name)
         except TagError:

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,51 +19,23 @@ import docker
 import docker.errors
 import pytest
 
+from builder import bases, packages
 from builder import engine as engines
-from builder import packages, private_engine
 from builder.models import make_tiny_model
+from builder.namespace import local_name
 from builder.state_directory import state_directory
-from tests.images.local_mode import LocalMode, compose_plugin, networks
+from builder.targets import load_targets
+from tests.images.local_mode import LocalMode, compose_plugin, networks, turn
+from tests.images.mirror_server import gateway
+from tests.images.small_matrix import SmallMatrix, files, write_small_matrix
+from tests.own_namespace import left_of, namespace, shared_engine, stoppable
+from tests.package_index import PackageIndex
 
 ROOT = Path(__file__).parents[2]
 INFERENCE = "huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12"
 TRAINING = "huggingface-pytorch-training:2.13.0-transformers4.57.1-cpu-py311-debian12"
 # Stands in every bundle that builds get here, and so must stand in no layer.
 CANARY = b"canary-of-the-build-secret-5d1f7c9a"
-
-# Two releases on one framework, with a package in each layer that takes no time.
-SMALL_MATRIX = """\
-tools: {base: debian12, uv: 0.13.8, build: [setuptools, wheel]}
-bases:
-  debian12:
-    image: IMAGE
-    bootstrap: bookworm
-    end_of_life: 2028-06-30
-    jdk: openjdk-17-jdk-headless
-    pythons: {3.11: [python3.11]}
-frameworks:
-  pytorch:
-    9.9.9:
-      locked: 2025-01-02
-      python: 3.11
-      base: debian12
-      builds: {cpu: {requires: [certifi]}}
-libraries:
-  small: {requires: ["packaging=={datasets}"]}
-releases:
-  - transformers: 5.0.0
-    datasets: 24.1.0
-    date: 2025-01-02
-    training: {libraries: small, pytorch: [{version: 9.9.9, devices: [cpu], origin: own}]}
-  - transformers: 5.1.0
-    datasets: 24.2.0
-    date: 2025-03-04
-    training: {libraries: small, pytorch: [{version: 9.9.9, devices: [cpu], origin: own}]}
-"""
-SMALL_NAMES = [
-    f"huggingface-pytorch-training:9.9.9-transformers{version}-cpu-py311-debian12"
-    for version in ("5.0.0", "5.1.0")
-]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,22 +57,6 @@ class Image:
 OWN: dict[str, str] = {}
 
 
-@pytest.fixture(scope="session", autouse=True)
-def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A state with all that the real one has, but a record of builds of its own.
-
-    What small images take must not tell how long the real ones do.
-    """
-    folder = tmp_path_factory.mktemp("state")
-    real = state_directory()
-    for entry in real.iterdir() if real.is_dir() else ():
-        if entry.name != "builds.json":
-            (folder / entry.name).symlink_to(entry)
-    OWN["DLC_STATE"] = str(folder)
-    yield folder
-    OWN.clear()
-
-
 def dlc(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command as a user would, from another folder."""
     return subprocess.run(
@@ -113,27 +69,45 @@ def dlc(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def write_small_matrix(folder: Path) -> Path:
-    """Write a matrix of two releases, on the real matrix's Debian 12."""
-    lines = (ROOT / "matrix.yaml").read_text("utf-8").splitlines()
-    [image] = [line.split("image: ")[1] for line in lines if "image: debian:bookworm@" in line]
-    path = folder / "matrix.yaml"
-    path.write_text(SMALL_MATRIX.replace("IMAGE", image), "utf-8")
-    return path
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def engine() -> Iterator[engines.Engine]:
-    found = engines.find()
-    running = private_engine.up(say=print)
-    # The docker command line, which testinfra uses, must reach the same engine.
-    before = os.environ.get("DOCKER_HOST")
-    os.environ["DOCKER_HOST"] = running.host
-    yield running
-    if before is None:
-        del os.environ["DOCKER_HOST"]
-    if found is None:
-        private_engine.stop(say=print)
+    """The engine, with the base of the real images: what has it once need not wait for it."""
+    [target] = [each for each in load_targets(ROOT / "matrix.yaml") if each.name == INFERENCE]
+    base = target.base
+    with pytest.MonkeyPatch.context() as patch, shared_engine() as shared:
+        stoppable()
+        running = shared.engine
+        source = bases.BaseSource(name=base.name, image=base.image, bootstrap=base.bootstrap)
+        bases.ensure(running, source, say=print)
+        # The docker command line, which testinfra uses, must reach the same engine.
+        patch.setenv("DOCKER_HOST", running.host)
+        yield running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_namespace(client: docker.DockerClient) -> Iterator[str]:
+    """This session's part of the engine; when it ends, nothing is left there."""
+    with namespace(client) as name:
+        yield name
+        left = left_of(client, name)
+    gone = left_of(client, name)
+    assert not any(gone.values()), f"of {left} this stays: {gone}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_state(engine: engines.Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state with all that the real one has, but a record of builds of its own.
+
+    What small images take must not tell how long the real ones do.
+    """
+    assert engine.buildx, "it is in the state by now"
+    folder = tmp_path_factory.mktemp("state")
+    for entry in state_directory().iterdir():
+        if entry.name != "builds.json":
+            (folder / entry.name).symlink_to(entry)
+    OWN["DLC_STATE"] = str(folder)
+    yield folder
+    OWN.clear()
 
 
 @pytest.fixture(scope="session")
@@ -141,6 +115,28 @@ def client(engine: engines.Engine) -> Iterator[docker.DockerClient]:
     connected = engine.client(timeout=300)
     yield connected
     connected.close()
+
+
+@pytest.fixture(scope="session")
+def package_index(client: docker.DockerClient) -> Iterator[PackageIndex]:
+    """The index of the small matrix, which builds can reach."""
+    try:
+        index = PackageIndex(*files(), host=gateway(client))
+    except OSError as error:
+        pytest.skip(f"the engine's bridge is not on this machine: {error}")
+    with index:
+        yield index
+
+
+@pytest.fixture(scope="session")
+def write_small(package_index: PackageIndex) -> Callable[[Path], SmallMatrix]:
+    """Writes the small matrix, with its index, into a folder."""
+
+    def write(folder: Path) -> SmallMatrix:
+        write_small_matrix(folder, package_index.url)
+        return SmallMatrix(folder=folder, index=package_index)
+
+    return write
 
 
 @pytest.fixture(scope="session")
@@ -159,7 +155,6 @@ def images(client: docker.DockerClient, secret_bundle: Path) -> dict[str, Image]
     """Both Debian 12 images, built in one call."""
     result = dlc(
         "build",
-        "--again",
         INFERENCE,
         TRAINING,
         "--format",
@@ -168,7 +163,9 @@ def images(client: docker.DockerClient, secret_bundle: Path) -> dict[str, Image]
     )
     assert result.returncode == 0, result.stderr
     rows = {row["image"]: row for row in json.loads(result.stdout)}
-    return {name: Image(client=client, tag=name, built=row) for name, row in rows.items()}
+    return {
+        name: Image(client=client, tag=local_name(name), built=row) for name, row in rows.items()
+    }
 
 
 @pytest.fixture(scope="session")
@@ -218,15 +215,16 @@ def compose(engine: engines.Engine, tmp_path_factory: pytest.TempPathFactory) ->
 def local_mode(
     tmp_path: Path, engine: engines.Engine, client: docker.DockerClient, compose: str
 ) -> Iterator[LocalMode]:
-    before = frozenset(network.id for network in networks(client))
-    mode = LocalMode(folder=tmp_path, engine=engine, client=client, path=compose, before=before)
-    yield mode
-    # Nothing to do but after a failure: the examples remove what they made.
-    for container in mode.containers():
-        container.remove(force=True)
-    for network in mode.networks():
-        with suppress(docker.errors.APIError):  # another job may have joined it
-            network.remove()
+    with turn(client):
+        before = frozenset(network.id for network in networks(client))
+        mode = LocalMode(folder=tmp_path, engine=engine, client=client, path=compose, before=before)
+        yield mode
+        # Nothing to do but after a failure: the examples remove what they made.
+        for container in mode.containers():
+            container.remove(force=True)
+        for network in mode.networks():
+            with suppress(docker.errors.APIError):  # another job may have joined it
+                network.remove()
 
 
 @pytest.fixture(scope="session")

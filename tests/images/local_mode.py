@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import random
+import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,11 +137,23 @@ def refused(folder: Path) -> list[str]:
     return (folder / "refused").read_text("utf-8").splitlines()
 
 
+@contextmanager
+def turn(client: docker.DockerClient) -> Iterator[None]:
+    """One run at a time on an engine: local mode has but one network there, by its name."""
+    name = re.sub(r"\W", "", client.info()["ID"])
+    with Path(tempfile.gettempdir(), f"dlc-local-mode-{name}").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A port that nobody listens on, and that the kernel gives to nobody meanwhile."""
+    first, *_ = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()
+    while True:
+        port = random.randrange(10_000, int(first))  # noqa: S311 - nobody need be surprised
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def compose_plugin(engine: engines.Engine) -> str:

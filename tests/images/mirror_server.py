@@ -14,7 +14,14 @@ from typing import Any
 import docker
 import pytest
 
-__all__ = ["nothing_stays", "serving"]
+__all__ = ["gateway", "nothing_stays", "serving"]
+
+
+def gateway(client: docker.DockerClient) -> str:
+    """The address of this machine on the engine's bridge, which builds can reach."""
+    [settings] = client.networks.get("bridge").attrs["IPAM"]["Config"]
+    # The engine takes the first address of the network itself, unless told otherwise.
+    return settings.get("Gateway") or str(next(ip_network(settings["Subnet"]).hosts()))
 
 
 @contextmanager
@@ -22,17 +29,15 @@ def serving(
     client: docker.DockerClient, handler: Callable[..., BaseHTTPRequestHandler]
 ) -> Iterator[str]:
     """A server on the engine's bridge; its host and port as builds see them."""
-    [settings] = client.networks.get("bridge").attrs["IPAM"]["Config"]
-    # The engine takes the first address of the network itself, unless told otherwise.
-    gateway = settings.get("Gateway") or str(next(ip_network(settings["Subnet"]).hosts()))
+    address = gateway(client)
     try:
-        server = ThreadingHTTPServer((gateway, 0), handler)
+        server = ThreadingHTTPServer((address, 0), handler)
     except OSError as error:
         pytest.skip(f"the engine's bridge is not on this machine: {error}")
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"{gateway}:{server.server_port}"
+        yield f"{address}:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

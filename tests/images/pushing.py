@@ -17,11 +17,13 @@ from typing import Any
 import docker
 import docker.errors
 
+from builder.namespace import labels, local_name
 from builder.plan import INPUTS_LABEL, KEY_LABEL
 from builder.target import Target
 from builder.targets import load_targets
-from tests.images.conftest import dlc, write_small_matrix
+from tests.images.conftest import dlc
 from tests.images.registries import build_small
+from tests.images.small_matrix import write_small_matrix
 
 RELEASES = """\
 releases:
@@ -64,12 +66,15 @@ class Workshop:
     ) -> str:
         """Build a target's image of nothing but these layers and files; its id."""
         said = key or hashlib.sha256(b"".join([target.name.encode(), *layers])).hexdigest()
-        labels = {
+        told = {
             **target.labels(),
+            **labels(),
             KEY_LABEL: said,
             INPUTS_LABEL: inputs or f"Dockerfile={said[:16]} base=0123456789abcdef",
         }
-        self.made.append(build_small(self.client, target.name, list(layers), labels, files or {}))
+        self.made.append(
+            build_small(self.client, local_name(target.name), list(layers), told, files or {})
+        )
         return self.made[-1]
 
     def push(

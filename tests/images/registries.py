@@ -13,8 +13,6 @@ import subprocess
 import tarfile
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -29,13 +27,14 @@ import docker
 from builder.registry_client import RegistryClient
 
 # bcrypt of `secret` for builder, and of what moto gives to account 123456789012 for AWS.
+START_SECONDS = 60
 HTPASSWD = """\
 builder:$2y$05$ZvRwTdfckd1viW7EOUnN6OJSn0sCb6kRzdubzI8AoSIj/U7phT0zu
 AWS:$2y$05$hEHtbGNMLUAt4BRvK6RsfO9p6NsyxlJ7OAVXO6CQ2P8IFjR8qCahe
 """
 CONFIGURATION = """
 version: 0.1
-log: {{level: error}}
+log: {{level: info}}
 storage:
   filesystem: {{rootdirectory: {folder}}}
 http: {{addr: "127.0.0.1:{port}"}}
@@ -43,22 +42,20 @@ http: {{addr: "127.0.0.1:{port}"}}
 """
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+_LISTENING = re.compile(r'msg="listening on 127\.0\.0\.1:(\d+)"')
 
 
 @dataclass
 class Registry:
-    """Debian's docker-registry; killed and started again it has what was pushed."""
+    """Debian's docker-registry, on a port that it finds itself when it is first started.
+
+    Killed and started again it has that port, and what was pushed.
+    """
 
     program: str
     folder: Path
     auth: str = ""
-    port: int = field(default_factory=free_port)
+    port: int = 0
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -72,21 +69,17 @@ class Registry:
         data = self.folder / "data"
         text = CONFIGURATION.format(folder=data, port=self.port, auth=self.auth)
         configuration.write_text(text)
-        with (self.folder / "log").open("ab") as log:
+        path = self.folder / "log"
+        with path.open("wb") as log:
             self.process = subprocess.Popen(
                 [self.program, "serve", str(configuration)], stdout=log, stderr=log
             )
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        for _ in range(100):
-            try:
-                opener.open(f"http://{self.host}/v2/", timeout=1).close()
-            except urllib.error.HTTPError:
-                return
-            except urllib.error.URLError:
-                time.sleep(0.1)
-            else:
-                return
-        raise AssertionError(f"{self.host} does not answer")
+        deadline = time.monotonic() + START_SECONDS
+        while not (listening := _LISTENING.search(path.read_text("utf-8"))):
+            assert self.process.poll() is None, path.read_text("utf-8")
+            assert time.monotonic() < deadline, f"{path} names no port"
+            time.sleep(0.02)
+        self.port = int(listening[1])
 
     def kill(self) -> None:
         """End it at once, whatever it is doing."""

@@ -26,6 +26,7 @@ from builder.bake import Baker, Outcome
 from builder.bakefile import Job
 from builder.engine import Engine
 from builder.mirrors import Mirrors
+from builder.namespace import labels, local_name
 from builder.output import Lines
 from builder.render import Renderer
 from builder.tagging import remove_image
@@ -146,7 +147,7 @@ class Site:
             for lock in ("tools.lock", "build.lock"):
                 shutil.copy(ROOT / "images" / name.replace(":", "/") / lock, context)
             arguments = {"BASE": self.base, "TOOLS_BASE": self.base}
-            jobs.append(Job(target=row, context=context, arguments=arguments, labels={}))
+            jobs.append(Job(target=row, context=context, arguments=arguments, labels=labels()))
         return Baker(self.engine, Lines()).build(jobs, at_once=len(jobs), mirrors=mirrors)
 
 
@@ -239,11 +240,11 @@ def built(
     outcomes = dict(zip(ROWS, site.build(folder, site.mirrors("ours"), *ROWS), strict=True))
     try:
         assert not [_told(outcome) for outcome in outcomes.values() if outcome.error]
-        yield {name: outcome.target.name for name, outcome in outcomes.items()}
+        yield {name: local_name(outcome.target.name) for name, outcome in outcomes.items()}
     finally:
         for outcome in outcomes.values():
             if outcome.image_id:
-                remove_image(client, outcome.target.name)
+                remove_image(client, local_name(outcome.target.name))
 
 
 def _told(outcome: Outcome) -> str:

@@ -10,24 +10,19 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import closing
+from collections.abc import Callable
 from pathlib import Path
 
+import docker
 import pytest
 
 from builder import bases
 from builder.engine import Engine
+from builder.namespace import local_name
 from builder.tagging import remove_image
 from builder.target import Target
-from tests.images.conftest import (
-    INFERENCE,
-    ROOT,
-    SMALL_NAMES,
-    TRAINING,
-    Image,
-    dlc,
-    write_small_matrix,
-)
+from tests.images.conftest import INFERENCE, ROOT, TRAINING, Image, dlc
+from tests.images.small_matrix import SMALL_NAMES, SmallMatrix
 
 pytestmark = pytest.mark.images
 
@@ -85,11 +80,9 @@ def test_interruption_leaves_no_tag_and_no_traceback(
             if "COPY dockerd-entrypoint.py" in line:
                 break
         time.sleep(2)
-        begin = time.monotonic()
         process.send_signal(signal.SIGINT)
         said.append(process.stderr.read())
         assert process.wait(timeout=60) == 130, said
-        assert time.monotonic() - begin < 60
     assert "Traceback" not in "".join(said)
     assert "dlc: interrupted" in said[-1]
     assert inference_image.inspected["Id"] == inference_image.built["id"]
@@ -116,26 +109,27 @@ def test_dry_run_touches_neither_engine_nor_files(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_image_over_its_budget_gets_no_tag(tmp_path: Path, engine: Engine) -> None:
-    matrix = write_small_matrix(tmp_path)
-    small = ("--matrix", str(matrix), "--images", str(tmp_path / "images"))
+def test_an_image_over_its_budget_gets_no_tag(
+    tmp_path: Path, client: docker.DockerClient, write_small: Callable[[Path], SmallMatrix]
+) -> None:
+    small = write_small(tmp_path)
     name = SMALL_NAMES[0]
-    with closing(engine.client()) as client:
-        try:
-            assert dlc(*small, "lock", name).returncode == 0
-            assert dlc(*small, "build", name).returncode == 0
-            good = client.images.get(name).id
-            matrix.write_text(matrix.read_text("utf-8") + 'budgets: {"*": 100 MB}\n', "utf-8")
-            fat = template(tmp_path, "labels.j2", "RUN head -c 20000000 /dev/zero > /root/fat\n")
-            result = dlc(*small, "--templates", str(fat), "build", name)
-            assert result.returncode == 12
-            assert "is over its budget of 100 MB (100 MB in the matrix)" in result.stderr
-            assert "files of no package: /root 20 MB" in result.stderr
-            assert "20 MB RUN head -c 20000000 /dev/zero > /root/fat" in result.stderr
-            assert client.images.get(name).id == good
-            assert dlc(*small, "size", name).returncode == 12
-        finally:
-            remove_image(client, name)
+    try:
+        assert small.run("lock", name).returncode == 0
+        assert small.run("build", name).returncode == 0
+        good = client.images.get(local_name(name)).id
+        text = small.path.read_text("utf-8")
+        small.path.write_text(text + 'budgets: {"*": 100 MB}\n', "utf-8")
+        fat = template(tmp_path, "labels.j2", "RUN head -c 20000000 /dev/zero > /root/fat\n")
+        result = small.run("--templates", str(fat), "build", name)
+        assert result.returncode == 12
+        assert "is over its budget of 100 MB (100 MB in the matrix)" in result.stderr
+        assert "files of no package: /root 20 MB" in result.stderr
+        assert "20 MB RUN head -c 20000000 /dev/zero > /root/fat" in result.stderr
+        assert client.images.get(local_name(name)).id == good
+        assert small.run("size", name).returncode == 12
+    finally:
+        remove_image(client, local_name(name))
 
 
 def test_the_dry_runs_definition_builds_by_hand(

@@ -105,7 +105,7 @@ def test_a_step_of_its_own(installed: Path, started: Path, inference_image: Imag
     before, client = inference_image.inspected, inference_image.client
     built = run(installed, started, "build", "--format", "json")
     # The name belongs to the image that the other tests ask.
-    client.images.get(before["Id"]).tag(*INFERENCE.split(":"))
+    client.images.get(before["Id"]).tag(*inference_image.tag.split(":"))
     assert built.returncode == 0, built.stderr
     [told] = json.loads(built.stdout)
     layers = client.images.get(told["id"]).attrs["RootFS"]["Layers"]

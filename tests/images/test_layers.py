@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,8 +11,10 @@ import docker
 import pytest
 
 from builder.layers import from_engine
+from builder.namespace import local_name
 from builder.tagging import remove_image
-from tests.images.conftest import ROOT, SMALL_NAMES, dlc, write_small_matrix
+from tests.images.conftest import ROOT
+from tests.images.small_matrix import SMALL_NAMES, SmallMatrix
 
 pytestmark = pytest.mark.images
 
@@ -20,33 +22,31 @@ LAYERS = ("framework", "libraries")
 
 
 @pytest.fixture(scope="module")
-def both(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Both rows, locked and built in one call; the folder of their matrix."""
+def both(
+    client: docker.DockerClient,
+    tmp_path_factory: pytest.TempPathFactory,
+    write_small: Callable[[Path], SmallMatrix],
+) -> Iterator[SmallMatrix]:
+    """Both rows, locked and built in one call."""
     folder = tmp_path_factory.mktemp("both")
-    write_small_matrix(folder)
-    # A first step that no cache has, so that both really build what they share.
-    stage = folder / "templates/stages/python.j2"
+    small = write_small(folder)
+    # A step that no cache has, so that both really build what they share.
+    stage = folder / "templates/stages/framework.j2"
     stage.parent.mkdir(parents=True)
-    python = ROOT / "templates/stages/python.j2"
-    stage.write_text(python.read_text("utf-8") + f"ENV FOLDER={folder}\n", "utf-8")
+    framework = (ROOT / "templates/stages/framework.j2").read_text("utf-8")
+    stage.write_text(f"ENV FOLDER={folder}\n{framework}", "utf-8")
     for command in (["lock"], ["build", "--jobs", "2"]):
-        options = [
-            "--matrix",
-            str(folder / "matrix.yaml"),
-            "--templates",
-            str(folder / "templates"),
-        ]
-        result = dlc(*options, *command)
+        result = small.run(*command)
         assert result.returncode == 0, result.stderr
-    yield folder
+    yield small
     for name in SMALL_NAMES:
-        remove_image(client, name)
+        remove_image(client, local_name(name))
 
 
 @pytest.mark.usefixtures("both")
 def test_releases_on_one_framework_share_its_layer(client: docker.DockerClient) -> None:
     first, second = (
-        {layer.step: layer.digest for layer in from_engine(client, name).layers}
+        {layer.step: layer.digest for layer in from_engine(client, local_name(name)).layers}
         for name in SMALL_NAMES
     )
     assert first.keys() == second.keys()
@@ -57,10 +57,9 @@ def test_releases_on_one_framework_share_its_layer(client: docker.DockerClient) 
     assert first[libraries] != second[libraries]
 
 
-def test_layers_tells_who_shares_what(both: Path) -> None:
-    picture = both / "layers.svg"
-    matrix = ["--matrix", str(both / "matrix.yaml")]
-    result = dlc(*matrix, "layers", "--format", "json", "--picture", str(picture))
+def test_layers_tells_who_shares_what(both: SmallMatrix) -> None:
+    picture = both.folder / "layers.svg"
+    result = both.run("layers", "--format", "json", "--picture", str(picture))
     assert result.returncode == 0, result.stderr
     told = json.loads(result.stdout)
     users = {layer["step"]: layer["users"] for layer in told["layers"]}
@@ -68,6 +67,6 @@ def test_layers_tells_who_shares_what(both: Path) -> None:
     assert told["total"] == sum(image["size"] for image in told["images"])
     assert told["unique"] < told["total"]
     ElementTree.parse(picture)  # noqa: S314 - we wrote it
-    table = dlc(*matrix, "layers")
+    table = both.run("layers")
     assert "2 of 2" in table.stdout
     assert table.stdout.rstrip().splitlines()[-1].startswith("2 images: ")

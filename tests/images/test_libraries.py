@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from builder.contract.libraries import OPENED, Library, checks, compare, look
+from builder.namespace import local_name
 from builder.target import Target
 from builder.targets import load_targets
 from tests.images.conftest import INFERENCE, TRAINING, Image, dlc
@@ -116,7 +117,7 @@ def test_images_have_all_that_pytorch_wants(
     name: str, images: dict[str, Image], targets: tuple[Target, ...]
 ) -> None:
     image, [target] = images[name], [target for target in targets if target.name == name]
-    report = look(image.client, name, target)
+    report = look(image.client, image.tag, target)
     assert report["accelerator"] == []
     found = compare(report, target)
     assert {library.state for library in found} == {"found"}
@@ -124,14 +125,15 @@ def test_images_have_all_that_pytorch_wants(
     assert all(check.passed for check in checks(report, target))
     # The loader took the very same files.
     paths = [library.found[0] for library in found]
-    assert python(image, name, MAPPED, *paths) == paths
+    assert python(image, image.tag, MAPPED, *paths) == paths
 
 
-def test_the_command(inference_image: Image) -> None:
-    result = dlc("libraries", inference_image.tag)
+@pytest.mark.usefixtures("inference_image")
+def test_the_command() -> None:
+    result = dlc("libraries", INFERENCE)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[0].split() == ["library", "state", "wanted", "by", "found"]
-    result = dlc("libraries", inference_image.tag, "--format", "json")
+    result = dlc("libraries", INFERENCE, "--format", "json")
     document = json.loads(result.stdout)
     assert {check["name"]: check["passed"] for check in document["checks"]} == {
         "libraries": True,
@@ -174,7 +176,7 @@ def test_one_that_is_missing_fails_the_command(
     name = TENSORFLOW.replace("2.4.1", "2.4.99")
     assert name in {target.name for target in load_targets(matrix)}
     files = {**FRAMEWORK, **CONFIGURED, **cuda("libcudnn.so.8")}
-    with with_files(inference_image, files, name=name):
+    with with_files(inference_image, files, name=local_name(name)):
         result = dlc("--matrix", str(matrix), "libraries", name)
     assert result.returncode == 13
     assert "libcudnn.so.8 is missing, for dlopen" in result.stderr

@@ -9,9 +9,8 @@ from __future__ import annotations
 import base64
 import re
 import subprocess
-import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -19,9 +18,11 @@ from pathlib import Path
 import docker
 import pytest
 
+from builder.namespace import local_name
 from builder.tagging import remove_image
-from tests.images.conftest import ROOT, SMALL_NAMES, dlc, write_small_matrix
+from tests.images.conftest import ROOT
 from tests.images.mirror_server import nothing_stays, serving
+from tests.images.small_matrix import FRAMEWORK, LIBRARY, SMALL_NAMES, SmallMatrix
 
 pytestmark = pytest.mark.images
 
@@ -111,10 +112,14 @@ def mirror(client: docker.DockerClient, tmp_path: Path) -> Iterator[tuple[Mirror
 
 
 def test_a_build_through_mirrors(
-    client: docker.DockerClient, mirror: tuple[Mirror, str], tmp_path: Path
+    client: docker.DockerClient,
+    mirror: tuple[Mirror, str],
+    write_small: Callable[[Path], SmallMatrix],
+    tmp_path: Path,
 ) -> None:
     served, host = mirror
-    matrix = write_small_matrix(tmp_path)
+    small = write_small(tmp_path)
+    (tmp_path / "mirrors.yaml").unlink()
     # No step of an earlier build will do: each must ask the mirrors.
     stage = tmp_path / "templates/stages/tools.j2"
     stage.parent.mkdir(parents=True)
@@ -123,13 +128,9 @@ def test_a_build_through_mirrors(
     stage.write_text(text.replace("FROM ${TOOLS_BASE} AS tools\n", first), "utf-8")
     python = (ROOT / "templates/stages/python.j2").read_text("utf-8")
     (stage.parent / "python.j2").write_text(f"ENV FOLDER={tmp_path}\n{python}", "utf-8")
-    options = ["--matrix", str(matrix), "--templates", str(tmp_path / "templates")]
-    assert dlc(*options, "lock", NAME).returncode == 0
-    folder = tmp_path / "images" / NAME.replace(":", "/")
-    for lock in ("tools", "build", "framework", "libraries"):
-        wanted = ("--requirement", str(folder / f"{lock}.lock"), "--dest", str(served.wheels))
-        pip = (sys.executable, "-m", "pip", "download", "--quiet")
-        subprocess.run([*pip, "--no-deps", "--require-hashes", *wanted], check=True)
+    assert small.run("lock", NAME).returncode == 0
+    for file in small.index.files:
+        (served.wheels / file.filename).write_bytes(file.content)
     (tmp_path / "netrc").write_text(
         f"machine {host.partition(':')[0]} login builder password {PASSWORD}\n"
         f"machine http://{host} login builder password {PASSWORD}\n",
@@ -145,7 +146,7 @@ def test_a_build_through_mirrors(
         f"    security: http://{host}/debian-security\n",
         "utf-8",
     )
-    result = dlc(*options, "--mirrors", str(mirrors), "build", NAME)
+    result = small.run("--mirrors", str(mirrors), "build", NAME)
     assert result.returncode == 0, result.stderr
     for asked in (
         "debian/dists/bookworm/",
@@ -153,9 +154,7 @@ def test_a_build_through_mirrors(
         "simple/uv",
     ):
         assert any(path.startswith(f"/{asked}") for path in served.asked), asked
-    assert {name for name in ("certifi", "packaging") if f"/simple/{name}/" in served.asked} == {
-        *("certifi", "packaging")
-    }
+    assert {f"/simple/{name}/" for name in (FRAMEWORK, LIBRARY)} <= set(served.asked)
     secrets = [text.encode() for text in (host, PASSWORD, str(mirrors))]
-    nothing_stays(client, NAME, secrets, tmp_path)
-    remove_image(client, NAME)
+    nothing_stays(client, local_name(NAME), secrets, tmp_path)
+    remove_image(client, local_name(NAME))

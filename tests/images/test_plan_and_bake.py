@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,22 +20,25 @@ import docker.errors
 import pytest
 import yaml
 
-from builder import bases, derived, history
+from builder import derived, history
 from builder.engine import Engine
+from builder.namespace import NAMESPACE, local_name, prefix
 from builder.plan import KEY_LABEL, Inputs, inputs, key_tag
 from builder.registry_client import DOCKER_MANIFEST, Manifest, RegistryClient
 from builder.render import Renderer
 from builder.tagging import remove_image
 from builder.target import Target
 from builder.targets import load_targets
-from tests.images.conftest import INFERENCE, OWN, ROOT, TRAINING, Image, dlc, write_small_matrix
+from tests.images.conftest import INFERENCE, OWN, ROOT, TRAINING, Image, dlc
 from tests.images.counting import counted
 from tests.images.registries import Registry, running
+from tests.images.small_matrix import SmallMatrix
 
 pytestmark = pytest.mark.images
 
-# Names of this module's own, so that no other test's images are in the way.
-OURS = ("9.9.9", "9.8.7")
+# Names of this session's own: what a workflow builds is in no namespace.
+OURS = ("9.9.9", f"9.8.{secrets.randbelow(10**9)}")
+OTHER = "other:name"
 
 
 @pytest.fixture(scope="module")
@@ -46,25 +50,16 @@ def registry(registry_program: str, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def small(
-    tmp_path_factory: pytest.TempPathFactory, engine: Engine, client: docker.DockerClient
-) -> Iterator[tuple[Path, Target]]:
+    tmp_path_factory: pytest.TempPathFactory, write_small: Callable[[Path], SmallMatrix]
+) -> tuple[Path, Target]:
     """A checkout of a small matrix, rendered and locked, and its first target."""
     folder = tmp_path_factory.mktemp("small")
-    matrix = write_small_matrix(folder)
-    matrix.write_text(matrix.read_text("utf-8").replace(*OURS), "utf-8")
-    options = ("--matrix", str(matrix))
+    matrix = write_small(folder)
+    matrix.path.write_text(matrix.path.read_text("utf-8").replace(*OURS), "utf-8")
     for command in ("lock", "render"):
-        result = dlc(*options, command)
+        result = matrix.run(command)
         assert result.returncode == 0, result.stderr
-    target = load_targets(matrix)[0]
-    base = target.base
-    source = bases.BaseSource(name=base.name, image=base.image, bootstrap=base.bootstrap)
-    bases.ensure(engine, source, say=print)
-    yield folder, target
-    for image in client.images.list(target.repository):
-        if any(OURS[1] in tag for tag in image.tags):
-            with suppress(docker.errors.ImageNotFound):
-                remove_image(client, str(image.id))
+    return folder, matrix.targets[0]
 
 
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -79,7 +74,7 @@ def rows(folder: Path, *arguments: str, **environment: str) -> list[dict[str, An
 
 
 def tags(client: docker.DockerClient, target: Target) -> set[str]:
-    return {tag.rpartition(":")[2] for tag in client.images.get(target.name).tags}
+    return {tag.rpartition(":")[2] for tag in client.images.get(local_name(target.name)).tags}
 
 
 # Bake files
@@ -90,23 +85,27 @@ def test_a_bake_file_builds_without_us(
 ) -> None:
     """Its image is taken for up to date afterwards, since it was built of the same."""
     folder, target = small
-    written = subprocess.run(
-        [sys.executable, "-m", "builder", "bake", "--local-bases", "--output", "bake.json"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    for command in (
+        ["mirrors", "script", "dlc-site"],
+        ["bake", "--local-bases", "--output", "bake.json"],
+    ):
+        written = subprocess.run(
+            [sys.executable, "-m", "builder", *command],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     said = shlex.split(written.stderr.partition("build with: ")[2])
     variables = dict(word.split("=", 1) for word in said if "=" in word)
     groups = json.loads((folder / "bake.json").read_text("utf-8"))["group"]
-    assert len(groups["pytorch-9_8_7-cpu-py311-debian12"]["targets"]) == 2
+    assert len(groups[f"pytorch-{OURS[1].replace('.', '_')}-cpu-py311-debian12"]["targets"]) == 2
     name = groups["all"]["targets"][0]
     built = subprocess.run(
         [*engine.buildx, "bake", "--file", "bake.json", "--progress", "plain", name],
         cwd=folder,
-        env={**engine.environment(), **variables},
+        env={**engine.environment(), **variables, "REGISTRY": prefix().rstrip("/")},
         capture_output=True,
         text=True,
         check=False,
@@ -117,7 +116,7 @@ def test_a_bake_file_builds_without_us(
     [row] = rows(folder, "plan", target.name)
     assert row["state"] == "up to date"
     [row] = rows(folder, "build", target.name)
-    assert (row["id"], row["seconds"]) == (client.images.get(target.name).id, None)
+    assert (row["id"], row["seconds"]) == (client.images.get(local_name(target.name)).id, None)
 
 
 def test_buildx_reads_the_file_of_the_whole_matrix(engine: Engine, tmp_path: Path) -> None:
@@ -150,7 +149,7 @@ def test_an_image_has_its_key_as_a_tag(
     """When the name moves on, the former image has no tag any more."""
     folder, target = small
     assert run(folder, "build", target.name).returncode == 0
-    first = client.images.get(target.name)
+    first = client.images.get(local_name(target.name))
     key = first.labels[KEY_LABEL]
     assert tags(client, target) == {target.tag, key_tag(key)}
     templates = tmp_path / "templates"
@@ -161,7 +160,7 @@ def test_an_image_has_its_key_as_a_tag(
     options = ("--images", str(images), "--templates", str(templates))
     result = run(folder, *options, "build", target.name)
     assert result.returncode == 0, result.stderr
-    second = client.images.get(target.name)
+    second = client.images.get(local_name(target.name))
     assert second.id != first.id
     assert tags(client, target) == {target.tag, key_tag(second.labels[KEY_LABEL])}
     assert client.images.get(str(first.id)).tags == []
@@ -174,23 +173,26 @@ def test_a_child_is_neither_taken_nor_up_to_date(
     """FROM inherits the labels; our own name, too, can be put on any image."""
     folder, target = small
     assert run(folder, "build", target.name).returncode == 0
-    ours = client.images.get(target.name)
-    key = f"{target.repository}:{key_tag(ours.labels[KEY_LABEL])}"
-    (tmp_path / "Dockerfile").write_text(f"FROM {target.name}\nENTRYPOINT []\n", "utf-8")
-    child, _ = client.images.build(path=str(tmp_path), tag="registry.example/other:child", rm=True)
+    ours = client.images.get(local_name(target.name))
+    name = local_name(target.name)
+    key = local_name(f"{target.repository}:{key_tag(ours.labels[KEY_LABEL])}")
+    (tmp_path / "Dockerfile").write_text(f"FROM {name}\nENTRYPOINT []\n", "utf-8")
+    child, _ = client.images.build(path=str(tmp_path), tag=local_name("other:child"), rm=True)
     try:
         assert child.labels[KEY_LABEL] == ours.labels[KEY_LABEL]
-        client.images.remove(target.name, noprune=True)
+        client.images.remove(name, noprune=True)
         client.images.remove(key, noprune=True)
         [row] = rows(folder, "plan", target.name)
         assert (row["state"], row["why"]) == ("build", ["there is no image"])
-        child.tag(*target.name.split(":"))
+        child.tag(*name.split(":"))
         [row] = rows(folder, "plan", target.name)
         assert row["why"] == ["changed after its build: ENTRYPOINT []"]
         result = run(folder, "build", target.name)
         assert result.returncode == 0, result.stderr
         assert "taken from" not in result.stderr
-        assert client.images.get(target.name).id == client.images.get(key).id != child.id
+        assert (
+            client.images.get(local_name(target.name)).id == client.images.get(key).id != child.id
+        )
         [row] = rows(folder, "plan", target.name, DLC_STATE=str(tmp_path / "other"))
         assert row["state"] == "up to date"
         assert rows(folder, "plan", target.name)[0]["state"] == "up to date"
@@ -230,21 +232,21 @@ def test_an_image_under_another_name_is_taken(
 ) -> None:
     folder, target = small
     assert run(folder, "build", target.name).returncode == 0
-    image = client.images.get(target.name)
-    key = key_tag(image.labels[KEY_LABEL])
-    image.tag("registry.example/other", "name")
-    client.images.remove(target.name)
-    client.images.remove(f"{target.repository}:{key}")
+    image = client.images.get(local_name(target.name))
+    key = local_name(f"{target.repository}:{key_tag(image.labels[KEY_LABEL])}")
+    image.tag(*local_name(OTHER).split(":"))
+    client.images.remove(local_name(target.name))
+    client.images.remove(key)
     try:
         [row] = rows(folder, "plan", target.name)
-        assert row["why"] == ["it is registry.example/other:name"]
+        assert row["why"] == [f"it is {OTHER}"]
         result = run(folder, "build", target.name)
         assert result.returncode == 0
-        assert "taken from registry.example/other:name" in result.stderr
-        assert client.images.get(target.name).id == image.id
-        assert f"{target.repository}:{key}" in client.images.get(target.name).tags
+        assert f"taken from {OTHER}" in result.stderr
+        assert client.images.get(local_name(target.name)).id == image.id
+        assert key in client.images.get(local_name(target.name)).tags
     finally:
-        client.images.remove("registry.example/other:name")
+        client.images.remove(local_name(OTHER))
 
 
 def test_nothing_to_do_asks_the_engine_once(
@@ -388,13 +390,19 @@ def test_the_workflow_s_build(
         pytest.skip("the step uses jq and docker, which GitHub's machines have")
     folder, _ = small
     names = [target.name for target in load_targets(folder / "matrix.yaml")]
-    given = {"REGISTRY": f"{registry}/small", "TARGETS": " ".join(names)}
+    # It asks docker for the plain names, so it has no namespace: these are of this session only.
+    given = {"REGISTRY": f"{registry}/small", "TARGETS": " ".join(names), NAMESPACE: ""}
     script = step("build", "dlc push")
-    first = github(script, folder, **given)
+    try:
+        first = github(script, folder, **given)
+        left = {name for image in client.api.images() for name in image["RepoTags"] or ()}
+    finally:
+        for name in names:
+            with suppress(docker.errors.ImageNotFound):
+                remove_image(client, name)
     assert first.returncode == 0, first.stderr
     assert first.stdout.count(f"{registry}/small/") >= len(names)
     repository = names[0].partition(":")[0]
-    left = {tag for image in client.images.list(repository) for tag in image.tags}
     keys = {key_tag(row["key"]) for row in rows(folder, "plan")}
     assert not left & {*names, *(f"{repository}:{key}" for key in keys)}
     found = rows(folder, "plan", "--registry", f"{registry}/small")

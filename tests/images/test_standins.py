@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import docker
 import pytest
 
 from tests.images.conftest import ROOT, dlc
@@ -31,23 +29,18 @@ def prove(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def proof(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def proof(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the result of proving one row."""
     folder = default_interpreters()
     if folder is None or "3.7" not in interpreters(folder):
         pytest.skip("no CPython 3.7 for a stand-in base: DLC_INTERPRETERS names no folder with one")
     docs = tmp_path_factory.mktemp("docs")
-    before = {image.id for image in client.images.list()}
     result = prove(ROW, "--docs", str(docs))
     assert result.returncode == 0, result.stderr
-    left = [image for image in client.images.list() if image.id not in before]
-    assert all(image.labels.get("dlc.base.how") == "stand-in" for image in left), "it prunes"
     [row] = json.loads((docs / "proof.json").read_text("utf-8"))["rows"]
     if not row["stand_in"]:
         pytest.skip("the real base can be had here, so nothing stands in for it")
-    yield docs
-    for image in left:
-        client.images.remove(str(image.id), force=True)
+    return docs
 
 
 def test_the_row_is_proven(proof: Path) -> None:

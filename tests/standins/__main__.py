@@ -14,6 +14,7 @@ from builder.output import say
 from builder.selection import select
 from builder.target import Target
 from builder.targets import load_targets
+from tests.own_namespace import own_part, taking_turns
 from tests.standins.bases import default_interpreters
 from tests.standins.prove import Prover
 from tests.standins.result import Row, load, not_tried, passed, picture, save, table
@@ -51,14 +52,17 @@ def prove(
         return
 
     def keep(row: Row) -> None:
-        rows[row.image] = row
-        save(docs / "proof.json", rows, targets)
+        with taking_turns(docs):
+            rows.update(load(docs / "proof.json") | {row.image: row})
+            save(docs / "proof.json", rows, targets)
         say(f"{row.image}: {'proven' if row.passed else 'NOT PROVEN'}")
 
-    prover = Prover(ROOT / "images", interpreters or default_interpreters(), say)
     known = dict(rows) if resume else {}
     try:
-        prover.prove(chosen, known, keep, cold=not selectors and not resume)
+        with own_part() as shared:
+            folder = interpreters or default_interpreters()
+            prover = Prover(ROOT / "images", folder, say, shared.engine)
+            prover.prove(chosen, known, keep, cold=not selectors and not resume)
     except KeyboardInterrupt:
         raise Interrupted("interrupted", remedy="RESUME=1 goes on") from None
     _write_pages(docs, rows, targets)

@@ -15,10 +15,12 @@ import click
 from builder.cli import run_command
 from builder.cli_contract import tell
 from builder.contract.run import Result, run
+from builder.namespace import local_name
 from builder.output import say
 from builder.selection import select
 from builder.target import Target
 from builder.targets import load_targets
+from tests.own_namespace import own_part, taking_turns
 from tests.standins.bases import default_interpreters
 from tests.standins.prove import Prover
 
@@ -30,7 +32,7 @@ FAILED = "failed"
 _INTRODUCTION = """\
 # What images were held to
 
-Written by `make contract ROWS=SELECTOR`: each image is built if it is not there, on stand-ins where
+Written by `make contract ROWS=SELECTOR`: each image is built, on stand-ins where
 that is needed, and held to its whole contract, which is `dlc test TARGET` ([layers.md](layers.md)).
 What a training image trains is asked of the inference image of its release. A row has the tests
 that there were on its date; for older rows some have come since.
@@ -150,29 +152,36 @@ def _cell(counts: Mapping[str, int]) -> str:
 @click.command()
 @click.argument("selectors", nargs=-1, required=True, metavar="SELECTOR...")
 def contract(selectors: tuple[str, ...]) -> None:
-    """Build images that are not there, hold them to the contract, and remove those again."""
+    """Build images, hold them to the contract, and remove them again."""
     targets = load_targets(ROOT / "matrix.yaml")
     docs = ROOT / "docs"
-    prover = Prover(ROOT / "images", default_interpreters(), say)
     bad = 0
-    for target in select(targets, selectors):
-        with ExitStack() as stack:
-            if target.mode == "training" and (twin := serving(target, targets)):
-                stack.enter_context(prover.image(twin))
-            built = stack.enter_context(prover.image(target))
-            results = run(built.name, name=target.name, told=tell)
-        row = summary(target, built, prover.key(target), results)
-        for result in results:
-            if result.outcome == FAILED:
-                say(f"\n{result.test}\n{result.output}")
-        bad += bool(wrong(row))
-        rows = load(docs / "contract.json") | {target.name: row}
-        known = [rows[each.name] for each in targets if each.name in rows]
-        text = json.dumps({"rows": [asdict(each) for each in known]}, indent=1) + "\n"
-        (docs / "contract.json").write_text(text, "utf-8")
-        (docs / "contract.md").write_text(table(known), "utf-8")
+    with own_part() as shared:
+        prover = Prover(ROOT / "images", default_interpreters(), say, shared.engine)
+        for target in select(targets, selectors):
+            row = _row(target, targets, prover)
+            bad += bool(wrong(row))
+            with taking_turns(docs):
+                rows = load(docs / "contract.json") | {target.name: row}
+                known = [rows[each.name] for each in targets if each.name in rows]
+                text = json.dumps({"rows": [asdict(each) for each in known]}, indent=1) + "\n"
+                (docs / "contract.json").write_text(text, "utf-8")
+                (docs / "contract.md").write_text(table(known), "utf-8")
     say(f"{bad} images break their contract")
     sys.exit(int(bool(bad)))
+
+
+def _row(target: Target, targets: Sequence[Target], prover: Prover) -> Row:
+    """What becomes of one image's contract."""
+    with ExitStack() as stack:
+        if target.mode == "training" and (twin := serving(target, targets)):
+            stack.enter_context(prover.image(twin))
+        built = stack.enter_context(prover.image(target))
+        results = run(local_name(built.name), name=target.name, told=tell)
+    for result in results:
+        if result.outcome == FAILED:
+            say(f"\n{result.test}\n{result.output}")
+    return summary(target, built, prover.key(target), results)
 
 
 if __name__ == "__main__":

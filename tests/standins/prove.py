@@ -23,9 +23,9 @@ from builder.engine import Engine
 from builder.errors import BaseImageError, DlcError
 from builder.layers import from_engine, to_json
 from builder.matrix import Base, Wheel
+from builder.namespace import local_name
 from builder.output import Lines
-from builder.plan import KEY_LABEL, inputs
-from builder.private_engine import up
+from builder.plan import inputs
 from builder.render import Renderer
 from builder.state_directory import state_directory
 from builder.tagging import remove_image
@@ -44,13 +44,12 @@ PROBE_SECONDS = 10
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
-    """A target ready to be built, really or on stand-ins; an image that was there stays."""
+    """A target ready to be built, really or on stand-ins."""
 
     real: Target
     built: StandIn
     images: Path
     key: str
-    was_there: bool
 
 
 def in_groups(targets: Iterable[Target]) -> list[Target]:
@@ -68,10 +67,10 @@ def _framework(target: Target) -> tuple[str, ...]:
 class Prover:
     """Proves targets one after the other; the next is built while one is checked."""
 
-    def __init__(self, images: Path, interpreters: Path | None, say: Say) -> None:
+    def __init__(self, images: Path, interpreters: Path | None, say: Say, engine: Engine) -> None:
         self._images, self._say = images, say
         self._interpreters = stand_in_bases.interpreters(interpreters) if interpreters else {}
-        self._engine: Engine = up(say=say)
+        self._engine = engine
         self._stand_ins = state_directory() / "stand-ins"
         self._bases: dict[tuple[str, str], Base | None] = {}
         self._reached: dict[str, bool] = {}
@@ -132,24 +131,20 @@ class Prover:
 
     @contextmanager
     def image(self, target: Target) -> Iterator[Target]:
-        """A target's image for as long as it is looked at, built if it is not there.
+        """A target's image for as long as it is looked at.
 
         DlcError if it cannot be built. Gives the target that was really built.
         """
         prepared = self._prepare(target)
         built = prepared.built.target
         with closing(self._engine.client(timeout=600)) as client:
-            found = client.images.list(built.name)
-            was_there = bool(found) and found[0].labels.get(KEY_LABEL) == prepared.key
-            if not was_there:
-                row = self._build(prepared)
-                if row.error:
-                    raise DlcError(f"{built.name}: {row.error}", remedy="mend what it says")
+            row = self._build(prepared)
+            if row.error:
+                raise DlcError(f"{built.name}: {row.error}", remedy="mend what it says")
             try:
                 yield built
             finally:
-                if not was_there:
-                    remove_image(client, built.name)
+                remove_image(client, local_name(built.name))
 
     def _prepare(self, target: Target) -> Prepared:
         base = self._base(target)
@@ -160,15 +155,7 @@ class Prover:
             images = self._stand_ins
             lock(target, built.target, self._images, images)
         made_of = inputs(built.target, images, Renderer())
-        with closing(self._engine.client()) as client:
-            was_there = not built.target.stand_in and bool(client.images.list(target.name))
-        return Prepared(
-            real=target,
-            built=built,
-            images=images,
-            key=made_of.key,
-            was_there=was_there,
-        )
+        return Prepared(real=target, built=built, images=images, key=made_of.key)
 
     def _base(self, target: Target) -> Base | None:
         """The base to stand in for the target's own; None if that can be had."""
@@ -225,7 +212,7 @@ class Prover:
     def _check(self, prepared: Prepared, row: Row) -> Row:
         """Run the contract, then remove the image."""
         target = prepared.built.target
-        name = target.name
+        name = local_name(target.name)
         with closing(self._engine.client(timeout=600)) as client:
             try:
                 wanted = requirements(prepared.images / target.folder)
@@ -244,9 +231,8 @@ class Prover:
             except (DlcError, docker.errors.DockerException, requests.RequestException) as error:
                 return replace(row, error=str(error))
             finally:
-                if not prepared.was_there:
-                    with suppress(docker.errors.APIError):
-                        remove_image(client, name)
+                with suppress(docker.errors.APIError):
+                    remove_image(client, name)
 
 
 def _row(

@@ -15,10 +15,12 @@ from builder.contract.subject import examine
 from builder.contract.task_table import Row, load, results, save, table, wrong
 from builder.contract.tasks import TASKS, TOOLKIT
 from builder.engine import engine_client
+from builder.namespace import local_name
 from builder.output import say
 from builder.selection import select
 from builder.target import Target
 from builder.targets import load_targets
+from tests.own_namespace import own_part, taking_turns
 from tests.standins.bases import default_interpreters
 from tests.standins.prove import Prover
 
@@ -29,18 +31,21 @@ NAMES = [task.name for task in TASKS]
 @click.command()
 @click.argument("selectors", nargs=-1, required=True, metavar="SELECTOR...")
 def tasks(selectors: tuple[str, ...]) -> None:
-    """Build inference images that are not there, ask them every task, and remove those again."""
+    """Build inference images, ask them every task, and remove them again."""
     targets = load_targets(ROOT / "matrix.yaml")
     chosen = [target for target in select(targets, selectors) if target.mode == "inference"]
     rows: dict[str, Row] = {}
-    prover = Prover(ROOT / "images", default_interpreters(), say)
-    for target in chosen:
-        with prover.image(target) as built:
-            row = _row(target, built)
-        rows = load(ROOT / "docs" / "tasks.json") | {target.name: row}
-        known = [rows[target.name] for target in targets if target.name in rows]
-        save(ROOT / "docs" / "tasks.json", known)
-        (ROOT / "docs" / "tasks.md").write_text(table(known, NAMES), "utf-8")
+    docs = ROOT / "docs"
+    with own_part() as shared:
+        prover = Prover(ROOT / "images", default_interpreters(), say, shared.engine)
+        for target in chosen:
+            with prover.image(target) as built:
+                row = _row(target, built)
+            with taking_turns(docs):
+                rows = load(docs / "tasks.json") | {target.name: row}
+                known = [rows[target.name] for target in targets if target.name in rows]
+                save(docs / "tasks.json", known)
+                (docs / "tasks.md").write_text(table(known, NAMES), "utf-8")
     bad = [line for target in chosen for line in wrong(rows[target.name], NAMES)]
     for line in bad:
         say(line)
@@ -50,8 +55,8 @@ def tasks(selectors: tuple[str, ...]) -> None:
 
 def _row(target: Target, built: Target) -> Row:
     with engine_client() as client:
-        subject = examine(client, built.name, target.name)
-    found = run(built.name, name=target.name, only="tasks", told=tell)
+        subject = examine(client, local_name(built.name), target.name)
+    found = run(local_name(built.name), name=target.name, only="tasks", told=tell)
     label = {"pytorch": "PyTorch", "tensorflow": "TensorFlow"}[target.framework]
     return Row(
         image=target.name,

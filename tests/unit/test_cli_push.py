@@ -84,7 +84,7 @@ def test_folder_that_cannot_be_written_to_is_told_before_anything_is_pushed(
 
 
 def test_record_that_fails_stops_no_other_push(
-    dlc: Dlc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    dlc: Dlc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, closed_port: int
 ) -> None:
     folder, names = tmp_path / "releases", list[str]()
 
@@ -108,7 +108,7 @@ def test_record_that_fails_stops_no_other_push(
             profile="sagemaker",
         )
 
-    engine = Engine(host="tcp://127.0.0.1:1", version="20.10", private=False)
+    engine = Engine(host=f"tcp://127.0.0.1:{closed_port}", version="20.10", private=False)
     monkeypatch.setattr("builder.engine.find", lambda: engine)
     monkeypatch.setattr("builder.push.Pusher.prepare", prepare)
     monkeypatch.setattr("builder.push.Pusher.push", push)
@@ -141,8 +141,10 @@ def test_no_engine(dlc: Dlc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert "no engine runs" in told.err
 
 
-def test_engine_that_went_away(dlc: Dlc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    gone = Engine(host="tcp://127.0.0.1:1", version="20.10", private=False)
+def test_engine_that_went_away(
+    dlc: Dlc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, closed_port: int
+) -> None:
+    gone = Engine(host=f"tcp://127.0.0.1:{closed_port}", version="20.10", private=False)
     monkeypatch.setattr("builder.engine.find", lambda: gone)
     one = dlc(*PUSH, "--releases", tmp_path)
     assert one.code == 10

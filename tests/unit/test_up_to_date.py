@@ -257,7 +257,7 @@ def test_an_image_that_lost_its_history(
 
 
 def test_a_child_under_our_name_is_not_pushed(
-    dlc: Dlc, engine: Listing, made_of: list[Inputs], served: int
+    dlc: Dlc, engine: Listing, made_of: list[Inputs], served: int, closed_port: int
 ) -> None:
     config, ours = looked_at(made_of[served])
     tell(engine, served, config, ["ENTRYPOINT []", *ours])
@@ -268,7 +268,8 @@ def test_a_child_under_our_name_is_not_pushed(
         "RootFS": {"Layers": []},
         "Created": "",
     }
-    run = dlc("--matrix", ROOT / "matrix.yaml", "push", name, "--registry", "127.0.0.1:1/team")
+    nowhere = f"127.0.0.1:{closed_port}/team"
+    run = dlc("--matrix", ROOT / "matrix.yaml", "push", name, "--registry", nowhere)
     assert run.code == 14
     said = f"the image {name} is not the target's: changed after its build: ENTRYPOINT []"
     assert said in run.err
