@@ -110,7 +110,7 @@ def project(
         wheel("transformers", "4.57.1", requires=["tokenizers", "filelock"]),
         wheel("transformers", "4.57.2", requires=["tokenizers", "filelock"]),
         *(wheel("tokenizers", "0.21"), wheel("filelock", "3.1"), wheel("sacremoses", "0.1")),
-        wheel("datasets", "4.3.0"),
+        *(wheel("datasets", "4.3.0"), wheel("tensorflow", "2.13.0")),
     ) as index:
         only(monkeypatch, **index.environment, UV_CACHE_DIR=cache, UV_HTTP_RETRIES="0")
         project = Project(tmp_path, dlc, index)
