@@ -335,9 +335,14 @@ def test_a_file_that_is_not_what_its_index_says(
 
 def test_a_machine_without_a_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builder.sandbox._TOOLS", ("a-tool-that-is-not-there",))
+    monkeypatch.setattr("builder.engine.find", lambda: None)
     with pytest.raises(SandboxError) as caught:
         run_python(tmp_path, "-c", "print(1)")
-    assert "it has no a-tool-that-is-not-there; run it as root" in str(caught.value)
+    assert str(caught.value) == (
+        "this machine cannot shut a build in: it has no a-tool-that-is-not-there, and no Docker "
+        "Engine of this machine runs; run it as root, where user namespaces are allowed, or where "
+        "a Docker Engine runs; or require a version that has a wheel"
+    )
 
 
 def test_offline_is_offline() -> None:
