@@ -7,11 +7,11 @@ what it needs, builder.sdist_needs tells it, and uv is asked again.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from builder.errors import LockError, UnreachableError
-from builder.locks import LAST_PATCH, PLATFORM, normalise, parse
+from builder.locks import LAST_PATCH, PLATFORM, normalise, parse, pinned
 from builder.matrix import Upgrade
 from builder.mirrors import NO_MIRRORS, Mirrors
 from builder.sdist_needs import Source, needs_of
@@ -81,13 +81,27 @@ def compile_requirements(
             if result.returncode == 0:
                 for found in _YANKED.finditer(result.stderr):
                     yanked(normalise(found["package"]), found["version"])
-                return dict(sorted(parse(result.stdout).items()))
+                return _answer(question, parse(result.stdout))
             unknown = _TO_BUILD.search(result.stderr)
             source = Source.parse(unknown["wanted"]) if unknown else None
             if source is None or source in told:
                 break
             known[source] = needs_of(source, uv, choice, question.date)
     raise _failure(result.stderr, name)
+
+
+def _answer(question: Question, entries: Mapping[str, str]) -> dict[str, str]:
+    """What uv answered, sorted by name; of a version that was preferred, the entry that was."""
+    held = {} if question.why else parse("".join(question.preferences))
+    # To the letter, so that a file that came later, or another uv, changes nothing of it.
+    return {
+        name: held[name] if _is_same(held.get(name, ""), entry) else entry
+        for name, entry in sorted(entries.items())
+    }
+
+
+def _is_same(held: str, entry: str) -> bool:
+    return "--hash=" in held and pinned(held) == pinned(entry)
 
 
 def _options(question: Question, uv: Uv) -> list[str]:

@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import io
 import json
+import stat
 import tarfile
 import threading
 import zipfile
@@ -80,7 +81,7 @@ def wheel(
         for path, data in contents.items():
             member = zipfile.ZipInfo(path, _ZIP_TIME)
             program = ".data/scripts/" in path
-            member.external_attr = (0o755 if program else 0o644) << 16
+            member.external_attr = (stat.S_IFREG | (0o755 if program else 0o644)) << 16
             # A program may be large, and nobody keeps the wheel.
             member.compress_type = zipfile.ZIP_STORED if program else zipfile.ZIP_DEFLATED
             archive.writestr(member, data)
