@@ -9,11 +9,15 @@ import os
 import re
 import socket
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from builder import sdist_needs, sdists
 from builder.errors import LockError, UnansweredError, UnreachableError
@@ -107,6 +111,26 @@ def test_archives_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.undo()
     with pytest.raises(LockError, match=r"requires\.txt is larger than 1 MiB"):
         noted(archive(tmp_path, big))
+
+
+@given(
+    kind=st.sampled_from(["tar.gz", "tar", "zip"]),
+    place=st.floats(0, 1),
+    bytes_there=st.binary(max_size=8),
+)
+def test_broken_archives_are_errors_with_a_remedy(
+    kind: str, place: float, bytes_there: bytes
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        path = archive(Path(name), egg("old_thing", REQUIRES), "zip" if kind == "zip" else "tar.gz")
+        data = path.read_bytes()
+        if kind == "tar":
+            data = gzip.decompress(data)
+        at = int(place * len(data))
+        data = data[:at] + bytes_there + data[at + len(bytes_there) :]
+        path.write_bytes(gzip.compress(data) if kind == "tar" else data)
+        with suppress(LockError):
+            noted(path)
 
 
 def test_links_and_paths_of_an_archive_lead_nowhere(tmp_path: Path) -> None:
