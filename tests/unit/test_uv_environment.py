@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import uv
 
-from builder.errors import LockError
+from builder.errors import LockError, UnansweredError
 from builder.mirrors import Mirrors
 from builder.uv_compile import Question, compile_requirements
 from builder.uv_environment import passes, uv_environment
@@ -125,7 +125,7 @@ def test_credentials_of_an_index(how: str, tmp_path: Path, monkeypatch: pytest.M
 def test_an_index_without_upload_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with PackageIndex(wheel("alpha-one", "1", uploaded=None), wheel("beta", "1")) as index:
         only(monkeypatch, UV_CACHE_DIR=tmp_path / "cache", **index.environment)
-        with pytest.raises(LockError) as caught:
+        with pytest.raises(UnansweredError) as caught:
             question = Question(requirements=("alpha-one", "beta"), python="3.9", date="2025-06-01")
             compile_requirements(question, "me")
         assert "the package index has no upload time of alpha_one-1-py3-none-any.whl" in str(
