@@ -1,4 +1,4 @@
-"""`dlc init` with the installed wheel: a team's repository locks, renders and builds with it alone.
+"""`dlc init` with the installed wheel: a team's repository renders and builds with it alone.
 
 It is here because it installs from the package index and builds an image.
 """
@@ -38,9 +38,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def started(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository as `dlc init` writes it, locked and rendered."""
+    """A repository as `dlc init` writes it, rendered: its locks come with it."""
     folder = tmp_path_factory.mktemp("started")
-    for arguments in (["init"], ["lock"], ["render"]):
+    for arguments in (["init"], ["render"]):
         ran = run(installed, folder, *arguments)
         assert ran.returncode == 0, ran.stderr
     return folder
