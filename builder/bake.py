@@ -74,6 +74,14 @@ class Watcher(Protocol):
     def ended(self, outcome: Outcome) -> None: ...
 
 
+def _with_remedy(error: str, failed: Step | None) -> str:
+    """An error of BuildKit, with what to do if the disk was full."""
+    texts = (error, *(failed.lines if failed else ()))
+    if any("no space left on device" in text.lower() for text in texts):
+        return f"{error}; the engine's disk is full, free some: dlc engine prune"
+    return error
+
+
 class Baker:
     """Runs bakes on one engine."""
 
@@ -164,10 +172,11 @@ class Baker:
                 on_a_cached_framework=solve.on_a_cached_framework,
             )
         failed = solve.failed
+        error = failed.error if failed else "\n".join(text[-5:]) or "buildx said nothing"
         return Outcome(
             target=job.target,
             seconds=seconds,
-            error=failed.error if failed else "\n".join(text[-5:]) or "buildx said nothing",
+            error=_with_remedy(error, failed),
             step=failed.title if failed else "",
             output=tuple(failed.lines) if failed else (),
         )

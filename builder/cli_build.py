@@ -29,6 +29,9 @@ __all__: list[str] = []
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, help="Targets at a time."
 )
+@click.option(
+    "--skip-space-check", is_flag=True, help="Build even if the engine's disk seems too full."
+)
 @builder_options
 @output_option
 def build(
@@ -38,6 +41,7 @@ def build(
     again: bool,
     strict: bool,
     jobs: int,
+    skip_space_check: bool,
     builder_name: str,
     cache: Cache,
     output: str,
@@ -65,6 +69,7 @@ def build(
             again=again,
             builder=builder_name,
             cache=cache,
+            check_space=not skip_space_check,
         )
     built = [outcome for outcome in outcomes if not outcome.error]
     rows = [

@@ -7,11 +7,11 @@ what it needs, builder.sdist_needs tells it, and uv is asked again.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from builder.errors import LockError, UnreachableError
-from builder.locks import LAST_PATCH, PLATFORM, normalise, parse
+from builder.locks import LAST_PATCH, PLATFORM, normalise, parse, pinned
 from builder.matrix import Upgrade
 from builder.mirrors import NO_MIRRORS, Mirrors
 from builder.sdist_needs import Source, needs_of
@@ -25,7 +25,7 @@ _UNREACHABLE = ("ailed to fetch", "ailed to download", "the network was disabled
 # What uv says of a source distribution that only its own code knows the requirements of.
 _TO_BUILD = re.compile(r"Failed to (?:download and )?build `(?P<wanted>[^`\s]+(?: @ [^`\s]+)?)`")
 _YANKED = re.compile(r"^warning: `(?P<package>[^`=]+)==(?P<version>[^`]+)` is yanked", re.MULTILINE)
-_UNDATED = re.compile(r"^warning: `(?P<file>[^`]+)` is missing an upload date", re.MULTILINE)
+_UNDATED = re.compile(r"^warning: `?(?P<file>[^`\s]+)`? is missing an upload date", re.MULTILINE)
 _NOISE = re.compile(r"^(?:warning: .*|Resolved \d+ packages? in .*)\n?", re.MULTILINE)
 # More source distributions than any lock has, so that asking again ends.
 _MOST_ROUNDS = 200
@@ -71,8 +71,8 @@ def compile_requirements(
     `yanked` is called with the package and the version of each entry that was yanked since.
     """
     choice = _choice(question)
-    known = _KNOWN.setdefault((*choice, mirrors.index), {})
     with uv_process(mirrors) as uv:
+        known = _KNOWN.setdefault((*choice, *uv.indexes), {})
         options = _options(question, uv)
         for _ in range(_MOST_ROUNDS):
             told = {} if question.wheels else dict(known)
@@ -81,13 +81,27 @@ def compile_requirements(
             if result.returncode == 0:
                 for found in _YANKED.finditer(result.stderr):
                     yanked(normalise(found["package"]), found["version"])
-                return dict(sorted(parse(result.stdout).items()))
+                return _answer(question, parse(result.stdout))
             unknown = _TO_BUILD.search(result.stderr)
             source = Source.parse(unknown["wanted"]) if unknown else None
             if source is None or source in told:
                 break
             known[source] = needs_of(source, uv, choice, question.date)
     raise _failure(result.stderr, name)
+
+
+def _answer(question: Question, entries: Mapping[str, str]) -> dict[str, str]:
+    """What uv answered, sorted by name; of a version that was preferred, the entry that was."""
+    held = {} if question.why else parse("".join(question.preferences))
+    # To the letter, so that a file that came later, or another uv, changes nothing of it.
+    return {
+        name: held[name] if _is_same(held.get(name, ""), entry) else entry
+        for name, entry in sorted(entries.items())
+    }
+
+
+def _is_same(held: str, entry: str) -> bool:
+    return "--hash=" in held and pinned(held) == pinned(entry)
 
 
 def _options(question: Question, uv: Uv) -> list[str]:

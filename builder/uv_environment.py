@@ -18,13 +18,14 @@ from builder.build_secrets import write_secret
 from builder.certificates import ca_bundle
 from builder.mirrors import Mirrors
 
-__all__ = ["WHERE_AND_HOW", "index_logins", "passes", "uv_environment"]
+__all__ = ["INDEXES", "WHERE_AND_HOW", "index_logins", "passes", "uv_environment"]
 
+INDEXES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
 # https://docs.astral.sh/uv/reference/environment/; a new one is refused until it stands here.
 WHERE_AND_HOW = frozenset(
     {
         # the index and what stands beside it
-        *("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS"),
+        *INDEXES,
         # credentials
         *("NETRC", "UV_CREDENTIALS_DIR", "UV_KEYRING_PROVIDER", "XDG_DATA_HOME"),
         # certificates
@@ -93,7 +94,7 @@ def index_logins(environment: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     {'i.example': ('me', '')}
     """
     found = {}
-    for variable in ("UV_EXTRA_INDEX_URL", "UV_INDEX", "UV_INDEX_URL", "UV_DEFAULT_INDEX"):
+    for variable in INDEXES:
         for text in environment.get(variable, "").split():
             named = re.fullmatch(r"(?:(?P<name>[\w-]+)=)?(?P<url>https?://.*)", text)
             if named is None:
