@@ -9,7 +9,7 @@ DLC := $(VENV)/bin/dlc
 DEFAULT := huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-all test-image contract tasks unit test-lowest lint render lock docs serve \
+.PHONY: help build test test-all test-live test-image contract tasks unit test-lowest lint render lock docs serve \
 	push prove pages bench clean install deps
 
 help: ## Show this help
@@ -36,6 +36,9 @@ test-all: $(VENV)/.ready-test ## Run what is rare and slow, too: the whole contr
 	$(MAKE) --no-print-directory unit
 	$(VENV)/bin/pytest -m 'slow and not live and not images'
 	$(VENV)/bin/pytest -m 'images and not live' $(TWO_AT_ONCE)
+
+test-live: $(VENV)/.ready-test ## Run the tests that ask the real package index
+	$(VENV)/bin/pytest -m live
 
 # Each worker has a namespace of its own, and most of its time it waits for a server to start.
 TWO_AT_ONCE := --numprocesses 2 --dist loadfile
