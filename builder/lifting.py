@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from builder.errors import LockError
+from builder.errors import LockError, UnansweredError
 from builder.locks import Lock, pinned
 from builder.matrix import Upgrade
-from builder.uv_compile import Question, UnreachableError
+from builder.uv_compile import Question
 
 __all__ = ["Answer", "before_lifting", "is_lifted", "lift", "names_package"]
 
@@ -163,7 +163,7 @@ class _Lifting:
         if not why:
             try:
                 entries = self._ask(asked)
-            except UnreachableError:
+            except UnansweredError:
                 raise
             except LockError as error:
                 why = error.message

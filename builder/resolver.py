@@ -16,13 +16,13 @@ from builder import wheelhouse
 from builder.accelerator_packages import accelerator_packages, brought_by
 from builder.committed import Committed
 from builder.direct import direct_entries, outside
-from builder.errors import LockError
+from builder.errors import LockError, UnansweredError
 from builder.lifting import Answer, is_lifted, lift
 from builder.locks import Lock, component, concerning, inputs_digest, layers, origin
 from builder.matrix import Upgrade
 from builder.mirrors import NO_MIRRORS, Mirrors
 from builder.target import Target
-from builder.uv_compile import Question, UnreachableError, compile_requirements
+from builder.uv_compile import Question, compile_requirements
 from builder.vanished import refuse_vanished, with_vanished
 
 __all__ = ["Resolver"]
@@ -103,7 +103,7 @@ class Resolver:
         if layer == "framework" or _texts(layer, target):
             try:
                 answer = self._answer(layer, target, below, under, preferred)
-            except UnreachableError:
+            except UnansweredError:
                 raise
             except LockError as error:
                 raise with_vanished(error, target, below, self._mirrors) from error
@@ -167,7 +167,7 @@ class Resolver:
             )
             try:
                 compile_requirements(question, target.name, self._mirrors)
-            except UnreachableError:
+            except UnansweredError:
                 raise
             except LockError as error:
                 self._availability[key] = error.message
