@@ -134,11 +134,11 @@ def test_an_index_without_upload_times(tmp_path: Path, monkeypatch: pytest.Monke
         assert caught.value.remedy == "use an index that tells upload times (PEP 700)"
         # A date does no harm where nothing of it is chosen by one.
         compile_requirements(Question(requirements=("alpha-one",), python="3.9"), "me")
-        with pytest.raises(LockError) as caught:
+        with pytest.raises(LockError) as refused:
             compile_requirements(
                 Question(requirements=("beta>1",), python="3.9", date="2025-06-01"), "me"
             )
-    assert caught.value.remedy == "change the requirements or the date in the matrix"
+    assert refused.value.remedy == "change the requirements or the date in the matrix"
 
 
 def test_certificates_and_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
