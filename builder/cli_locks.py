@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import datetime
-import sysconfig
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,17 +17,11 @@ from builder.errors import DlcError, LockError, MatrixError, StaleLockError
 from builder.output import print_json, say
 
 if TYPE_CHECKING:
-    from builder.committed import Committed
     from builder.locks import Lock, State
     from builder.matrix import Upgrade
-    from builder.resolver import Resolver
     from builder.target import Target
 
 __all__: list[str] = []
-
-
-# So many resolve at a time: uv mostly waits for the index.
-_AT_ONCE = 4
 
 
 @cli.command()
@@ -82,13 +75,14 @@ def lock(
 def _lock(settings: Settings, targets: tuple[Target, ...], *, refresh: bool) -> None:
     from builder import locks
     from builder.committed import Committed
+    from builder.locking import differs, resolved
     from builder.resolver import Resolver
 
     committed = Committed(settings.images, settings.targets)
     failures: list[DlcError] = []
     changed: dict[tuple[str, str], Lock] = {}
     resolver = Resolver(say, committed, refresh=refresh, mirrors=settings.mirrors)
-    for target, made in _resolved(resolver, targets):
+    for target, made in resolved(resolver, targets):
         if isinstance(made, DlcError):
             failures.append(made)
             say(f"{target.name}: failed")
@@ -102,46 +96,14 @@ def _lock(settings: Settings, targets: tuple[Target, ...], *, refresh: bool) -> 
         for name, why in locks.state(folder, target).unhashed.items():
             say(f"{target.name}: no SHA-256 of {name}: {why}")
     others = [target for target in settings.targets if target not in targets]
-    if apart := [each.name for each in others if _differs(each, committed, changed)]:
+    if apart := [each.name for each in others if differs(each, committed, changed)]:
+        others_have = f"{len(apart)} other target{'s have' if len(apart) > 1 else ' has'}"
         say(
-            f"{len(apart)} other targets have older locks of layers that these share, {apart[0]} "
-            "among them: `dlc lock --refresh` them too"
+            f"{others_have} older locks of layers that these share, {apart[0]} for one: "
+            "`dlc lock --refresh` there too"
         )
     if failures:
         raise LockError("\n".join(dict.fromkeys(str(error) for error in failures)))
-
-
-def _resolved(
-    resolver: Resolver, targets: Sequence[Target]
-) -> Iterator[tuple[Target, tuple[Lock, ...] | DlcError]]:
-    """Locks, or why there are none, in the order of the targets; several at a time."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    def lock(target: Target) -> tuple[Lock, ...] | DlcError:
-        try:
-            return resolver.lock(target)
-        except DlcError as error:
-            return error
-
-    # Python's own settings, by which uv is found, are not read safely by several threads at once.
-    sysconfig.get_config_vars()
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        try:
-            # The latest first: what had no wheel until then had none on any day before.
-            ordered = sorted(targets, key=lambda target: target.date, reverse=True)
-            locked = {target.name: pool.submit(lock, target) for target in ordered}
-            for target in targets:
-                yield target, locked[target.name].result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _differs(target: Target, committed: Committed, changed: Mapping[tuple[str, str], Lock]) -> bool:
-    """Whether a target has another lock of a layer than one that was now made from the same."""
-    from builder.locks import layers
-
-    owns = (committed.own(layer, target) for layer in layers(target))
-    return any(own and own != changed.get((own.layer, own.inputs), own) for own in owns)
 
 
 def _check(settings: Settings, targets: tuple[Target, ...], output: str) -> None:
@@ -220,6 +182,7 @@ def _lift(settings: Settings, given: Sequence[Upgrade]) -> list[Upgrade]:
     """Write what upgrades give; but nothing if some lift nothing, and these are returned."""
     from builder import locks
     from builder.committed import Committed
+    from builder.locking import resolved
     from builder.resolver import Resolver
     from builder.upgrades import with_upgrades
 
@@ -249,7 +212,7 @@ def _lift(settings: Settings, given: Sequence[Upgrade]) -> list[Upgrade]:
     found: list[tuple[Target, tuple[Lock, ...]]] = []
     lifted: dict[str, int] = dict.fromkeys((each.package for each in new), 0)
     kept: set[str] = set()
-    for target, made in _resolved(resolver, concerned):
+    for target, made in resolved(resolver, concerned):
         if isinstance(made, DlcError):
             raise made
         notes = [note for each in made for note in each.notes if note.split()[1] in lifted]

@@ -36,7 +36,7 @@ def refuse_vanished(
     if gone := _vanished(held, moved, mirrors):
         raise LockError(
             f"{target.name}: the package index has no {' and no '.join(gone)} any more, which "
-            f"{held.layer}.lock has; nothing was written",
+            f"{held.layer}.lock has; it stays as it is",
             remedy=f"`dlc lock --refresh {target.name}` resolves without what is locked",
         )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from builder.accelerator_packages import accelerator_packages
 from builder.locks import parse, pinned
 from builder.target import Target
 from builder.targets import load_targets
@@ -32,6 +33,22 @@ def _offends(entry: str) -> bool:
         [line] = [line for line in entry.splitlines() if line.startswith(name)]
         return not ("/cpu/" in line and "%2Bcpu-" in line)
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in PACKAGES)
+
+
+@pytest.mark.parametrize("target", CPU, ids=lambda target: target.name)
+def test_dlc_lock_refuses_none_of_them(target: Target) -> None:
+    assert accelerator_packages(held(target)) == []
+
+
+def test_dlc_lock_would_refuse_those_for_accelerators(targets: tuple[Target, ...]) -> None:
+    """From CUDA 11.7 on it is in packages of its own; Neuron's always were."""
+    apart = [target for target in targets if accelerator_packages(held(target))]
+    assert len(apart) > 20
+    assert all(target.device != "cpu" for target in apart)
+
+
+def held(target: Target) -> set[str]:
+    return {name for path in locks(target) for name in parse(path.read_text("utf-8"))}
 
 
 def locks(target: Target) -> list[Path]:

@@ -205,7 +205,7 @@ def test_what_vanished_is_not_quietly_replaced(project: Project) -> None:
     assert (run.code, run.err) == (
         9,
         f"{NAME}: failed\ndlc: {NAME}: the package index has no tokenizers==0.21 any more, which "
-        f"libraries.lock has; nothing was written; `dlc lock --refresh {NAME}` resolves without "
+        f"libraries.lock has; it stays as it is; `dlc lock --refresh {NAME}` resolves without "
         "what is locked\n",
     )
     assert project.files() == before
@@ -288,8 +288,8 @@ def test_a_refresh_of_some_tells_who_shared_with_them(project: Project) -> None:
     run = project.run("lock", "--refresh", NAME)
     assert (run.code, run.err.splitlines()[-1]) == (
         0,
-        f"1 other targets have older locks of layers that these share, {SECOND} among them: "
-        "`dlc lock --refresh` them too",
+        f"1 other target has older locks of layers that these share, {SECOND} for one: "
+        "`dlc lock --refresh` there too",
     )
     assert project.run("lock", "--refresh").code == 0
     assert project.text("framework", SECOND) == project.text("framework")

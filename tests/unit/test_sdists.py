@@ -386,3 +386,37 @@ def test_offline_is_offline() -> None:
         uv.environment["UV_OFFLINE"] = "1"
         with pytest.raises(UnreachableError, match="disabled by UV_OFFLINE"):
             sdist_needs.needs_of(source, uv, [], "")
+
+
+PROBE = "Metadata-Version: 1.2\nName: probe\nVersion: 1\n"
+
+
+@pytest.mark.parametrize("days", [("03", "06", "03"), ("06", "03", "06")], ids=["up", "down"])
+def test_a_wheel_that_came_later_speaks_for_itself(
+    days: tuple[str, ...], asking: Callable[..., None]
+) -> None:
+    """And not before its day, whatever was asked first."""
+    old = {**egg("probe", "early\n", info=PROBE), "setup.py": b"1/0"}
+    with PackageIndex(
+        sdist("probe", "1", files=old, uploaded="2025-01-01T00:00:00Z"),
+        wheel("probe", "1", requires=["later"], uploaded="2025-05-01T00:00:00Z"),
+        *(wheel("early", "1"), wheel("later", "1")),
+    ) as index:
+        asking(index)
+        for month in days:
+            question = Question(requirements=("probe",), python="3.8", date=f"2025-{month}-01")
+            found = compile_requirements(question, "me")
+            assert [*found] == [{"03": "early", "06": "later"}[month], "probe"]
+
+
+def test_what_has_no_wheel_is_read_once_for_all_days_before(asking: Callable[..., None]) -> None:
+    files = {**egg("probe", "", info=PROBE), "setup.py": b"1/0"}
+    read = []
+    with PackageIndex(sdist("probe", "1", files=files)) as index:
+        asking(index)
+        for month in ("06", "03"):
+            index.asked.clear()
+            question = Question(requirements=("probe",), python="3.8", date=f"2025-{month}-01")
+            assert [*compile_requirements(question, "me")] == ["probe"]
+            read.append(any(path.endswith(".tar.gz") for path in index.asked))
+    assert read == [True, False]
