@@ -6,37 +6,19 @@ import json
 import os
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.conftest import ROOT
+from tests.wheel import run, unpacked_wheel
+
 INFERENCE = "huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12"
 
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    # Not through pip, which would ask the package index for hatchling.
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel"]
-    subprocess.run(
-        [*command, "--directory", str(folder)], cwd=ROOT, check=True, capture_output=True
-    )
-    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
-        wheel.extractall(folder / "site")
-    return folder / "site"
-
-
-def run(unpacked: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "builder", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(unpacked)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return unpacked_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 def test_wheel_is_what_runs(unpacked: Path, tmp_path: Path) -> None:
@@ -71,3 +53,14 @@ def test_team_keeps_its_own_matrix(unpacked: Path, tmp_path: Path) -> None:
     assert list((tmp_path / "out").glob("*/*/Dockerfile"))
     again = run(unpacked, tmp_path, "--matrix", "our.yaml", "--images", "out", "render", "--check")
     assert again.returncode == 0, again.stdout
+
+
+def test_a_team_starts_with_our_locks(unpacked: Path, tmp_path: Path) -> None:
+    """To the byte: whoever has built our image has all layers of the team's."""
+    for arguments in (["init"], ["render"], ["render", "--check"], ["lock", "--check"]):
+        ran = run(unpacked, tmp_path, *arguments)
+        assert ran.returncode == 0, ran.stderr
+    folder = Path("images", *INFERENCE.split(":"))
+    ours = {path.name: path.read_bytes() for path in (ROOT / folder).iterdir() if path.is_file()}
+    assert {path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()} == ours
+    assert "fresh" in run(unpacked, tmp_path, "build", "--dry-run").stdout
