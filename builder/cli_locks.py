@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import sysconfig
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -111,7 +112,7 @@ def _lock(settings: Settings, targets: tuple[Target, ...], *, refresh: bool) -> 
 
 
 def _resolved(
-    resolver: Resolver, targets: Iterable[Target]
+    resolver: Resolver, targets: Sequence[Target]
 ) -> Iterator[tuple[Target, tuple[Lock, ...] | DlcError]]:
     """Locks, or why there are none, in the order of the targets; several at a time."""
     from concurrent.futures import ThreadPoolExecutor
@@ -122,9 +123,15 @@ def _resolved(
         except DlcError as error:
             return error
 
+    # Python's own settings, by which uv is found, are not read safely by several threads at once.
+    sysconfig.get_config_vars()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         try:
-            yield from zip(targets, pool.map(lock, targets), strict=True)
+            # The latest first: what had no wheel until then had none on any day before.
+            ordered = sorted(targets, key=lambda target: target.date, reverse=True)
+            locked = {target.name: pool.submit(lock, target) for target in ordered}
+            for target in targets:
+                yield target, locked[target.name].result()
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from builder.errors import LockError, UnreachableError
+from builder.errors import LockError, UnansweredError, UnreachableError
 from builder.locks import LAST_PATCH, PLATFORM, normalise, parse, pinned
 from builder.matrix import Upgrade
 from builder.mirrors import NO_MIRRORS, Mirrors
@@ -54,9 +54,10 @@ class Question:
     preferences: tuple[str, ...] = ()
 
 
-# What source distributions need, by what decides which files there are to choose from: for another
-# Python or day the same version may have a wheel, which speaks for itself.
-_KNOWN: dict[tuple[str, ...], dict[Source, Needs]] = {}
+# What source distributions need, by the indexes that have them; and of each Python the day until
+# which there is no wheel, which would speak for itself: on a day before it there is none either.
+_KNOWN: dict[tuple[str, ...], dict[Source, tuple[Needs, dict[str, str]]]] = {}
+_ANY_DAY = "9999-12-31"
 
 
 def compile_requirements(
@@ -72,10 +73,15 @@ def compile_requirements(
     """
     choice = _choice(question)
     with uv_process(mirrors) as uv:
-        known = _KNOWN.setdefault((*choice, *uv.indexes), {})
-        options = _options(question, uv)
+        known = _KNOWN.setdefault((question.index, *uv.indexes), {})
+        options, days = _options(question, uv), _Days(question)
         for _ in range(_MOST_ROUNDS):
-            told = {} if question.wheels else dict(known)
+            # Copied, since other threads may learn something meanwhile.
+            told = {
+                source: needs
+                for source, (needs, until) in list(known.items())
+                if until.get(question.python, "") >= days.of(source) and not question.wheels
+            }
             entries = [source.entry(needs) for source, needs in told.items()]
             result = uv.run("compile", *options, *choice, configuration=entries)
             if result.returncode == 0:
@@ -86,8 +92,23 @@ def compile_requirements(
             source = Source.parse(unknown["wanted"]) if unknown else None
             if source is None or source in told:
                 break
-            known[source] = needs_of(source, uv, choice, question.date)
+            if source not in known:
+                known[source] = needs_of(source, uv, choice, question.date), {}
+            until = known[source][1]
+            until[question.python] = max(until.get(question.python, ""), days.of(source))
     raise _failure(result.stderr, name)
+
+
+class _Days:
+    """The days until which a question looks for files."""
+
+    def __init__(self, question: Question) -> None:
+        self._lifted = {upgrade.package: str(upgrade.date) for upgrade in question.lifted}
+        self._all = question.date or _ANY_DAY
+
+    def of(self, source: Source) -> str:
+        """The day for one of them."""
+        return self._lifted.get(source.package, self._all)
 
 
 def _answer(question: Question, entries: Mapping[str, str]) -> dict[str, str]:
@@ -152,7 +173,7 @@ def _failure(told: str, name: str) -> LockError:
     for file in _UNDATED.findall(told):
         package = normalise(re.split(r"-\d", file)[0])
         if re.search(rf"\b{re.escape(package)}\b", said):
-            return LockError(
+            return UnansweredError(
                 f"{message}\nthe package index has no upload time of {file}, so what it has of "
                 f"{package} is of no date",
                 remedy="use an index that tells upload times (PEP 700)",
