@@ -127,6 +127,8 @@ deps: $(VENV)/.ready ## Lock the tool's own dependencies in requirements/ (UPGRA
 		--output-file requirements/lowest.txt
 	sed -n '/^uv==/,/[^\\]$$/p' requirements/runtime.txt > requirements/uv.txt
 
+# Requirements files, as uv.lock and pylock.toml hold the address of an index and of each file, so
+# that nobody behind a mirror could use them. One lock is for all Pythons: its pins have markers.
 # A pin that is there stays as long as pyproject.toml allows it. A release must be a week old to be
 # chosen, so that a bad one is found and yanked first.
 COMPILE = $(VENV)/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.10 \
