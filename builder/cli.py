@@ -100,7 +100,31 @@ def filled(_context: click.Context, _parameter: click.Parameter, value: Any) -> 
     return value
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Command(click.Command):
+    """A command that refuses an option given twice, of which the last would quietly be taken."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        for parameter in given:
+            if isinstance(parameter, click.Option) and not (
+                parameter.multiple
+                or parameter.count
+                or given.count(parameter) == 1
+                # Said twice, a plain flag is what it was.
+                or (parameter.is_flag and not parameter.secondary_opts)
+            ):
+                raise click.UsageError(f"{parameter.opts[0]} is given twice: give it once.", ctx)
+        return super().parse_args(ctx, args)
+
+
+class _Group(_Command, click.Group):
+    """All commands below it are like it."""
+
+    command_class = _Command
+    group_class = type
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dlc")
 @click.option("--matrix", type=_PATH, metavar="FILE", help="The matrix [default: matrix.yaml].")
 @click.option(
@@ -152,7 +176,8 @@ def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
     chosen.__name__, chosen.__doc__ = function.__name__, function.__doc__
     chosen.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
     for name in reversed(FILTERS):
-        chosen = click.option(f"--{name}", help=f"Only targets with this {name}.")(chosen)
+        told = f"Only targets with this {name}, or with one of several."
+        chosen = click.option(f"--{name}", multiple=True, help=told)(chosen)
     return click.argument("selectors", nargs=-1, metavar="[SELECTOR]...")(pass_settings(chosen))
 
 

@@ -16,24 +16,23 @@ __all__ = ["Filters", "select", "select_one"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Filters:
-    """Values a target must have; None admits every value."""
+    """Values of which a target must have one each; none admit every value."""
 
-    mode: str | None = None
-    framework: str | None = None
-    device: str | None = None
-    python: str | None = None
-    transformers: str | None = None
+    mode: tuple[str, ...] = ()
+    framework: tuple[str, ...] = ()
+    device: tuple[str, ...] = ()
+    python: tuple[str, ...] = ()
+    transformers: tuple[str, ...] = ()
 
     def admit(self, target: Target) -> bool:
-        """Whether a target has all the values."""
-        python = python_from_tag(self.python) if self.python else None
+        """Whether a target has one of the values of each kind."""
         return all(
-            wanted is None or wanted == actual
+            not wanted or actual in wanted
             for wanted, actual in (
                 (self.mode, target.mode),
                 (self.framework, target.framework),
                 (self.device, target.device),
-                (python, target.python),
+                ([*map(python_from_tag, self.python)], target.python),
                 (self.transformers, target.transformers),
             )
         )
@@ -44,7 +43,7 @@ def select(
 ) -> tuple[Target, ...]:
     """The targets that match any selector (all, without one) and every filter, in matrix order.
 
-    SelectionError, with the nearest names, if a selector or the filters match nothing.
+    SelectionError, with the nearest names, if a selector, a value or all of them match nothing.
     """
     targets = tuple(targets)
     filters = filters or Filters()
@@ -59,6 +58,7 @@ def select(
                 f"no target matches {selector!r}",
                 remedy=_near(selector, list(dict.fromkeys(names))),
             )
+    _refuse_unknown(targets, filters)
     found = tuple(
         target
         for target in targets
@@ -66,7 +66,7 @@ def select(
         and (not selectors or any(_matches(selector, target) for selector in selectors))
     )
     if not found:
-        raise _nothing(targets, selectors, filters)
+        raise _nothing(selectors, filters)
     return found
 
 
@@ -96,21 +96,28 @@ def _near(selector: str, names: list[str]) -> str:
     return hint if hint.startswith("did you mean") else "`dlc list` shows all targets"
 
 
-def _nothing(
-    targets: Sequence[Target], selectors: Sequence[str], filters: Filters
-) -> SelectionError:
-    """Blame the first filter that alone matches nothing, else all of them together."""
-    given = {name: value for name in Filters.__slots__ if (value := getattr(filters, name))}
-    for name, value in given.items():
-        alone = Filters(**{name: value})
-        if not any(alone.admit(target) for target in targets):
-            values = dict.fromkeys(str(getattr(target, name)) for target in targets)
-            return SelectionError(
-                f"no target has {name} {value}", remedy=did_you_mean(value, values)
-            )
+def _refuse_unknown(targets: Sequence[Target], filters: Filters) -> None:
+    """SelectionError if a value alone matches nothing."""
+    for name, values in _given(filters).items():
+        for value in values:
+            alone = Filters(**{name: (value,)})
+            if not any(alone.admit(target) for target in targets):
+                known = dict.fromkeys(str(getattr(target, name)) for target in targets)
+                raise SelectionError(
+                    f"no target has {name} {value}", remedy=did_you_mean(value, known)
+                )
+
+
+def _nothing(selectors: Sequence[str], filters: Filters) -> SelectionError:
+    """Blame all filters together: each alone matches something."""
     named = f" that matches {' or '.join(map(repr, selectors))}" if selectors else ""
-    wanted = " and ".join(f"{name} {value}" for name, value in given.items())
+    given = _given(filters).items()
+    wanted = " and ".join(f"{name} {' or '.join(values)}" for name, values in given)
     return SelectionError(
         f"no target{named} has {wanted}",
         remedy="each of them alone matches targets, but none matches all: leave one out",
     )
+
+
+def _given(filters: Filters) -> dict[str, tuple[str, ...]]:
+    return {name: values for name in Filters.__slots__ if (values := getattr(filters, name))}

@@ -61,14 +61,16 @@ def test_selectors(selectors: list[str], expected: list[str], few: tuple[Target,
     ("filters", "count"),
     [
         (Filters(), 8),
-        (Filters(mode="training"), 3),
-        (Filters(framework="tensorflow"), 3),
-        (Filters(device="neuron"), 1),
-        (Filters(python="3.7"), 4),
-        (Filters(python="py37"), 4),
-        (Filters(python="37"), 4),
-        (Filters(transformers="4.6.1"), 4),
-        (Filters(mode="inference", framework="pytorch", device="gpu"), 1),
+        (Filters(mode=("training",)), 3),
+        (Filters(framework=("tensorflow",)), 3),
+        (Filters(mode=("training", "inference")), 8),
+        (Filters(device=("neuron",)), 1),
+        (Filters(python=("3.7", "py36"), mode=("training",)), 2),
+        (Filters(python=("3.7",)), 4),
+        (Filters(python=("py37",)), 4),
+        (Filters(python=("37",)), 4),
+        (Filters(transformers=("4.6.1",)), 4),
+        (Filters(mode=("inference",), framework=("pytorch",), device=("gpu",)), 1),
     ],
     ids=str,
 )
@@ -104,20 +106,25 @@ def test_filters(filters: Filters, count: int, few: tuple[Target, ...]) -> None:
         (["*sdk1.18*"], Filters(), "no target matches '*sdk1.18*'; `dlc list` shows all targets"),
         (
             ["*"],
-            Filters(mode="training", device="tpu"),
+            Filters(mode=("training",), device=("tpu",)),
             "no target has device tpu; did you mean 'gpu' or 'cpu'?",
         ),
-        ([], Filters(mode="train"), "no target has mode train; did you mean 'training'?"),
-        ([], Filters(python="3.10"), "no target has python 3.10; known: 3.6, 3.7, 3.8"),
+        ([], Filters(mode=("train",)), "no target has mode train; did you mean 'training'?"),
         (
             [],
-            Filters(framework="tensorflow", python="3.8"),
+            Filters(mode=("inference", "train")),
+            "no target has mode train; did you mean 'training'?",
+        ),
+        ([], Filters(python=("3.10",)), "no target has python 3.10; known: 3.6, 3.7, 3.8"),
+        (
+            [],
+            Filters(framework=("tensorflow",), python=("3.8",)),
             "no target has framework tensorflow and python 3.8; each of them alone matches "
             "targets, but none matches all: leave one out",
         ),
         (
             ["*cpu*"],
-            Filters(mode="training"),
+            Filters(mode=("training",)),
             "no target that matches '*cpu*' has mode training; each of them alone matches "
             "targets, but none matches all: leave one out",
         ),
@@ -133,7 +140,7 @@ def test_nothing_matches(
 
 def test_a_python_that_is_none(few: tuple[Target, ...]) -> None:
     with pytest.raises(TagError, match="'snake' is not a Python version"):
-        select(few, filters=Filters(python="snake"))
+        select(few, filters=Filters(python=("snake",)))
 
 
 def test_one(few: tuple[Target, ...]) -> None:
