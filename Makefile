@@ -9,8 +9,8 @@ DLC := $(VENV)/bin/dlc
 DEFAULT := huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-image contract unit test-live coverage test-lowest lint render lock docs serve push prove pages \
-	bench clean install deps
+.PHONY: help build test test-all test-image contract tasks unit test-live coverage test-lowest lint render \
+	lock docs serve push prove pages bench clean install deps
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,9 +26,19 @@ else
 	$(DLC) build '$(TARGET)'
 endif
 
-test: $(VENV)/.ready-test ## Run all tests: lint, unit tests, then images on a real engine
+test: $(VENV)/.ready-test ## Run what must pass: lint, unit tests, then images on a real engine
 	$(MAKE) --no-print-directory lint
-	$(VENV)/bin/pytest
+	$(MAKE) --no-print-directory unit
+	$(VENV)/bin/pytest -m 'images and not slow and not live' $(TWO_AT_ONCE)
+
+test-all: $(VENV)/.ready-test ## Run what is rare and slow, too: the whole contract, faults of networks
+	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory unit
+	$(VENV)/bin/pytest -m 'slow and not live and not images'
+	$(VENV)/bin/pytest -m 'images and not live' $(TWO_AT_ONCE)
+
+# Each worker has a namespace of its own, and most of its time it waits for a server to start.
+TWO_AT_ONCE := --numprocesses 2 --dist loadfile
 
 test-image: $(VENV)/.ready-test ## Test TARGET's built image against its contract (ONLY=expression)
 	$(DLC) test '$(or $(TARGET),$(DEFAULT))' $(if $(ONLY),--only '$(ONLY)')

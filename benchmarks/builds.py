@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder import bases
-from builder.bake import ca_bundle
+from builder.certificates import ca_bundle
 from builder.errors import BuildError
 from builder.namespace import labels, local_name
 from builder.output import say

@@ -86,13 +86,14 @@ class _Adding:
         """The text with everything added, after the index was asked for what nobody named."""
         wanted, datasets = self._wanted, self._wanted.datasets
         # First: what follows would only say that something cannot be locked.
-        refuse_missing(self._named(), self._pythons(), self._date)
+        refuse_missing(self._named(), self._pythons(), self._date, self._wanted.mirrors)
         lines = () if self.framework else framework_lines(self._new_framework())
         if self._release is None and datasets is None:
             datasets = newest(
                 "datasets",
                 python=self._pythons()[0],
                 date=self._date,
+                mirrors=self._wanted.mirrors,
                 beside=f"transformers=={wanted.transformers}",
             )
         return self.text(datasets=datasets or "", framework=lines)
@@ -236,6 +237,7 @@ class _Adding:
             like=like,
             wheels=wanted.wheels,
             folders=wanted.folders,
+            mirrors=wanted.mirrors,
             sources={**self._matrix.sources, **wanted.sources},
         )
 

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from builder.bakefile import Job, definition, target_id
+from builder.build_secrets import build_secrets
 from builder.builders import HERE, How, environment
 from builder.derived import remember
 from builder.errors import BuildError, DlcError
-from builder.mirrors import Mirrors, script
+from builder.mirrors import Mirrors
 from builder.plan import KEY_LABEL
 from builder.solve import Solve, Step, decode
 from builder.tagging import name_image
@@ -35,17 +36,7 @@ if TYPE_CHECKING:
     from builder.engine import Engine
     from builder.target import Target
 
-__all__ = [
-    "Baker",
-    "Outcome",
-    "Watcher",
-    "ca_bundle",
-    "site_script",
-    "write_secret",
-]
-
-# BuildKit refuses larger secrets (moby/buildkit session/secrets, MaxSecretSize).
-_SECRET_BYTES = 500 * 1024
+__all__ = ["Baker", "Outcome", "Watcher"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,59 +74,12 @@ class Watcher(Protocol):
     def ended(self, outcome: Outcome) -> None: ...
 
 
-def ca_bundle() -> Path | None:
-    """The certificates the caller's own clients trust, which builds get as a secret; None if unset.
-
-    BuildError if the file is missing or larger than BuildKit's secrets may be.
-    """
-    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE"):
-        if not (text := os.environ.get(name)):
-            continue
-        path = Path(text)
-        if not path.is_file():
-            raise BuildError(
-                f"{name} names {text}, which is no file", remedy=f"mend or unset {name}"
-            )
-        if path.stat().st_size > _SECRET_BYTES:
-            raise BuildError(
-                f"{text} is larger than a build secret may be ({_SECRET_BYTES // 1024} KiB)",
-                remedy=f"point {name} at a bundle with the certificates that you need",
-            )
-        return path
-    return None
-
-
-def site_script(mirrors: Mirrors) -> str:
-    """The build secret `site`: mirrors, with the caller's certificates; empty without mirrors.
-
-    BuildError if it is larger than BuildKit's secrets may be.
-    """
-    bundle = ca_bundle()
-    text = script(mirrors, bundle.read_text("utf-8") if bundle else "")
-    if len(text.encode()) > _SECRET_BYTES:
-        raise BuildError(
-            f"the mirrors and certificates are larger than a build secret may be "
-            f"({_SECRET_BYTES // 1024} KiB)",
-            remedy="name a bundle with only the certificates that you need",
-        )
-    return text
-
-
-def write_secret(path: Path, text: str) -> None:
-    """Write a file that only its owner can read; one that is there is replaced."""
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600, exist_ok=False)
-    path.write_text(text, "utf-8")
-
-
-def _secrets(mirrors: Mirrors, folder: Path) -> dict[str, Path]:
-    """The secrets of a build by id; what is only made for it lies in `folder`."""
-    bundle = ca_bundle()
-    secrets = {"ca-bundle": bundle} if bundle else {}
-    if site := site_script(mirrors):
-        secrets["site"] = folder / "site"
-        write_secret(secrets["site"], site)
-    return secrets
+def _with_remedy(error: str, failed: Step | None) -> str:
+    """An error of BuildKit, with what to do if the disk was full."""
+    texts = (error, *(failed.lines if failed else ()))
+    if any("no space left on device" in text.lower() for text in texts):
+        return f"{error}; the engine's disk is full, free some: dlc engine prune"
+    return error
 
 
 class Baker:
@@ -159,7 +103,7 @@ class Baker:
         """Build and tag every job, `at_once` at a time; KeyboardInterrupt stops them all."""
         jobs = list(jobs)
         with tempfile.TemporaryDirectory(prefix="dlc-bake-") as folder:
-            secrets = _secrets(mirrors or Mirrors(), Path(folder))
+            secrets = build_secrets(mirrors or Mirrors(), Path(folder))
             file = Path(folder, "bake.json")
             text = json.dumps(definition(jobs, secrets, cache=self._how.cache), indent=2)
             file.write_text(text, "utf-8")
@@ -228,10 +172,11 @@ class Baker:
                 on_a_cached_framework=solve.on_a_cached_framework,
             )
         failed = solve.failed
+        error = failed.error if failed else "\n".join(text[-5:]) or "buildx said nothing"
         return Outcome(
             target=job.target,
             seconds=seconds,
-            error=failed.error if failed else "\n".join(text[-5:]) or "buildx said nothing",
+            error=_with_remedy(error, failed),
             step=failed.title if failed else "",
             output=tuple(failed.lines) if failed else (),
         )

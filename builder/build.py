@@ -20,6 +20,7 @@ from builder.namespace import labels
 from builder.plan import Built, Context, Inputs, by_key, inputs, prepare, same
 from builder.private_engine import up
 from builder.render import Renderer, apply, changes
+from builder.space_check import require_space
 from builder.state_directory import state_directory
 from builder.tagging import name_image
 from builder.target import Target
@@ -46,12 +47,14 @@ def build(
     again: bool = False,
     builder: str = "",
     cache: Cache = NO_CACHE,
+    check_space: bool = True,
 ) -> list[Outcome]:
     """Build targets and tag their images; one that fails does not stop the others.
 
     An image that is up to date is left as it is, and one with the right key under another name is
     taken, unless all are to be built `again`. The outcomes come in the order of `targets`.
-    EngineError if there is no engine to build with, BuildError if there is no such builder.
+    EngineError if there is no engine to build with, BuildError if there is no such builder, or,
+    unless `check_space` is false, no space for what is to be built.
     """
     mirrors = mirrors or Mirrors()
     apply(changes(images, targets, renderer, prune=False))
@@ -63,7 +66,8 @@ def build(
         except DlcError as error:
             done[target.name] = _failure(target, error, watcher)
 
-    keyed = {} if again or not wanted else by_key(images_here())
+    here = images_here() if wanted else {}
+    keyed = {} if again else by_key(here)
     missing: list[Inputs] = []
     taken: dict[str, tuple[str, Built]] = {}
     for each in wanted:
@@ -82,6 +86,8 @@ def build(
                 done[each.target.name] = _take(engine, each, name, image, watcher, say)
         rest = [each for each in missing if each.target.name not in taken]
         how = choose(engine, builder, cache) if rest else HERE
+        if check_space and not how.elsewhere:
+            require_space(engine, rest, here.values(), history.load())
         jobs = _jobs(engine, rest, mirrors, how, done, watcher, say)
         baker = Baker(engine, watcher, check=size.check, how=how)
         built = baker.build(jobs, at_once=at_once, mirrors=mirrors)

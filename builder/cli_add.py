@@ -91,6 +91,7 @@ def add(
         wheels=given_wheels(wheels, sources),
         folders=wheelhouse.directories(),
         sources=sources,
+        mirrors=settings.mirrors,
         **named,
     )
     _add(settings, wanted, dry_run=dry_run)
@@ -98,14 +99,16 @@ def add(
 
 def _add(settings: Settings, wanted: Wanted, *, dry_run: bool) -> None:
     from builder.add import addition
+    from builder.committed import Committed
     from builder.render import Change, Renderer, changes
     from builder.resolver import Resolver
     from builder.wanted import check_index
 
     path = settings.matrix_path
     found = addition(path, wanted)
-    check_index(found.targets)
-    resolver = Resolver(say)
+    check_index(found.targets, settings.mirrors)
+    # What other targets have of the same layer is taken from them: so the layers are shared.
+    resolver = Resolver(say, Committed(settings.images, settings.targets), mirrors=settings.mirrors)
     made: list[tuple[Target, tuple[Lock, ...]]] = []
     for target in found.targets:
         made.append((target, resolver.lock(target)))
@@ -174,7 +177,7 @@ def outdated(settings: Settings, output: str) -> None:
             "newest": each.newest,
             "outdated": each.outdated,
         }
-        for each in compare(matrix)
+        for each in compare(matrix, settings.mirrors)
     ]
     if output == "json":
         print_json(rows)

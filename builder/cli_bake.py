@@ -165,12 +165,12 @@ def _warn_of_wheelhouse(target: Target) -> None:
 
 def _variables(settings: Settings) -> dict[str, str]:
     """What this caller's own site asks for, by the variables of the file."""
-    from builder.bake import ca_bundle
+    from builder.build_secrets import certificates_secret
     from builder.cli_mirrors import script_command
     from builder.mirrors import Mirrors
 
     found = {}
-    if bundle := ca_bundle():
+    if bundle := certificates_secret():
         found["CA_BUNDLE"] = str(bundle)
     if settings.mirrors != Mirrors():
         site = Path("dlc-site")

@@ -29,6 +29,9 @@ __all__: list[str] = []
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, help="Targets at a time."
 )
+@click.option(
+    "--skip-space-check", is_flag=True, help="Build even if the engine's disk seems too full."
+)
 @builder_options
 @output_option
 def build(
@@ -38,6 +41,7 @@ def build(
     again: bool,
     strict: bool,
     jobs: int,
+    skip_space_check: bool,
     builder_name: str,
     cache: Cache,
     output: str,
@@ -65,6 +69,7 @@ def build(
             again=again,
             builder=builder_name,
             cache=cache,
+            check_space=not skip_space_check,
         )
     built = [outcome for outcome in outcomes if not outcome.error]
     rows = [
@@ -96,9 +101,9 @@ def build(
 
 def _dry_run(settings: Settings, targets: tuple[Target, ...], output: str) -> None:
     from builder import locks
-    from builder.bake import ca_bundle
     from builder.bakefile import Job, definition
     from builder.bases import BaseSource
+    from builder.build_secrets import certificates_secret
     from builder.cli_mirrors import script_command
     from builder.mirrors import Mirrors
 
@@ -118,7 +123,7 @@ def _dry_run(settings: Settings, targets: tuple[Target, ...], output: str) -> No
             )
             for target in targets
         ]
-        bundle = ca_bundle()
+        bundle = certificates_secret()
         secrets = {"ca-bundle": bundle} if bundle else {}
         if settings.mirrors != Mirrors():
             secrets["site"] = Path("dlc-site").absolute()

@@ -26,7 +26,7 @@ def script(settings: Settings, file: Path) -> None:
 
     It has the credentials that the mirrors name, so only its owner can read it.
     """
-    from builder.bake import site_script, write_secret
+    from builder.build_secrets import site_script, write_secret
 
     text = site_script(settings.mirrors)
     if not text:

@@ -98,10 +98,15 @@ def difference(made_of: Inputs, config: Mapping[str, Any], history: Sequence[str
 def instructions(dockerfile: str) -> Iterator[tuple[str, str]]:
     """The instructions of a Dockerfile's last stage, and what they say, each on one line.
 
+    Those of an earlier stage that it starts from come first.
+
     >>> list(instructions("FROM a\\nRUN b\\nFROM c\\n# why\\nENV D=1 \\\\\\n E=2\\nUSER e\\n"))
     [('ENV', 'D=1  E=2'), ('USER', 'e')]
+    >>> list(instructions("FROM a AS b\\nRUN c\\nFROM d\\nFROM b\\nUSER e\\n"))
+    [('RUN', 'c'), ('USER', 'e')]
     """
     found: list[tuple[str, str]] = []
+    stages: dict[str, list[tuple[str, str]]] = {}
     lines = [each for each in dockerfile.splitlines() if not each.lstrip().startswith("#")]
     while lines:
         text = lines.pop(0).strip()
@@ -112,7 +117,10 @@ def instructions(dockerfile: str) -> Iterator[tuple[str, str]]:
                 del lines[: stripped.index(end) + 1]
         verb, _, rest = text.partition(" ")
         if verb.upper() == "FROM":
-            found = []
+            words = [word for word in rest.split() if not word.startswith("--")]
+            found = list(stages.get(words[0].lower(), ())) if words else []
+            if len(words) == 3:
+                stages[words[2].lower()] = found
         elif verb:
             found.append((verb.upper(), rest.strip()))
     yield from found

@@ -26,6 +26,7 @@ __all__ = [
     "SelectionError",
     "StaleLockError",
     "TagError",
+    "UnreachableError",
     "causes",
     "system_words",
 ]
@@ -146,6 +147,10 @@ class RegistryError(DlcError):
         self.status = status
         self.code = code
         super().__init__(message, remedy=remedy)
+
+
+class UnreachableError(LockError):
+    """An index or a wheel's source does not answer."""
 
 
 class StaleLockError(LockError):

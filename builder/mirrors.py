@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from builder.document import Report, Table, Text, load
 from builder.shape import MapOf, Record, TextOf, did_you_mean
 
-__all__ = ["PACKAGE_SOURCES", "Archive", "Mirrors", "find", "read", "script"]
+__all__ = ["NO_MIRRORS", "PACKAGE_SOURCES", "Archive", "Mirrors", "find", "read", "script"]
 
 # NVIDIA's and Neuron's repositories of distribution packages, and the standalone builds of Python,
 # as the Dockerfiles name them.
@@ -110,6 +110,9 @@ class Mirrors:
         return f"{mirror}/{rest}" if mirror else reference
 
 
+NO_MIRRORS = Mirrors()
+
+
 def find(beside: Path) -> Path | None:
     """The file that DLC_MIRRORS names, else mirrors.yaml in the folder `beside`; None without."""
     if named := os.environ.get("DLC_MIRRORS"):
@@ -155,7 +158,7 @@ def script(mirrors: Mirrors, certificates: str = "") -> str:
     It sets the variables that pip, uv and the Dockerfiles read, and turns apt to the archive of the
     distribution that it finds itself on, trusting the `certificates` (PEM).
     """
-    if mirrors == Mirrors():
+    if mirrors == NO_MIRRORS:
         return ""
     lines = ["# This site's mirrors, for one build."]
     keys = {name.replace("_PACKAGES", "_KEY"): key for name, key in mirrors.keys.items()}

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-import urllib.error
-import urllib.request
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from builder.errors import LockError
+from builder.direct import address
+from builder.errors import LockError, system_words
 from builder.locks import pinned
 from builder.matrix import FrameworkVersion
-from builder.resolver import address
+from builder.mirrors import NO_MIRRORS, Mirrors
 from builder.tag import python_tag
 from builder.uv_compile import Question, compile_requirements
 
@@ -23,14 +23,16 @@ __all__ = ["NewFramework", "framework_lines", "given_wheels"]
 _SOURCE = "PYTORCH_WHEELS"
 _CUDA = re.compile(r"(nvidia|cuda)-|triton$")
 _RUNTIME = re.compile(r"nvidia-cuda-runtime(-cu\d+)?$|cuda-toolkit$")
-_SECONDS = 30
+# More than PyTorch's own index has of all its versions; in bytes.
+_PAGE_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewFramework:
     """What is known of it: its builds are `cpu` and accelerators; `like` is the one to follow.
 
-    `wheels` are hashes by address, `folders` those of a wheelhouse, `sources` where wheels are.
+    `wheels` are hashes by address, `folders` those of a wheelhouse, `sources` where wheels are;
+    `mirrors` are a site's.
     """
 
     framework: str
@@ -43,6 +45,7 @@ class NewFramework:
     wheels: Mapping[str, str]
     folders: Sequence[Path]
     sources: Mapping[str, str]
+    mirrors: Mirrors = NO_MIRRORS
 
     @property
     def label(self) -> str:
@@ -114,7 +117,7 @@ def _requirements(new: NewFramework) -> tuple[list[str], dict[str, str]]:
         date=new.date,
         why=True,
     )
-    entries = compile_requirements(asked, new.label)
+    entries = compile_requirements(asked, new.label, new.mirrors)
     direct = {
         name: pinned(entry)[1]
         for name, entry in entries.items()
@@ -129,7 +132,8 @@ def _requirements(new: NewFramework) -> tuple[list[str], dict[str, str]]:
         date=new.date,
         alone=True,
     )
-    newest = {name: pinned(e)[1] for name, e in compile_requirements(free, new.label).items()}
+    answer = compile_requirements(free, new.label, new.mirrors)
+    newest = {name: pinned(entry)[1] for name, entry in answer.items()}
     shared = [name if newest[name] == direct[name] else f"{name}=={direct[name]}" for name in names]
     return shared, cuda
 
@@ -182,13 +186,20 @@ def _url(name: str, filename: str) -> str:
 
 
 def _index_page(new: NewFramework, name: str) -> str:
+    from builder.http_client import Session, download
+
     where = address(f"${{{_SOURCE}}}/{name}/torch/", new.sources)
     try:
-        with urllib.request.urlopen(where, timeout=_SECONDS) as answer:  # noqa: S310 - the matrix's
-            return str(answer.read().decode("utf-8", "replace"))
-    except (urllib.error.URLError, OSError) as error:
-        reason = getattr(error, "reason", error)
+        with (
+            Session(credentials=new.mirrors.credentials, retries=2) as session,
+            tempfile.TemporaryDirectory(prefix="dlc-page-") as folder,
+        ):
+            page = Path(folder, "page")
+            download(session, where, page, most=_PAGE_BYTES)
+            return page.read_text("utf-8", errors="replace")
+    except OSError as error:
         raise LockError(
-            f"{_SOURCE} could not be reached for the hash of {new.label} for {name} ({reason})",
+            f"{_SOURCE} could not be reached for the hash of {new.label} for {name} "
+            f"({system_words(error) or error})",
             remedy=f"give it: --wheel '${{{_SOURCE}}}/{name}/NAME.whl=SHA256'",
         ) from error

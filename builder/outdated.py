@@ -10,6 +10,7 @@ from packaging.version import Version
 from builder.errors import LockError
 from builder.locks import pinned
 from builder.matrix import Matrix
+from builder.mirrors import Mirrors
 from builder.uv_compile import Question, UnreachableError, compile_requirements
 
 __all__ = ["PACKAGES", "Comparison", "newest", "outdated"]
@@ -32,7 +33,7 @@ class Comparison:
         return Version(self.newest) > Version(self.matrix)
 
 
-def newest(package: str, *, python: str, date: str = "", beside: str = "") -> str:
+def newest(package: str, *, python: str, mirrors: Mirrors, date: str = "", beside: str = "") -> str:
     """The newest version of a package that has a wheel for a Python, as of a date or today.
 
     No pre-releases; with a requirement `beside` it, the newest that goes with that. LockError if
@@ -46,7 +47,7 @@ def newest(package: str, *, python: str, date: str = "", beside: str = "") -> st
         wheels=True,
     )
     try:
-        entries = compile_requirements(question, f"the newest {package}")
+        entries = compile_requirements(question, f"the newest {package}", mirrors)
     except UnreachableError:
         raise
     except LockError as error:
@@ -57,12 +58,12 @@ def newest(package: str, *, python: str, date: str = "", beside: str = "") -> st
             f"{f' as of {date}' if date else ''}:\n{reason}",
             remedy="name another version, --python or --date"
             if beside
-            else "see the index that uv is configured for",
+            else "see the index: that of mirrors.yaml, else of UV_DEFAULT_INDEX",
         ) from error
     return pinned(entries[package])[1]
 
 
-def outdated(matrix: Matrix) -> list[Comparison]:
+def outdated(matrix: Matrix, mirrors: Mirrors) -> list[Comparison]:
     """Transformers, datasets and the frameworks, as the index has them for the newest Python.
 
     LockError if the index does not answer.
@@ -83,7 +84,7 @@ def outdated(matrix: Matrix) -> list[Comparison]:
     found = []
     for name, versions in had.items():
         if known := list(versions):
-            latest = newest(PACKAGES.get(name, name), python=python)
+            latest = newest(PACKAGES.get(name, name), python=python, mirrors=mirrors)
             found.append(Comparison(name=name, matrix=_newest(known), newest=latest))
     return found
 

@@ -25,8 +25,8 @@ from builder.image_packages import packages_of
 from builder.output import human_size
 from builder.push_engine import Bytes
 from builder.push_state import Local, oci_misfit
+from builder.registry import is_loopback
 from builder.registry_client import OCI_INDEX, OCI_MANIFEST, Manifest
-from builder.registry_http import is_loopback
 
 if TYPE_CHECKING:
     from builder.push import Export, Pusher
@@ -123,7 +123,7 @@ def _upload(pusher: Pusher, local: Local, repository: str, folder: Path) -> Mani
 
 def _skopeo(pusher: Pusher, folder: Path, *arguments: str) -> None:
     """Run `skopeo copy`; PushError with its last words, Interrupted if that is wanted."""
-    from builder.bake import ca_bundle
+    from builder.certificates import ca_bundle
 
     # Large files on the way do not belong on a /tmp in memory.
     environment = {**os.environ, "TMPDIR": str(folder)}

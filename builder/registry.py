@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from builder.errors import PushError
 
-__all__ = ["Place", "check_prefix", "parse_registry"]
+__all__ = ["BUSY", "Place", "check_prefix", "is_loopback", "parse_registry"]
+
+# What servers answer that have too much to do just now.
+BUSY = frozenset({429, 500, 502, 503, 504})
 
 _WORD = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"  # of a repository's name
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
@@ -18,6 +21,7 @@ _REGISTRY = re.compile(
     rf"(?P<prefix>(?:/{_WORD})*)/?",
     re.ASCII,
 )
+_LOOPBACK = re.compile(r"(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?")
 _PREFIX = re.compile(rf"(?:{_WORD}(?:/{_WORD})*)?")
 # Repositories' names have 255 characters at most; the longest of ours has 40.
 _LONGEST = 255 - 40 - 1
@@ -70,3 +74,12 @@ def check_prefix(text: str) -> str:
             f"a prefix of {len(text)} characters is too long", remedy=f"{_LONGEST} are the most"
         )
     return text
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is on this machine, so that it may speak plain HTTP, as for Docker.
+
+    >>> is_loopback("127.0.0.1:5000"), is_loopback("localhost.example.com")
+    (True, False)
+    """
+    return _LOOPBACK.fullmatch(host) is not None

@@ -10,7 +10,8 @@ from typing import Any
 from urllib.parse import urljoin
 
 from builder.errors import RegistryError
-from builder.registry_http import Connection, is_loopback, media_type
+from builder.registry import is_loopback
+from builder.registry_http import Connection, media_type
 from builder.registry_json import CONFIG, MANIFEST, TAGS, json_object
 from builder.registry_login import Logins, of_docker
 

@@ -17,29 +17,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from builder.errors import RegistryError, causes, system_words
+from builder.registry import BUSY, is_loopback
 from builder.registry_json import TOKEN, json_object, misshapen
 from builder.registry_login import Login, Logins
 
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Connection", "is_loopback", "media_type"]
+__all__ = ["Connection", "media_type"]
 
 TRIES = 6
-TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two bytes
-LONGEST_PAUSE = 120.0
-_BUSY = frozenset({429, 500, 502, 503, 504})
 _TOKEN_BYTES = 1 << 20
-_LOOPBACK = re.compile(r"(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a registry is on this machine, so that it may speak plain HTTP, as for Docker.
-
-    >>> is_loopback("127.0.0.1:5000"), is_loopback("localhost.example.com")
-    (True, False)
-    """
-    return _LOOPBACK.fullmatch(host) is not None
 
 
 class Connection:
@@ -54,7 +42,6 @@ class Connection:
         self._root = f"{self._scheme}://{address}/v2/"
         self._pause, self._retries = pause, retries
         self._session: requests.Session | None = None
-        self._bundle: str | bool = True
         self._headers: dict[str, str] = {}  # what was last taken, by repository
         self._lock = threading.RLock()  # whoever asks for a token sends, too
 
@@ -169,9 +156,7 @@ class Connection:
                 method,
                 address,
                 auth=sign,  # also keeps a .netrc out of it
-                timeout=TIMEOUT,
                 stream=method == "GET",
-                verify=self._bundle,
                 **options,
             )
         except (
@@ -183,34 +168,11 @@ class Connection:
             ) from error
 
     def _opened(self) -> requests.Session:
-        import requests
-        from requests.adapters import HTTPAdapter
-        from urllib3.util.retry import Retry
-
-        from builder.bake import ca_bundle
-
-        class Patience(Retry):
-            def parse_retry_after(self, retry_after: str) -> float:
-                return min(super().parse_retry_after(retry_after), LONGEST_PAUSE)
+        from builder.http_client import Session
 
         with self._lock:
             if self._session is None:
-                retries = Patience(
-                    total=self._retries,
-                    connect=4,
-                    backoff_factor=self._pause,
-                    status_forcelist=_BUSY,
-                    # Each of ours may come twice: POST only begins an upload, or asks for a token.
-                    allowed_methods={"GET", "HEAD", "POST", "PUT"},
-                    raise_on_status=False,
-                )
-                session = requests.Session()
-                # No proxy leads to this machine itself.
-                session.trust_env = not is_loopback(self.host)
-                for scheme in ("http://", "https://"):
-                    session.mount(scheme, HTTPAdapter(max_retries=retries, pool_maxsize=16))
-                self._bundle = str(ca_bundle() or "") or True
-                self._session = session
+                self._session = Session(pause=self._pause, retries=self._retries, pool=16)
             return self._session
 
     def _content(self, answer: requests.Response, most: int, what: str) -> bytes:
@@ -230,7 +192,7 @@ class Connection:
         code, said = _complaint(answer)
         known = {each.value: each.phrase.lower() for each in HTTPStatus}
         words = said or known.get(status, "no status of HTTP")
-        remedy = "try again later" if status in _BUSY else "see the registry"
+        remedy = "try again later" if status in BUSY else "see the registry"
         if status == 404:
             remedy = "make the repository first, if there is none; for ECR: dlc ecr apply"
         if status in {401, 403}:

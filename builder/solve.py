@@ -112,7 +112,7 @@ class Solve:
 
     def _installed_before(self, lock: str) -> bool:
         return any(
-            step.cached and f"/opt/dlc/{lock}" in step.name and " RUN " in step.name
+            step.cached and f"/install.sh /opt/dlc/{lock}" in step.name
             for step in self.steps.values()
         )
 

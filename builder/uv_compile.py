@@ -1,29 +1,34 @@
-"""Asks uv for requirements within constraints, for a Python, as of a date."""
+"""Asks uv for requirements within constraints, for a Python, as of a date.
+
+No code of a package runs on the way: where uv would have to build a source distribution to learn
+what it needs, builder.sdist_needs tells it, and uv is asked again.
+"""
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from builder.errors import LockError
-from builder.locks import LAST_PATCH, PLATFORM, normalise, parse
+from builder.errors import LockError, UnreachableError
+from builder.locks import LAST_PATCH, PLATFORM, normalise, parse, pinned
 from builder.matrix import Upgrade
+from builder.mirrors import NO_MIRRORS, Mirrors
+from builder.sdist_needs import Source, needs_of
+from builder.sdists import Needs
+from builder.uv_process import Uv, uv_process
 
 __all__ = ["Question", "UnreachableError", "compile_requirements", "requirement_name"]
 
 # What uv says of the network; the last if it was told to be offline.
 _UNREACHABLE = ("ailed to fetch", "ailed to download", "the network was disabled")
+# What uv says of a source distribution that only its own code knows the requirements of.
+_TO_BUILD = re.compile(r"Failed to (?:download and )?build `(?P<wanted>[^`\s]+(?: @ [^`\s]+)?)`")
 _YANKED = re.compile(r"^warning: `(?P<package>[^`=]+)==(?P<version>[^`]+)` is yanked", re.MULTILINE)
-
-
-class UnreachableError(LockError):
-    """An index or a wheel's source does not answer."""
+_UNDATED = re.compile(r"^warning: `?(?P<file>[^`\s]+)`? is missing an upload date", re.MULTILINE)
+_NOISE = re.compile(r"^(?:warning: .*|Resolved \d+ packages? in .*)\n?", re.MULTILINE)
+# More source distributions than any lock has, so that asking again ends.
+_MOST_ROUNDS = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,68 +54,110 @@ class Question:
     preferences: tuple[str, ...] = ()
 
 
+# What source distributions need, by what decides which files there are to choose from: for another
+# Python or day the same version may have a wheel, which speaks for itself.
+_KNOWN: dict[tuple[str, ...], dict[Source, Needs]] = {}
+
+
 def compile_requirements(
-    question: Question, name: str, yanked: Callable[[str, str], None] = lambda *_: None
+    question: Question,
+    name: str,
+    mirrors: Mirrors = NO_MIRRORS,
+    yanked: Callable[[str, str], None] = lambda *_: None,
 ) -> dict[str, str]:
     """Ask uv; requirement lines by name, sorted.
 
     LockError with uv's reason, UnreachableError if that is the network; `name` is who asks.
     `yanked` is called with the package and the version of each entry that was yanked since.
     """
-    import uv  # finds uv's binary, which only locking needs
+    choice = _choice(question)
+    with uv_process(mirrors) as uv:
+        known = _KNOWN.setdefault((*choice, *uv.indexes), {})
+        options = _options(question, uv)
+        for _ in range(_MOST_ROUNDS):
+            told = {} if question.wheels else dict(known)
+            entries = [source.entry(needs) for source, needs in told.items()]
+            result = uv.run("compile", *options, *choice, configuration=entries)
+            if result.returncode == 0:
+                for found in _YANKED.finditer(result.stderr):
+                    yanked(normalise(found["package"]), found["version"])
+                return _answer(question, parse(result.stdout))
+            unknown = _TO_BUILD.search(result.stderr)
+            source = Source.parse(unknown["wanted"]) if unknown else None
+            if source is None or source in told:
+                break
+            known[source] = needs_of(source, uv, choice, question.date)
+    raise _failure(result.stderr, name)
 
-    with tempfile.TemporaryDirectory(prefix="dlc-lock-") as folder:
-        files = {
-            "wanted": question.requirements,
-            "constraints": (*question.constraints, *(u.requirement for u in question.lifted)),
-            "excludes": question.excluded,
-        }
-        for title, lines in files.items():
-            Path(folder, title).write_text("".join(f"{line}\n" for line in lines), "utf-8")
-        command = [
-            uv.find_uv_bin(),
-            *("pip", "compile", "--generate-hashes", "--no-header"),
-            *(("--annotation-style", "split") if question.why else ("--no-annotate",)),
-            *("--no-progress", "--color", "never", "--no-config"),
-            # Else uv looks for the target's own Python, and downloads it, to build what is only
-            # there as source.
-            *("--python", sys.executable),
-            *("--constraints", f"{folder}/constraints", "--excludes", f"{folder}/excludes"),
-            f"{folder}/wanted",
-        ]
-        if question.python:
-            version = LAST_PATCH.get(question.python, question.python)
-            command += ["--python-version", version, "--python-platform", PLATFORM]
-        if question.index:
-            command += ["--default-index", question.index]
-        if question.alone:
-            command += ["--no-deps"]
-        if question.wheels:
-            command += ["--only-binary", ":all:"]
-        if question.date:
-            command += ["--exclude-newer", f"{question.date}T23:59:59Z"]
-        if question.preferences:
-            # uv takes what its output file has as the first choice, hashes and yanked ones too.
-            Path(folder, "locked").write_text("".join(question.preferences), "utf-8")
-            command += ["--output-file", f"{folder}/locked"]
-        for upgrade in question.lifted:
-            until = f"{upgrade.package}={upgrade.date}T23:59:59Z"
-            command += ["--exclude-newer-package", until]
-        # Builds of source distributions leave lock files behind, where they are told to be.
-        environment = {**_environment(), "TMPDIR": folder}
-        result = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=environment
-        )
-    if result.returncode == 0:
-        for found in _YANKED.finditer(result.stderr):
-            yanked(normalise(found["package"]), found["version"])
-        return dict(sorted(parse(result.stdout).items()))
-    message = f"{name} cannot be locked:\n{result.stderr.strip()}\n "
-    if any(sign in result.stderr for sign in _UNREACHABLE):
-        raise UnreachableError(
+
+def _answer(question: Question, entries: Mapping[str, str]) -> dict[str, str]:
+    """What uv answered, sorted by name; of a version that was preferred, the entry that was."""
+    held = {} if question.why else parse("".join(question.preferences))
+    # To the letter, so that a file that came later, or another uv, changes nothing of it.
+    return {
+        name: held[name] if _is_same(held.get(name, ""), entry) else entry
+        for name, entry in sorted(entries.items())
+    }
+
+
+def _is_same(held: str, entry: str) -> bool:
+    return "--hash=" in held and pinned(held) == pinned(entry)
+
+
+def _options(question: Question, uv: Uv) -> list[str]:
+    lifted = (upgrade.requirement for upgrade in question.lifted)
+    return [
+        *("--generate-hashes", "--no-header"),
+        *(("--annotation-style", "split") if question.why else ("--no-annotate",)),
+        *("--constraints", uv.file("constraints", (*question.constraints, *lifted))),
+        *("--excludes", uv.file("excludes", question.excluded)),
+        *(("--no-deps",) if question.alone else ()),
+        *(("--only-binary", ":all:") if question.wheels else ()),
+        *_preferred(question, uv),
+        uv.file("wanted", question.requirements),
+    ]
+
+
+def _preferred(question: Question, uv: Uv) -> tuple[str, ...]:
+    """An output file there is: uv takes what it has as the first choice, yanked or not."""
+    if not question.preferences:
+        return ()
+    (uv.folder / "locked").write_text("".join(question.preferences), "utf-8")
+    return ("--output-file", str(uv.folder / "locked"))
+
+
+def _choice(question: Question) -> tuple[str, ...]:
+    """The options that say which files there are to choose from."""
+    options: list[str] = []
+    if question.python:
+        version = LAST_PATCH.get(question.python, question.python)
+        options += ["--python-version", version, "--python-platform", PLATFORM]
+    if question.index:
+        options += ["--default-index", question.index]
+    if question.date:
+        options += ["--exclude-newer", f"{question.date}T23:59:59Z"]
+    for upgrade in question.lifted:
+        options += ["--exclude-newer-package", f"{upgrade.package}={upgrade.date}T23:59:59Z"]
+    return tuple(options)
+
+
+def _failure(told: str, name: str) -> LockError:
+    """What uv told of a failure, as an error with a remedy."""
+    said = _NOISE.sub("", told).strip()
+    message = f"{name} cannot be locked:\n{said}\n "
+    if any(sign in said for sign in _UNREACHABLE):
+        return UnreachableError(
             message, remedy="connect to that host, or put its wheels into a wheelhouse"
         )
-    raise LockError(message, remedy="change the requirements or the date in the matrix")
+    for file in _UNDATED.findall(told):
+        package = normalise(re.split(r"-\d", file)[0])
+        if re.search(rf"\b{re.escape(package)}\b", said):
+            return LockError(
+                f"{message}\nthe package index has no upload time of {file}, so what it has of "
+                f"{package} is of no date",
+                remedy="use an index that tells upload times (PEP 700)",
+            )
+    return LockError(message, remedy="change the requirements or the date in the matrix")
 
 
 def requirement_name(text: str) -> str:
@@ -118,12 +165,3 @@ def requirement_name(text: str) -> str:
     from packaging.requirements import Requirement
 
     return normalise(Requirement(text).name)
-
-
-def _environment() -> dict[str, str]:
-    """The caller's environment; the certificates that pip was told of are uv's too."""
-    environment = dict(os.environ)
-    for name in ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        if name in environment:
-            environment.setdefault("SSL_CERT_FILE", environment[name])
-    return environment

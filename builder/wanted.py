@@ -11,6 +11,7 @@ from packaging.version import Version
 from builder.document import Position, Report, Text
 from builder.errors import LockError
 from builder.matrix_shape import FRAMEWORKS, MODES, SAID
+from builder.mirrors import NO_MIRRORS, Mirrors
 from builder.outdated import PACKAGES
 from builder.target import Target
 from builder.uv_compile import Question, UnreachableError, compile_requirements
@@ -23,7 +24,7 @@ class Wanted:
     """What somebody wants of a release; None stands for what is usual.
 
     `today` is a date where none is named; `wheels` are hashes by address, `folders` a wheelhouse's,
-    `sources` where wheels are if not where the matrix says.
+    `sources` where wheels are if not where the matrix says, `mirrors` a site's.
     """
 
     transformers: str
@@ -42,6 +43,7 @@ class Wanted:
     wheels: Mapping[str, str] = field(default_factory=dict)
     folders: Sequence[Path] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
+    mirrors: Mirrors = NO_MIRRORS
 
 
 def mistakes(said: Mapping[str, str | None], *, today: str) -> list[str]:
@@ -69,7 +71,7 @@ def mistakes(said: Mapping[str, str | None], *, today: str) -> list[str]:
     return found
 
 
-def check_index(targets: Iterable[Target]) -> None:
+def check_index(targets: Iterable[Target], mirrors: Mirrors) -> None:
     """LockError unless the index has wheels of what the targets are named for, for their Python."""
     asked: dict[Question, None] = {}
     for target in targets:
@@ -79,15 +81,17 @@ def check_index(targets: Iterable[Target]) -> None:
         requirements.append(f"{PACKAGES[target.framework]}=={target.framework_version}")
         for requirement in requirements:
             asked[_question(requirement, target.python, target.date.isoformat())] = None
-    _refuse([question for question in asked if not _has(question)])
+    _refuse([question for question in asked if not _has(question, mirrors)])
 
 
-def refuse_missing(requirements: Iterable[str], pythons: Sequence[str], date: str) -> None:
+def refuse_missing(
+    requirements: Iterable[str], pythons: Sequence[str], date: str, mirrors: Mirrors
+) -> None:
     """LockError, with all of them, where the index has a wheel for none of some Pythons."""
     missing = []
     for requirement in requirements:
         questions = [_question(requirement, python, date) for python in pythons]
-        if not any(_has(question) for question in questions):
+        if not any(_has(question, mirrors) for question in questions):
             missing.append(questions[0])
     _refuse(missing)
 
@@ -96,9 +100,9 @@ def _question(requirement: str, python: str, date: str) -> Question:
     return Question(requirements=(requirement,), python=python, date=date, alone=True, wheels=True)
 
 
-def _has(question: Question) -> bool:
+def _has(question: Question, mirrors: Mirrors) -> bool:
     try:
-        compile_requirements(question, question.requirements[0])
+        compile_requirements(question, question.requirements[0], mirrors)
     except UnreachableError:
         raise
     except LockError:

@@ -6,9 +6,8 @@ set -eu
 
 tools=/mnt
 tree=/opt/component
-export UV_CACHE_DIR=/srv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_SYSTEM_CERTS=1
-export TMPDIR=/srv/tmp
-mkdir -p "$TMPDIR" "$tree"
+export UV_NO_CACHE=1 UV_NO_PROGRESS=1 UV_SYSTEM_CERTS=1
+mkdir -p "$tree"
 
 # A site's own index, sources and credentials; a wheelhouse goes before them.
 [ ! -f /media/site ] || . /media/site
@@ -18,10 +17,10 @@ for source in "$tools"/wheelhouse/*/; do
 done
 
 # What is only there as source is built against the framework of this stage, with what build.lock
-# pins. What was built so may not be taken from a cache for another framework.
+# pins. What is built so is of no use to another framework, and its code must not reach a cache.
 "$tools/bin/uv" pip install --no-deps --require-hashes --requirement "$tools/build.lock"
 "$tools/bin/uv" pip install --no-deps --require-hashes --requirement "$1" --prefix "$tree" \
-    --no-build-isolation --no-cache
+    --no-build-isolation
 
 find "$tree" -depth -type d -name tests ! -path "*.dist-info/*" -exec rm -r {} +
 "$VIRTUAL_ENV/bin/python" -m compileall -qq -j 0 "$tree/lib" || true

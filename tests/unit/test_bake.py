@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.bake import ca_bundle
 from builder.bakefile import Job, definition, target_id
+from builder.build_secrets import certificates_secret
 from builder.errors import BuildError
 from builder.mirrors import read, script
 from builder.target import Target
@@ -90,7 +90,7 @@ def test_proxies(small: dict[str, Target], monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_no_bundle() -> None:
-    assert ca_bundle() is None
+    assert certificates_secret() is None
 
 
 @pytest.mark.parametrize("name", BUNDLES)
@@ -98,7 +98,7 @@ def test_a_bundle(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     path = tmp_path / "ca.pem"
     path.write_bytes(b"x" * 500 * 1024)
     monkeypatch.setenv(name, str(path))
-    assert ca_bundle() == path
+    assert certificates_secret() == path
 
 
 def test_the_first_bundle_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,16 +106,16 @@ def test_the_first_bundle_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         path = tmp_path / f"{name}.pem"
         path.touch()
         monkeypatch.setenv(name, str(path))
-        assert ca_bundle() == path
+        assert certificates_secret() == path
     monkeypatch.setenv(BUNDLES[0], "")
-    assert ca_bundle() == tmp_path / f"{BUNDLES[1]}.pem"
+    assert certificates_secret() == tmp_path / f"{BUNDLES[1]}.pem"
 
 
 def test_a_missing_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in (tmp_path, tmp_path / "none.pem"):
         monkeypatch.setenv("PIP_CERT", str(path))
         with pytest.raises(BuildError) as caught:
-            ca_bundle()
+            certificates_secret()
         assert str(caught.value) == (
             f"PIP_CERT names {path}, which is no file; mend or unset PIP_CERT"
         )
@@ -126,7 +126,7 @@ def test_a_bundle_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path.write_bytes(b"x" * (500 * 1024 + 1))
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
     with pytest.raises(BuildError) as caught:
-        ca_bundle()
+        certificates_secret()
     assert str(caught.value) == (
         f"{path} is larger than a build secret may be (500 KiB); "
         "point SSL_CERT_FILE at a bundle with the certificates that you need"

@@ -113,11 +113,11 @@ def test_one_framework_layer_is_one_layer() -> None:
 
 def _shared(made_of: Inputs) -> tuple[bytes, ...]:
     text = made_of.files["Dockerfile"].decode()
-    last_stage = text[text.index("FROM ${BASE}\n\n") :]
-    upto = last_stage[: last_stage.index("COPY libraries.lock")].rsplit("\n#", 1)[0]
+    upto = text[text.index("FROM ${BASE} AS python\n") : text.rindex("COPY libraries.lock")]
+    upto = upto.rsplit("\n#", 1)[0]
     assert "framework.lock" in upto
     shared = [name for name in LOCK_NAMES if name != "libraries.lock"]
-    return (upto.encode(), *(made_of.files[name] for name in [*shared, "install.sh"]))
+    return (upto.encode(), *(made_of.files[name] for name in [*shared, "fetch.sh", "install.sh"]))
 
 
 # The command

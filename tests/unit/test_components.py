@@ -16,6 +16,7 @@ from types import ModuleType
 import pytest
 
 from builder import locks
+from builder.committed import Committed
 from builder.components import KINDS
 from builder.errors import LockError, TagError
 from builder.locks import Lock
@@ -97,7 +98,9 @@ def test_they_come_in_one_order(rows: dict[str, Target]) -> None:
     lines = dockerfile(rows[PYTORCH]).splitlines()
     stages = [line.split()[-1] for line in lines if line.startswith("FROM") and " AS " in line]
     python = ["mpi4py", "horovod", "smdistributed-dataparallel", "smdistributed-modelparallel"]
-    assert stages == ["tools", "wheelhouse", "keyring", "efa", "openmpi", "framework", *python]
+    built = ["tools", "wheelhouse", "keyring", "efa", "openmpi"]
+    fetched = ["framework-wheels", "libraries-wheels"]
+    assert stages == [*built, "python", *fetched, "framework", *python]
     taken = [line for line in lines if line.startswith("COPY --from")]
     assert taken[-5:] == [
         "COPY --from=openmpi /opt/amazon/openmpi /opt/amazon/openmpi",
@@ -109,7 +112,7 @@ def test_framework_layers_are_those_of_a_row_without(rows: dict[str, Target]) ->
     """What is below the components is shared with images that have none."""
     row = rows[PYTORCH]
     bare = dockerfile(dataclasses.replace(row, components=()))
-    below = bare[bare.index("FROM ${BASE}\n") + 13 : bare.index("# Transformers")]
+    below = bare[bare.index("FROM python\n") + 12 : bare.index("# Transformers")]
     assert below in dockerfile(row)
     assert "openmpi" not in bare
 
@@ -128,7 +131,7 @@ def test_what_a_folder_holds(rows: dict[str, Target], tmp_path: Path) -> None:
     def names(target: Target) -> set[str]:
         return {path.name for path in (images / target.folder).iterdir()}
 
-    always = {"Dockerfile", "dockerd-entrypoint.py", "install.sh"}
+    always = {"Dockerfile", "dockerd-entrypoint.py", "fetch.sh", "install.sh"}
     old = always | {"follow_redirects.py"}
     assert names(rows[PYTORCH]) == old | {"component.sh", "dlc_mpi.py"}
     assert names(rows[COMPILER]) == old
@@ -336,8 +339,9 @@ def test_a_wheel_without_a_hash_is_locked_once_it_is_there(shelf: Path, tmp_path
     assert locks.state(tmp_path / row.folder, row).unhashed == {}
     for path in shelf.glob("smdistributed_*"):
         path.unlink()
-    held = locks.held(tmp_path / row.folder, row)
-    locks.write(tmp_path / row.folder, Resolver().lock(row, held))
+    for refresh in (False, True):
+        resolver = Resolver(committed=Committed(tmp_path, [row]), refresh=refresh)
+        locks.write(tmp_path / row.folder, resolver.lock(row))
     assert locks.state(tmp_path / row.folder, row).unhashed == {}
 
 

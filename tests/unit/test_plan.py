@@ -51,7 +51,7 @@ def image(made_of: Inputs) -> Built:
 
 def test_a_context_is_what_is_committed(context: Context, target: Target, root: Path) -> None:
     committed = root / "images" / target.folder
-    names = {"Dockerfile", "dockerd-entrypoint.py", "install.sh", *LOCK_NAMES}
+    names = {"Dockerfile", "dockerd-entrypoint.py", "fetch.sh", "install.sh", *LOCK_NAMES}
     names |= {"dlc_ready.py", "dlc_serving.py"} if target.mode == "inference" else set()
     found = {path.name for path in context.folder.iterdir()}
     assert found == names == context.inputs.files.keys()

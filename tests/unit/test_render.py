@@ -13,7 +13,13 @@ from builder.render import LOCK_NAMES, Change, Renderer, apply, changes
 from builder.target import Target
 from tests.conftest import GOLDEN, Dlc, Run
 
-OURS = {"Dockerfile", "dockerd-entrypoint.py", "follow_redirects.py", "install.sh"}
+OURS = {
+    "Dockerfile",
+    "dockerd-entrypoint.py",
+    "fetch.sh",
+    "follow_redirects.py",
+    "install.sh",
+}
 TO_SERVE = {"dlc_ready.py", "dlc_serving.py"}
 TARGET = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
 
@@ -73,7 +79,7 @@ def test_twice_the_same(project: Path, dlc: Dlc) -> None:
     matrix, one, other = project / "matrix.yaml", project / "one", project / "other"
     run = dlc("--matrix", matrix, "--images", one, "render")
     assert (run.code, run.out) == (0, "")
-    assert run.err.splitlines()[-1] == "8 targets rendered, 42 files changed"
+    assert run.err.splitlines()[-1] == "8 targets rendered, 50 files changed"
     dlc("--matrix", matrix, "--images", other, "render")
     assert files(one) == files(other)
     again = dlc("--matrix", matrix, "--images", one, "render")
@@ -88,7 +94,7 @@ def test_a_folder_holds_what_its_dockerfile_copies(
     modes = {
         path.name: path.stat().st_mode & 0o777 for path in (tmp_path / target.folder).iterdir()
     }
-    assert modes == dict.fromkeys(OURS | TO_SERVE, 0o644) | {"install.sh": 0o755}
+    assert modes == dict.fromkeys(OURS | TO_SERVE, 0o644) | {"fetch.sh": 0o755, "install.sh": 0o755}
     dockerfile = (tmp_path / target.folder / "Dockerfile").read_text("utf-8")
     copied = {
         name

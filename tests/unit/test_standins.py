@@ -278,7 +278,7 @@ def expected(target: Target, *, base: Base | None, wheels: bool) -> list[list[st
             continue
         if base and words[0] == "ARG":
             instead = {f"BASE={target.base.image}": f"BASE={base.image}"}
-        elif base and stage in ("${BASE}", "java") and "apt-get" in words:
+        elif base and stage in ("python", "java") and "apt-get" in words:
             left_out = {*pythons, f"python{target.python}-dev"}
             instead = {target.base.jdk: base.jdk}
         elif wheels and words[-1] == "/opt/dlc/framework.lock":
@@ -411,7 +411,7 @@ def framework_layer(target: Target, images: Path) -> tuple[Any, ...]:
         stage = words[-1] if words[0] == "FROM" else stage
         if stage != "java":  # a stage of its own, on no other's way
             found.append(words)
-    until = found.index(["COPY", "libraries.lock", "/opt/dlc/"])
+    until = len(found) - found[::-1].index(["COPY", "libraries.lock", "/opt/dlc/"]) - 1
     locked = [(images / target.folder / f"{name}.lock").read_bytes() for name in LAYERS[:2]]
     return (*map(tuple, found[:until]), *locked)
 

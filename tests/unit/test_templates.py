@@ -15,7 +15,9 @@ from tests.conftest import GOLDEN, ROOT, Dlc
 
 CPU = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
 OURS = '{% extends "dlc/Dockerfile.j2" %}\n'
-BLOCKS = "accelerator framework inference java keyring labels libraries python tools training"
+BLOCKS = (
+    "accelerator framework inference java keyring labels libraries python tools training wheels"
+)
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def test_a_block_goes_after_ours(project: Path, small: dict[str, Target]) -> Non
     )
     for target in small.values():
         ours = golden(target)
-        at = ours.index("COPY libraries.lock")
+        at = ours.rindex("COPY libraries.lock")
         at = ours.index("\n\n", at) + 1
         added = f"\n# The team's own.\nRUN pip check # {target.transformers}\n"
         assert dockerfile(project, target) == ours[:at] + added + ours[at:]
