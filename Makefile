@@ -29,13 +29,12 @@ endif
 test: $(VENV)/.ready-test ## Run what must pass: lint, unit tests, then images on a real engine
 	$(MAKE) --no-print-directory lint
 	$(MAKE) --no-print-directory unit
-	$(VENV)/bin/pytest -m 'images and not slow and not live' $(TWO_AT_ONCE)
+	$(PYTEST) -m 'images and not slow and not live' $(TWO_AT_ONCE)
 
 test-all: $(VENV)/.ready-test ## Run what is rare and slow, too: the whole contract, faults of networks
 	$(MAKE) --no-print-directory lint
-	$(MAKE) --no-print-directory unit
-	$(VENV)/bin/pytest -m 'slow and not live and not images'
-	$(VENV)/bin/pytest -m 'images and not live' $(TWO_AT_ONCE)
+	$(PYTEST) --hypothesis-profile thorough $(PARALLEL) -m 'not images and not live' tests/unit
+	$(PYTEST) -m 'images and not live' $(TWO_AT_ONCE)
 
 # Each worker has a namespace of its own, and most of its time it waits for a server to start.
 TWO_AT_ONCE := --numprocesses 2 --dist loadfile
@@ -44,8 +43,9 @@ test-image: $(VENV)/.ready-test ## Test TARGET's built image against its contrac
 	$(DLC) test '$(or $(TARGET),$(DEFAULT))' $(if $(ONLY),--only '$(ONLY)')
 
 # Tests start Python hundreds of times: what it compiles is kept, whatever the caller's settings are.
-PYTEST := PYTHONDONTWRITEBYTECODE= $(VENV)/bin/pytest
-UNIT := --numprocesses auto --dist worksteal -m 'not images and not slow and not live' tests/unit
+PYTEST = PYTHONDONTWRITEBYTECODE= $(VENV)/bin/pytest
+PARALLEL := --numprocesses auto --dist worksteal
+UNIT := $(PARALLEL) -m 'not images and not slow and not live' tests/unit
 
 unit: $(VENV)/.ready-test ## Run the tests that need neither engine nor network, in a minute
 	$(PYTEST) $(UNIT)
