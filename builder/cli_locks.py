@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import sysconfig
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -122,6 +123,8 @@ def _resolved(
         except DlcError as error:
             return error
 
+    # Python's own settings, by which uv is found, are not read safely by several threads at once.
+    sysconfig.get_config_vars()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         try:
             yield from zip(targets, pool.map(lock, targets), strict=True)

@@ -6,14 +6,16 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from builder.errors import LockError
+from builder.errors import LockError, UnansweredError
 from builder.locks import Lock, pinned
 from builder.matrix import Upgrade
-from builder.uv_compile import Question, UnreachableError
+from builder.uv_compile import Question
 
 __all__ = ["Answer", "before_lifting", "is_lifted", "lift", "names_package"]
 
 Ask = Callable[[Question], dict[str, str]]
+# Why a version cannot be had at all for a layer's Python; empty if it can.
+Missing = Callable[[Upgrade], str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,13 +35,15 @@ def lift(
     *,
     base: bool,
     anew: frozenset[str] = frozenset(),
+    missing: Missing = lambda _: "",
 ) -> Answer:
     """The answer to a question with every upgrade that it bears.
 
     `held` is the lock that the layer has now, which is preferred; with `base` it is the answer
     already but for upgrades that it says nothing of. Of packages in `anew` it is not preferred.
+    Whole layers are asked for only of versions that are not `missing`.
     """
-    lifting = _Lifting(ask, question, upgrades, held, base=base, anew=anew)
+    lifting = _Lifting(ask, question, upgrades, held, base=base, anew=anew, missing=missing)
     lifting.run()
     return lifting.answer()
 
@@ -67,8 +71,9 @@ class _Lifting:
         *,
         base: bool,
         anew: frozenset[str],
+        missing: Missing,
     ) -> None:
-        self._ask, self._upgrades = ask, upgrades
+        self._ask, self._missing, self._upgrades = ask, missing, upgrades
         own = {} if held is None else dict(held.entries)
         self._held = {name: e for name, e in own.items() if name not in question.excluded}
         # What a package had before it was lifted, of those that are.
@@ -153,17 +158,19 @@ class _Lifting:
             lifted=(*self._question.lifted, *group),
             preferences=tuple(preferred.values()),
         )
-        why = ""
-        try:
-            entries = self._ask(asked)
-        except UnreachableError:
-            raise
-        except LockError as error:
-            # Refused is what the rest does not bear: not what cannot be resolved without it.
-            if not self._is_asked:
-                self._ask(replace(self._question, preferences=tuple(self._entries.values())))
-            entries, why = self._entries, error.message
-        self._is_asked = True
+        entries = self._entries
+        why = next(filter(None, (self._missing(u) for u in group if u.version)), "")
+        if not why:
+            try:
+                entries = self._ask(asked)
+            except UnansweredError:
+                raise
+            except LockError as error:
+                why = error.message
+                # Refused is what the rest does not bear: not what cannot be had without it either.
+                if not self._is_asked:
+                    self._ask(replace(self._question, preferences=tuple(entries.values())))
+            self._is_asked = True
         now = {package: _version(entries, package) for package in packages}
         # It may be gone, or older where the upgrade's date is before the layer's.
         higher = {p for p in packages if now[p] and Version(now[p]) > Version(had[p])}

@@ -16,12 +16,13 @@ from builder import wheelhouse
 from builder.accelerator_packages import accelerator_packages, brought_by
 from builder.committed import Committed
 from builder.direct import direct_entries, outside
-from builder.errors import LockError
+from builder.errors import LockError, UnansweredError
 from builder.lifting import Answer, is_lifted, lift
 from builder.locks import Lock, component, concerning, inputs_digest, layers, origin
+from builder.matrix import Upgrade
 from builder.mirrors import NO_MIRRORS, Mirrors
 from builder.target import Target
-from builder.uv_compile import Question, UnreachableError, compile_requirements
+from builder.uv_compile import Question, compile_requirements
 from builder.vanished import refuse_vanished, with_vanished
 
 __all__ = ["Resolver"]
@@ -49,6 +50,7 @@ class Resolver:
         self._folders = wheelhouse.directories()
         self._done: dict[str, Future[Lock]] = {}
         self._yanked: set[tuple[str, str]] = set()
+        self._availability: dict[tuple[str, str], str] = {}
         self._mutex = Mutex()
         # Why packages were not lifted in targets, in uv's words: for when they were in none.
         self.refusals: dict[tuple[str, str], str] = {}
@@ -101,7 +103,7 @@ class Resolver:
         if layer == "framework" or _texts(layer, target):
             try:
                 answer = self._answer(layer, target, below, under, preferred)
-            except UnreachableError:
+            except UnansweredError:
                 raise
             except LockError as error:
                 raise with_vanished(error, target, below, self._mirrors) from error
@@ -143,7 +145,35 @@ class Resolver:
         noted = {note.split()[1] for note in held.notes} if held else set()
         known = [upgrade for upgrade in target.upgrades if upgrade.package in noted]
         base = held is not None and held.inputs == inputs_digest(layer, target, under, known)
-        return lift(ask, question, target.upgrades, held, base=base, anew=self._anew)
+        return lift(
+            ask,
+            question,
+            target.upgrades,
+            held,
+            base=base,
+            anew=self._anew,
+            missing=lambda upgrade: self._missing(upgrade, target),
+        )
+
+    def _missing(self, upgrade: Upgrade, target: Target) -> str:
+        """Why an upgrade's version is not there for a target's Python, asked for once."""
+        key = (upgrade.rule, target.python)
+        if key not in self._availability:
+            question = Question(
+                requirements=(upgrade.requirement,),
+                python=target.python,
+                date=upgrade.date.isoformat(),
+                alone=True,
+            )
+            try:
+                compile_requirements(question, target.name, self._mirrors)
+            except UnansweredError:
+                raise
+            except LockError as error:
+                self._availability[key] = error.message
+            else:
+                self._availability[key] = ""
+        return self._availability[key]
 
     def _direct(self, layer: str, target: Target, held: Lock | None) -> dict[str, str]:
         return direct_entries(

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from builder.errors import LockError, UnreachableError
+from builder.errors import LockError, UnansweredError, UnreachableError
 from builder.locks import LAST_PATCH, PLATFORM, normalise, parse, pinned
 from builder.matrix import Upgrade
 from builder.mirrors import NO_MIRRORS, Mirrors
@@ -152,7 +152,7 @@ def _failure(told: str, name: str) -> LockError:
     for file in _UNDATED.findall(told):
         package = normalise(re.split(r"-\d", file)[0])
         if re.search(rf"\b{re.escape(package)}\b", said):
-            return LockError(
+            return UnansweredError(
                 f"{message}\nthe package index has no upload time of {file}, so what it has of "
                 f"{package} is of no date",
                 remedy="use an index that tells upload times (PEP 700)",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from builder.errors import LockError
+from builder.errors import LockError, UnansweredError
 from builder.lifting import before_lifting, names_package
 from builder.locks import Lock, normalise, pinned
 from builder.mirrors import Mirrors
 from builder.target import Target
-from builder.uv_compile import Question, UnreachableError, compile_requirements
+from builder.uv_compile import Question, compile_requirements
 
 __all__ = ["refuse_vanished", "with_vanished"]
 
@@ -74,7 +74,7 @@ def _vanished(lock: Lock, versions: Mapping[str, str], mirrors: Mirrors) -> list
 def _has(question: Question, pins: Sequence[str], mirrors: Mirrors) -> bool:
     try:
         compile_requirements(replace(question, requirements=tuple(pins)), "", mirrors)
-    except UnreachableError:
+    except UnansweredError:
         raise
     except LockError:
         return False

@@ -140,9 +140,8 @@ def test_no_proxy_leads_to_this_machine(
     ]
 
 
-@pytest.mark.parametrize("name", BUNDLES)
 def test_every_variable_of_certificates_counts(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority = trustme.CA()
     bundle = tmp_path / "ca.pem"
@@ -152,11 +151,14 @@ def test_every_variable_of_certificates_counts(
     with Server("localhost", authority.issue_cert("localhost")) as server:
         with Session(retries=0) as session, pytest.raises(requests.exceptions.SSLError):
             session.get(server.url)
-        for later in BUNDLES[BUNDLES.index(name) + 1 :]:
-            monkeypatch.setenv(later, str(other))
-        monkeypatch.setenv(name, str(bundle))
-        with Session(retries=0) as session:
-            assert session.get(server.url).status_code == 200
+        # The first that is set counts, whatever those after it say.
+        for name in reversed(BUNDLES):
+            monkeypatch.setenv(name, str(bundle))
+            with Session(retries=0) as session:
+                assert session.get(server.url).status_code == 200
+            monkeypatch.setenv(name, str(other))
+            with Session(retries=0) as session, pytest.raises(requests.exceptions.SSLError):
+                session.get(server.url)
 
 
 def test_a_download_has_a_limit(here: Server, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import uv
 
-from builder.errors import LockError
+from builder.errors import LockError, UnansweredError
 from builder.mirrors import Mirrors
 from builder.uv_compile import Question, compile_requirements
 from builder.uv_environment import passes, uv_environment
@@ -125,7 +125,7 @@ def test_credentials_of_an_index(how: str, tmp_path: Path, monkeypatch: pytest.M
 def test_an_index_without_upload_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with PackageIndex(wheel("alpha-one", "1", uploaded=None), wheel("beta", "1")) as index:
         only(monkeypatch, UV_CACHE_DIR=tmp_path / "cache", **index.environment)
-        with pytest.raises(LockError) as caught:
+        with pytest.raises(UnansweredError) as caught:
             question = Question(requirements=("alpha-one", "beta"), python="3.9", date="2025-06-01")
             compile_requirements(question, "me")
         assert "the package index has no upload time of alpha_one-1-py3-none-any.whl" in str(
@@ -134,11 +134,11 @@ def test_an_index_without_upload_times(tmp_path: Path, monkeypatch: pytest.Monke
         assert caught.value.remedy == "use an index that tells upload times (PEP 700)"
         # A date does no harm where nothing of it is chosen by one.
         compile_requirements(Question(requirements=("alpha-one",), python="3.9"), "me")
-        with pytest.raises(LockError) as caught:
+        with pytest.raises(LockError) as refused:
             compile_requirements(
                 Question(requirements=("beta>1",), python="3.9", date="2025-06-01"), "me"
             )
-    assert caught.value.remedy == "change the requirements or the date in the matrix"
+    assert refused.value.remedy == "change the requirements or the date in the matrix"
 
 
 def test_certificates_and_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,4 @@
-"""A wheel of the project: it carries templates and matrix, and works from any folder.
-
-It is here because building one asks the package index for the build backend.
-"""
+"""A wheel of the project: it carries templates and matrix, and works from any folder."""
 
 from __future__ import annotations
 
@@ -14,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.images.conftest import INFERENCE, ROOT
-
-pytestmark = pytest.mark.images
+ROOT = Path(__file__).parents[2]
+INFERENCE = "huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12"
 
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
+    # Not through pip, which would ask the package index for hatchling.
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel"]
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder, ROOT],
-        check=True,
+        [*command, "--directory", str(folder)], cwd=ROOT, check=True, capture_output=True
     )
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
         wheel.extractall(folder / "site")
