@@ -33,8 +33,7 @@ test: $(VENV)/.ready-test ## Run what must pass: lint, unit tests, then images o
 
 test-all: $(VENV)/.ready-test ## Run what is rare and slow, too: the whole contract, faults of networks
 	$(MAKE) --no-print-directory lint
-	$(MAKE) --no-print-directory unit
-	$(PYTEST) -m 'slow and not live and not images'
+	$(PYTEST) --hypothesis-profile thorough $(PARALLEL) -m 'not images and not live' tests/unit
 	$(PYTEST) -m 'images and not live' $(TWO_AT_ONCE)
 
 # Each worker has a namespace of its own, and most of its time it waits for a server to start.
@@ -44,8 +43,9 @@ test-image: $(VENV)/.ready-test ## Test TARGET's built image against its contrac
 	$(DLC) test '$(or $(TARGET),$(DEFAULT))' $(if $(ONLY),--only '$(ONLY)')
 
 # Tests start Python hundreds of times: what it compiles is kept, whatever the caller's settings are.
-PYTEST := PYTHONDONTWRITEBYTECODE= $(VENV)/bin/pytest
-UNIT := --numprocesses auto --dist worksteal -m 'not images and not slow and not live' tests/unit
+PYTEST = PYTHONDONTWRITEBYTECODE= $(VENV)/bin/pytest
+PARALLEL := --numprocesses auto --dist worksteal
+UNIT := $(PARALLEL) -m 'not images and not slow and not live' tests/unit
 
 unit: $(VENV)/.ready-test ## Run the tests that need neither engine nor network, in a minute
 	$(PYTEST) $(UNIT)
