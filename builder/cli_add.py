@@ -99,6 +99,7 @@ def add(
 
 def _add(settings: Settings, wanted: Wanted, *, dry_run: bool) -> None:
     from builder.add import addition
+    from builder.committed import Committed
     from builder.render import Change, Renderer, changes
     from builder.resolver import Resolver
     from builder.wanted import check_index
@@ -106,7 +107,8 @@ def _add(settings: Settings, wanted: Wanted, *, dry_run: bool) -> None:
     path = settings.matrix_path
     found = addition(path, wanted)
     check_index(found.targets, settings.mirrors)
-    resolver = Resolver(say, settings.mirrors)
+    # What other targets have of the same layer is taken from them: so the layers are shared.
+    resolver = Resolver(say, Committed(settings.images, settings.targets), mirrors=settings.mirrors)
     made: list[tuple[Target, tuple[Lock, ...]]] = []
     for target in found.targets:
         made.append((target, resolver.lock(target)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
@@ -27,21 +28,41 @@ FILES = {
 @cli.command()
 @click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default=Path())
 def init(folder: Path) -> None:
-    """Write a repository to start from into DIR, or here: a matrix with one image.
+    """Write a repository to start from into DIR, or here: a matrix with one image, locked.
 
     Nothing that is there is overwritten.
     """
-    there = [name for name in FILES.values() if os.path.lexists(folder / name)]
+    files = dict(_files())
+    there = [name for name in files if os.path.lexists(folder / name)]
     if there:
         raise click.UsageError(
             f"{folder.absolute()} has {', '.join(there)} already; "
             "name another folder, or move them away"
         )
-    starter = resources.files("builder").joinpath("starter")
-    for source, name in FILES.items():
+    for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:
-            file.write(starter.joinpath(source).read_text("utf-8"))
+        with path.open("xb") as file:
+            file.write(content)
         say(f"wrote {path}")
-    say("next: dlc lock, dlc render, dlc build")
+    say("next: dlc render, dlc build")
+
+
+def _files() -> Iterator[tuple[str, bytes]]:
+    """The names of the files, and what is in them: the starter's, and our locks of its targets."""
+    from builder.locks import layers
+    from builder.targets import load_targets
+
+    starter = resources.files("builder").joinpath("starter")
+    for source, name in FILES.items():
+        yield name, starter.joinpath(source).read_bytes()
+    # They come along with this program; in a checkout they are beside it.
+    package = Path(__file__).parent
+    places = [package / "images", package.parent / "images"]
+    images = next((path for path in places if path.is_dir()), places[0])
+    with resources.as_file(starter.joinpath("matrix.yaml")) as matrix:
+        targets = load_targets(matrix)
+    for target in targets:
+        for layer in layers(target):
+            lock = images / target.folder / f"{layer}.lock"
+            yield f"images/{target.folder}/{lock.name}", lock.read_bytes()

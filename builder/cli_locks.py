@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import sysconfig
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,17 +18,30 @@ from builder.errors import DlcError, LockError, MatrixError, StaleLockError
 from builder.output import print_json, say
 
 if TYPE_CHECKING:
+    from builder.committed import Committed
     from builder.locks import Lock, State
     from builder.matrix import Upgrade
+    from builder.resolver import Resolver
     from builder.target import Target
 
 __all__: list[str] = []
 
 
+# So many resolve at a time: uv mostly waits for the index.
+_AT_ONCE = 4
+
+
 @cli.command()
 @selection_options
 @click.option("--check", is_flag=True, help="Only say which locks are not fresh; no network.")
-@click.option("--upgrade", metavar="PACKAGE[==VERSION]", help="Lift one package in all locks.")
+@click.option("--refresh", is_flag=True, help="Resolve again, whatever is locked.")
+@click.option(
+    "--upgrade",
+    "packages",
+    metavar="PACKAGE[==VERSION]",
+    multiple=True,
+    help="Lift a package in all locks; several at once if they pin each other.",
+)
 @click.option("--reason", metavar="TEXT", help="Why, for --upgrade: an advisory.")
 @click.option(
     "--until",
@@ -39,47 +54,94 @@ def lock(
     settings: Settings,
     targets: tuple[Target, ...],
     check: bool,
-    upgrade: str | None,
+    refresh: bool,
+    packages: tuple[str, ...],
     reason: str | None,
     until: datetime.datetime | None,
     output: str,
 ) -> None:
-    """Lock requirements by hash, as of a release's date."""
-    if check and upgrade is not None:
-        raise click.UsageError("--check and --upgrade are two different things: give one.")
-    if len({option is None for option in (upgrade, reason, until)}) > 1:
+    """Lock requirements by hash, as of a release's date.
+
+    What is locked stays as long as it satisfies the matrix.
+    """
+    given = {"--check": check, "--refresh": refresh, "--upgrade": bool(packages)}
+    if len(several := [name for name, is_given in given.items() if is_given]) > 1:
+        raise click.UsageError(f"{' and '.join(several)} are different things: give one.")
+    if len({option is None for option in (packages or None, reason, until)}) > 1:
         raise click.UsageError("--upgrade, --reason and --until go together.")
     if check:
         _check(settings, targets, output)
-    elif upgrade is not None and reason is not None and until is not None:
+    elif packages and reason is not None and until is not None:
         if len(targets) < len(settings.targets):
             raise click.UsageError("--upgrade is for all targets: leave the selection out.")
-        _upgrade(settings, upgrade, reason, until.date())
+        _upgrade(settings, packages, reason, until.date())
     else:
-        _lock(settings, targets)
+        _lock(settings, targets, refresh=refresh)
 
 
-def _lock(settings: Settings, targets: tuple[Target, ...]) -> None:
+def _lock(settings: Settings, targets: tuple[Target, ...], *, refresh: bool) -> None:
     from builder import locks
+    from builder.committed import Committed
     from builder.resolver import Resolver
 
-    resolver = Resolver(say, settings.mirrors)
+    committed = Committed(settings.images, settings.targets)
     failures: list[DlcError] = []
-    for target in targets:
-        folder = settings.images / target.folder
-        try:
-            found = resolver.lock(target, locks.held(folder, target))
-        except DlcError as error:
-            failures.append(error)
+    changed: dict[tuple[str, str], Lock] = {}
+    resolver = Resolver(say, committed, refresh=refresh, mirrors=settings.mirrors)
+    for target, made in _resolved(resolver, targets):
+        if isinstance(made, DlcError):
+            failures.append(made)
             say(f"{target.name}: failed")
             continue
-        locks.write(folder, found)
-        count = sum(len(each.entries) for each in found)
-        say(f"{target.name}: {count} requirements locked")
+        folder = settings.images / target.folder
+        new = [each for each in made if each != committed.own(each.layer, target)]
+        locks.write(folder, new)
+        changed |= {(each.layer, each.inputs): each for each in new}
+        count = sum(len(each.entries) for each in made)
+        say(f"{target.name}: {f'{count} requirements locked' if new else 'fresh'}")
         for name, why in locks.state(folder, target).unhashed.items():
             say(f"{target.name}: no SHA-256 of {name}: {why}")
+    others = [target for target in settings.targets if target not in targets]
+    if apart := [each.name for each in others if _differs(each, committed, changed)]:
+        say(
+            f"{len(apart)} other targets have older locks of layers that these share, {apart[0]} "
+            "among them: `dlc lock --refresh` them too"
+        )
     if failures:
         raise LockError("\n".join(dict.fromkeys(str(error) for error in failures)))
+
+
+def _resolved(
+    resolver: Resolver, targets: Sequence[Target]
+) -> Iterator[tuple[Target, tuple[Lock, ...] | DlcError]]:
+    """Locks, or why there are none, in the order of the targets; several at a time."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def lock(target: Target) -> tuple[Lock, ...] | DlcError:
+        try:
+            return resolver.lock(target)
+        except DlcError as error:
+            return error
+
+    # Python's own settings, by which uv is found, are not read safely by several threads at once.
+    sysconfig.get_config_vars()
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        try:
+            # The latest first: what had no wheel until then had none on any day before.
+            ordered = sorted(targets, key=lambda target: target.date, reverse=True)
+            locked = {target.name: pool.submit(lock, target) for target in ordered}
+            for target in targets:
+                yield target, locked[target.name].result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _differs(target: Target, committed: Committed, changed: Mapping[tuple[str, str], Lock]) -> bool:
+    """Whether a target has another lock of a layer than one that was now made from the same."""
+    from builder.locks import layers
+
+    owns = (committed.own(layer, target) for layer in layers(target))
+    return any(own and own != changed.get((own.layer, own.inputs), own) for own in owns)
 
 
 def _check(settings: Settings, targets: tuple[Target, ...], output: str) -> None:
@@ -130,48 +192,101 @@ def _row(target: Target, state: State) -> dict[str, object]:
     }
 
 
-def _upgrade(settings: Settings, text: str, reason: str, until: datetime.date) -> None:
-    """Lift a package in every lock that has it and bears it; all or nothing is written."""
-    from builder import locks
-    from builder.resolver import Resolver
-    from builder.upgrades import parse_upgrade, with_upgrade
+def _upgrade(settings: Settings, texts: Sequence[str], reason: str, until: datetime.date) -> None:
+    """Lift packages in every lock that has them and bears it; all or nothing is written."""
+    from builder.upgrades import parse_upgrade
 
-    upgrade = parse_upgrade(text, reason=reason, until=until, today=_today())
+    today = _today()
+    given = [parse_upgrade(text, reason=reason, until=until, today=today) for text in texts]
+    names = [upgrade.package for upgrade in given]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise click.UsageError(f"--upgrade {twice[0]} is given twice: name one version.")
+    known = {each.package: each for each in settings.targets[0].upgrades}
+    # The version of an upgrade that is there already is as of its own date.
+    given = [
+        replace(each, date=known[each.package].date)
+        if each.version is not None and _is_known(each, known)
+        else each
+        for each in given
+    ]
+    while given:
+        idle = _lift(settings, given)
+        for upgrade in idle:
+            say(f"{upgrade.package} is the newest already wherever it is locked: nothing to lift")
+        given = [each for each in given if each not in idle] if idle else []
+
+
+def _lift(settings: Settings, given: Sequence[Upgrade]) -> list[Upgrade]:
+    """Write what upgrades give; but nothing if some lift nothing, and these are returned."""
+    from builder import locks
+    from builder.committed import Committed
+    from builder.resolver import Resolver
+    from builder.upgrades import with_upgrades
+
     known = {each.package: each for each in settings.targets[0].upgrades}
     path = settings.matrix_path
     # Its own ends of lines, which reading it as text would change.
-    matrix = path.read_bytes().decode("utf-8")
-    replaced = known.get(upgrade.package)
-    changed = with_upgrade(matrix, upgrade, replaced)
-    targets = _targets(path, changed, {**known, upgrade.package: upgrade}.values())
-    if replaced is not None and replaced.rule == upgrade.rule:
+    changed = with_upgrades(path.read_bytes().decode("utf-8"), given, known)
+    wanted = {**known, **{each.package: each for each in given}}
+    targets = _targets(path, changed, wanted.values())
+    new = [each for each in given if not _is_known(each, known)]
+    if not new:
         atomic.write(path, changed)
-        say(f"the upgrade of {upgrade.package} is until {until} now: {upgrade.reason}")
-        return
-    concerned = [t for t in targets if locks.state(settings.images / t.folder, t).stale]
-    if not concerned:
+        for each in given:
+            say(f"the upgrade of {each.package} is until {each.until} now: {each.reason}")
+        return []
+    committed = Committed(settings.images, targets)
+    everywhere = {name for target in targets for name in committed.names(target)}
+    if missing := [each.package for each in new if each.package not in everywhere]:
         raise LockError(
-            f"no lock has a {upgrade.package} that is to be lifted to {upgrade.version or 'newer'}",
+            f"no lock has {' or '.join(missing)}",
             remedy="`grep` the locks below images/ for what they have",
         )
-    resolver = Resolver(say, settings.mirrors)
+    concerned = [t for t in targets if locks.state(settings.images / t.folder, t).stale]
+    resolver = Resolver(
+        say, committed, anew=(each.package for each in new), mirrors=settings.mirrors
+    )
     found: list[tuple[Target, tuple[Lock, ...]]] = []
-    lifted = 0
-    for target in concerned:
-        made = resolver.lock(target, locks.entries(settings.images / target.folder, "framework"))
-        notes = [note for each in made for note in each.notes if f" {upgrade.package} " in note]
-        lifted += any(note.startswith("lifted") for note in notes)
-        say(f"{target.name}: {'; '.join(notes) or 'locked anew'}")
+    lifted: dict[str, int] = dict.fromkeys((each.package for each in new), 0)
+    kept: set[str] = set()
+    for target, made in _resolved(resolver, concerned):
+        if isinstance(made, DlcError):
+            raise made
+        notes = [note for each in made for note in each.notes if note.split()[1] in lifted]
+        for note in notes:
+            how, package = note.split()[:2]
+            if how == "kept:":
+                kept.add(package)
+            elif note not in committed.notes(target):
+                lifted[package] += 1
+        say(f"{target.name}: {'; '.join(notes) or 'nothing lifted'}")
         found.append((target, made))
-    if not lifted:
+    idle = [each for each in new if not lifted[each.package] and each.package not in kept]
+    if idle:
+        return idle
+    if refused := [each for each in new if not lifted[each.package]]:
+        asked = ((each.package, target.name) for each in refused for target in concerned)
+        reasons = [resolver.refusals[each].strip() for each in asked if each in resolver.refusals]
         raise LockError(
-            f"no lock bears {upgrade.requirement}; nothing was written",
+            "".join(reasons[:1])
+            + f"\nno lock bears {' or '.join(each.requirement for each in refused)}; "
+            "nothing was written",
             remedy="name another version, or change what the matrix requires of it",
         )
     for target, made in found:
         locks.write(settings.images / target.folder, made)
     atomic.write(path, changed)
-    say(f"{upgrade.package} lifted in {lifted} of {len(targets)} targets")
+    for package, count in lifted.items():
+        say(f"{package} lifted in {count} of {len(targets)} targets")
+    return []
+
+
+def _is_known(upgrade: Upgrade, known: Mapping[str, Upgrade]) -> bool:
+    """Whether the matrix has an upgrade to the same version, or to the newest of the same day."""
+    there = known.get(upgrade.package)
+    if there is None or there.version != upgrade.version:
+        return False
+    return there.version is not None or there.date == upgrade.date
 
 
 def _targets(path: Path, text: str, upgrades: Iterable[Upgrade]) -> tuple[Target, ...]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from builder.errors import ContainerError
-from builder.lifecycle import created, log, put, refused, start, text
+from builder.lifecycle import created, failed, log, put, refused, start, text
 from builder.models import TAR_END, archive, check_model, make_tiny_model, pack, tar_header
 
 if TYPE_CHECKING:
@@ -160,10 +160,8 @@ class Server:
             self.container.reload()
         if self.container.status not in {"created", "running"}:
             code = self.container.attrs["State"]["ExitCode"]
-            raise ContainerError(
-                f"the container of {self.image} ended with exit code {code} before it was ready",
-                remedy=f"mend what its log says:\n{log(self.container)}",
-            )
+            ended = f"the container of {self.image} ended with exit code {code} before it was ready"
+            raise failed(ended, self.container)
 
     def _ask(
         self,

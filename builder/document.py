@@ -10,16 +10,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 from builder.errors import MatrixError, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import yaml
 
 __all__ = ["Items", "Node", "Position", "Report", "Table", "Text", "load"]
 
-# A matrix is seven deep; libyaml ends the process at some ten thousand.
+# A matrix is seven deep. libyaml ends the process at some ten thousand, or refuses a thousand.
 _DEPTH = 20
 _NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -64,6 +66,14 @@ class Table:
     entries: dict[str, Node]
     keys: dict[str, Text]
     at: Position
+
+
+class _TooDeepError(Exception):
+    """Nested deeper than a matrix may be; `at` is where that begins."""
+
+    def __init__(self, at: Position) -> None:
+        super().__init__(at)
+        self.at = at
 
 
 Node: TypeAlias = Union[Text, Items, Table]  # noqa: UP007 - the classes refer to it by name
@@ -117,12 +127,18 @@ def load(path: Path, report: Report, *, name: str | None = None) -> Table | None
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     before = len(report.problems)
     try:
-        _refuse_what_hides(yaml.parse(content, Loader=loader), name, report)
+        _refuse_what_hides(_events(content, loader, name), name, report)
         if len(report.problems) > before:
             return None
         root = yaml.compose(content, Loader=loader)
+    except _TooDeepError as error:
+        _report_depth(error.at, report)
+        return None
     except yaml.YAMLError as error:
-        _report_syntax(error, content, name, report)
+        if deep := _depth_before(error, content, loader, name):
+            _report_depth(deep, report)
+        else:
+            _report_syntax(error, content, name, report)
         return None
     if root is None:
         report.add(start, "the file is empty", "start from the matrix.yaml of this project")
@@ -135,17 +151,50 @@ def load(path: Path, report: Report, *, name: str | None = None) -> Table | None
     return None
 
 
-def _refuse_what_hides(events: object, name: str, report: Report) -> None:
+def _events(content: str, loader: type[yaml.SafeLoader], name: str) -> Iterator[yaml.Event]:
+    """Raises _TooDeepError."""
     import yaml
 
-    documents = depth = 0
-    for event in events:  # type: ignore[attr-defined]
-        at = _position(event.start_mark, name)
+    depth = 0
+    for event in yaml.parse(content, Loader=loader):
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEPTH:
-            report.add(at, f"nested more than {_DEPTH} deep", "close the brackets before it")
-            return
+            raise _TooDeepError(_position(event.start_mark, name))
+        yield event
+
+
+def _depth_before(
+    error: yaml.YAMLError, content: str, loader: type[yaml.SafeLoader], name: str
+) -> Position | None:
+    """Where nesting is too deep before an error.
+
+    The scanner is up to 1024 characters ahead of the events, and PyYAML 6.0.4 lets it give up at a
+    depth of its own. What it had read by then is read again, without what it gave up at.
+    """
+    import yaml
+
+    mark = getattr(error, "problem_mark", None)
+    try:
+        for _ in _events(content[: mark.index] if mark else "", loader, name):
+            pass
+    except _TooDeepError as deep:
+        return deep.at
+    except yaml.YAMLError:
+        pass
+    return None
+
+
+def _report_depth(at: Position, report: Report) -> None:
+    report.add(at, f"nested more than {_DEPTH} deep", "close the brackets before it")
+
+
+def _refuse_what_hides(events: Iterator[yaml.Event], name: str, report: Report) -> None:
+    import yaml
+
+    documents = 0
+    for event in events:
+        at = _position(event.start_mark, name)
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents == 2:
@@ -219,7 +268,7 @@ def _report_syntax(error: yaml.YAMLError, content: str, name: str, report: Repor
     report.add(at, f"not YAML: {what}", f"mend the syntax {where}")
 
 
-def _position(mark: yaml.Mark, name: str) -> Position:
+def _position(mark: Any, name: str) -> Position:  # libyaml's marks are of a class of their own
     return Position(file=name, line=mark.line + 1, column=mark.column + 1)
 
 

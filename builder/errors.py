@@ -26,6 +26,7 @@ __all__ = [
     "SelectionError",
     "StaleLockError",
     "TagError",
+    "UnansweredError",
     "UnreachableError",
     "causes",
     "system_words",
@@ -149,7 +150,11 @@ class RegistryError(DlcError):
         super().__init__(message, remedy=remedy)
 
 
-class UnreachableError(LockError):
+class UnansweredError(LockError):
+    """An index cannot say what is asked, which is no answer: neither yes nor no."""
+
+
+class UnreachableError(UnansweredError):
     """An index or a wheel's source does not answer."""
 
 

@@ -130,7 +130,7 @@ def _logins(credentials: str) -> Mapping[str, HTTPBasicAuth]:
             hosts = netrc.netrc(file.name).hosts
         except netrc.NetrcParseError as error:
             raise LockError(
-                f"the netrc file of the mirrors, line {error.lineno}: {error.msg}",
+                f"the netrc file of the mirrors is none, see its line {error.lineno}",
                 remedy="mend it, or remove `netrc` from the mirrors",
             ) from error
     return {

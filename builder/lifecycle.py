@@ -5,6 +5,7 @@ What the engine refuses on the way is a ContainerError.
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -18,13 +19,17 @@ if TYPE_CHECKING:
     import docker
     from docker.models.containers import Container
 
-__all__ = ["created", "log", "put", "refused", "start", "text"]
+__all__ = ["created", "failed", "log", "put", "refused", "start", "text"]
 
 LABELS = {"dlc.role": "serve"}
 
 POLL_SECONDS = 0.2
 LATE_SECONDS = 5.0
 LOG_LINES = 30
+
+# What the kernel, the engine and programs say when a disk is full.
+_DISK_FULL = re.compile(r"no space left on device|errno 28\b|disk quota exceeded", re.IGNORECASE)
+_MAKE_ROOM = "free disk space where the engine keeps its data (`dlc engine prune`), then try again"
 
 
 @contextmanager
@@ -78,6 +83,30 @@ def log(container: Container, tail: int = LOG_LINES) -> str:
     return text(container.logs(tail=tail))
 
 
+def failed(what: str, container: Container) -> ContainerError:
+    """The error of a container that has ended and should not have ended so: what, and why.
+
+    The reason is that memory or disk ran out, else the last line that it wrote, else its exit code.
+    """
+    import docker.errors
+
+    written = ""
+    with suppress(docker.errors.APIError):  # on a full disk the engine may have kept no log
+        written = log(container)
+    container.reload()
+    state = container.attrs["State"]
+    if _DISK_FULL.search(written):
+        reason, remedy = "the disk is full", f"{_MAKE_ROOM}; its log ends:\n{written}"
+    elif state["OOMKilled"]:
+        reason, remedy = "the memory ran out", "run it where there is more memory"
+    elif written:
+        reason, remedy = written.rpartition("\n")[2], f"fix what its log says:\n{written}"
+    else:
+        reason = f"it ended with exit code {state['ExitCode']} and wrote nothing"
+        remedy = "check that the engine has disk space and memory left"
+    return ContainerError(f"{what}: {reason}", remedy=remedy)
+
+
 def text(output: Any) -> str:
     """What a program wrote, as a text."""
     return bytes(output).decode("utf-8", "replace").strip()
@@ -92,4 +121,6 @@ def refused(message: str, remedy: str) -> Iterator[None]:
         yield
     except (docker.errors.APIError, OSError) as error:
         cause = getattr(error, "explanation", None) or error
+        if _DISK_FULL.search(str(cause)):
+            remedy = _MAKE_ROOM
         raise ContainerError(f"{message}: {cause}", remedy=remedy) from error

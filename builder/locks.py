@@ -28,13 +28,15 @@ __all__ = [
     "component",
     "concerning",
     "entries",
-    "held",
     "inputs_digest",
     "is_fresh",
     "layers",
+    "load",
     "normalise",
+    "origin",
     "parse",
     "pinned",
+    "read",
     "state",
     "under",
     "write",
@@ -89,6 +91,11 @@ class Lock:
             f"# inputs: sha256:{self.inputs}\n"
             f"# requirements: sha256:{_sha256(body)}\n" + body
         )
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether each of its requirements has a hash."""
+        return all("--hash=" in entry for entry in self.entries.values())
 
     def pins(self) -> list[str]:
         """`name==version` of every requirement that is not a direct wheel."""
@@ -229,6 +236,11 @@ def read(layer: str, text: str) -> Lock | str:
     return lock if lock.text() == text else "edited"
 
 
+def load(folder: Path, layer: str) -> Lock | str:
+    """The lock of a layer in a target's folder, or in a word why there is none: see `read`."""
+    return read(layer, _read(folder / f"{layer}.lock"))
+
+
 def state(folder: Path, target: Target) -> State:
     """Compare the locks in a folder with what the target says now."""
     texts = {layer: _read(folder / f"{layer}.lock") for layer in layers(target)}
@@ -263,14 +275,6 @@ def write(folder: Path, locks: Sequence[Lock]) -> None:
 def entries(folder: Path, layer: str) -> dict[str, str]:
     """The requirements of a committed lock by name; none if there is no such lock."""
     return parse(_read(folder / f"{layer}.lock"))
-
-
-def held(folder: Path, target: Target) -> dict[str, str]:
-    """What the committed locks have of the framework's and the components' requirements."""
-    found: dict[str, str] = {}
-    for layer in layers(target)[1:-2]:
-        found |= entries(folder, layer)
-    return found
 
 
 def parse(text: str) -> dict[str, str]:

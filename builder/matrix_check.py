@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING
 
 from builder.document import Report, Text
@@ -147,20 +148,31 @@ def read_wheel(matrix: Matrix, wheel: Wheel, report: Report) -> tuple[str, Versi
 
 def check_requirements(texts: Iterable[Text], values: Mapping[str, str], report: Report) -> None:
     """Report what is no requirement; `values` are the placeholders that may be in one."""
-    from packaging.requirements import InvalidRequirement, Requirement
-
     for text in texts:
         try:
-            Requirement(fill(text.value, values))
+            filled = fill(text.value, values)
         except KeyError as error:
             report.add(
                 text.at,
                 f"{text.value!r} has an unknown placeholder {{{error.args[0]}}}",
                 f"known: {', '.join(f'{{{name}}}' for name in values) or 'none here'}",
             )
-        except InvalidRequirement:
+            continue
+        if not _is_requirement(filled):
             report.add(
                 text.at,
                 f"{text.value!r} is not a requirement",
                 "write it as pip would read it: name[extra]==1.2.3",
             )
+
+
+@cache
+def _is_requirement(text: str) -> bool:
+    """Whether pip could read it; one text is in many entries, and takes long to parse."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        Requirement(text)
+    except InvalidRequirement:
+        return False
+    return True

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.errors import ContainerError
-from builder.lifecycle import created, log, start
+from builder.lifecycle import created, failed, start
 
 if TYPE_CHECKING:
     import docker
@@ -59,10 +59,7 @@ def make_tiny_model(client: docker.DockerClient, image: str) -> bytes:
     ) as container:
         start(container, image)
         if container.wait(timeout=TINY_MODEL_SECONDS)["StatusCode"] != 0:
-            raise ContainerError(
-                f"{image} could not make a tiny model",
-                remedy=f"give a model of your own, or mend what Python says:\n{log(container)}",
-            )
+            raise failed(f"{image} could not make a tiny model", container)
         return b"".join(container.get_archive(made)[0])
 
 

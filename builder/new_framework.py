@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from builder.direct import address
 from builder.errors import LockError, system_words
 from builder.locks import pinned
 from builder.matrix import FrameworkVersion
 from builder.mirrors import NO_MIRRORS, Mirrors
-from builder.resolver import address
 from builder.tag import python_tag
 from builder.uv_compile import Question, compile_requirements
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from packaging.version import Version
 
-from builder.errors import LockError
+from builder.errors import LockError, UnansweredError
 from builder.locks import pinned
 from builder.matrix import Matrix
 from builder.mirrors import Mirrors
-from builder.uv_compile import Question, UnreachableError, compile_requirements
+from builder.uv_compile import Question, compile_requirements
 
 __all__ = ["PACKAGES", "Comparison", "newest", "outdated"]
 
@@ -48,7 +48,7 @@ def newest(package: str, *, python: str, mirrors: Mirrors, date: str = "", besid
     )
     try:
         entries = compile_requirements(question, f"the newest {package}", mirrors)
-    except UnreachableError:
+    except UnansweredError:
         raise
     except LockError as error:
         goes = f" that goes with {beside}" if beside else ""

@@ -2,7 +2,8 @@
 
 It has no network, not even loopback; of files only the system's programs and libraries and what it
 is given, read-only; an environment of its own; no capabilities, and for root another user. The
-kernel's namespaces do it, through util-linux, which every distribution has.
+kernel's namespaces do it, through util-linux, which every distribution has; where the caller may
+not make any, the engine does: see builder.sandbox_container.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from builder.errors import LockError
+from builder.sandbox_container import NoContainerError, run_in_container
 
 __all__ = ["Run", "SandboxError", "run_python"]
 
@@ -91,42 +94,67 @@ def run_python(given: Path, *arguments: str) -> Run:
     Of what is installed here it sees the standard library; /given/requires is on its path.
     SandboxError if there is no way to shut it in, LockError if it takes too long.
     """
-    if missing := [name for name in _TOOLS if not shutil.which(name, path=_PATH)]:
-        raise _impossible(f"it has no {missing[0]}")
-    root = os.geteuid() == 0
-    user = (f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups") if root else ()
-    with tempfile.TemporaryDirectory(prefix="dlc-sandbox-") as name:
-        folder = Path(name)
-        command = [
-            *("unshare", *(() if root else ("--user", "--map-root-user"))),
-            *("--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child"),
-            *("sh", "-c", _SCRIPT, "sandbox", str(folder), str(given), *_system(), "--"),
-            *("prlimit", *_LIMITS, "setpriv", *_DROP, *user),
-            *("env", "-i", "PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp", "LANG=C.UTF-8"),
-            *("PYTHONPATH=/given/requires", str(_python()), "-S", "-B", *arguments),
-        ]
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            try:
-                code = subprocess.run(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=err,
-                    check=False,
-                    timeout=_SECONDS,
-                    cwd="/",
-                    env={"PATH": _PATH},
-                ).returncode
-            except subprocess.TimeoutExpired as error:
-                raise LockError(
-                    f"it did not end within {_SECONDS} seconds",
-                    remedy="require a version that has a wheel",
-                ) from error
-            said, told = _text(out), _text(err)
-    before, inside, told = told.partition(_INSIDE)
+    command = [
+        *("env", "-i", "PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp", "LANG=C.UTF-8"),
+        *("PYTHONPATH=/given/requires", str(_python()), "-S", "-B", *arguments),
+    ]
+    try:
+        code, out, err = _in_namespaces(command, given)
+    except _NoNamespacesError as no_namespaces:
+        try:
+            code, out, err = run_in_container(
+                command, given, _system(), seconds=_SECONDS, most=_SAID
+            )
+        except NoContainerError as error:
+            raise _impossible(f"{no_namespaces}, and {error}") from error
+    before, inside, told = err.decode("utf-8", "replace").partition(_INSIDE)
     if not inside:
         raise _impossible((before.strip().splitlines() or ["it says nothing"])[-1])
-    return Run(code=code, out=said, err=told)
+    return Run(code=code, out=out.decode("utf-8", "replace"), err=told)
+
+
+class _NoNamespacesError(Exception):
+    """The kernel, or a missing tool, does not let the caller make namespaces."""
+
+
+def _in_namespaces(command: Sequence[str], given: Path) -> tuple[int, bytes, bytes]:
+    """Run a command in namespaces of its own: its code, and what it said."""
+    if missing := [name for name in _TOOLS if not shutil.which(name, path=_PATH)]:
+        raise _NoNamespacesError(f"it has no {missing[0]}")
+    root = os.geteuid() == 0
+    user = (f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups") if root else ()
+    with (
+        tempfile.TemporaryDirectory(prefix="dlc-sandbox-") as folder,
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as err,
+    ):
+        words = [
+            *("unshare", *(() if root else ("--user", "--map-root-user"))),
+            *("--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child"),
+            *("sh", "-c", _SCRIPT, "sandbox", folder, str(given), *_system(), "--"),
+            *("prlimit", *_LIMITS, "setpriv", *_DROP, *user, *command),
+        ]
+        try:
+            code = subprocess.run(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                check=False,
+                timeout=_SECONDS,
+                cwd="/",
+                env={"PATH": _PATH},
+            ).returncode
+        except subprocess.TimeoutExpired as error:
+            raise LockError(
+                f"it did not end within {_SECONDS} seconds",
+                remedy="require a version that has a wheel",
+            ) from error
+        said, told = (_beginning(file) for file in (out, err))
+    if _INSIDE.encode() not in told:
+        last = told.decode("utf-8", "replace").strip().splitlines()
+        raise _NoNamespacesError(last[-1] if last else "it says nothing")
+    return code, said, told
 
 
 def _python() -> Path:
@@ -140,14 +168,14 @@ def _system() -> list[str]:
     return [*_SYSTEM, *sorted(text for text in own if not f"{text}/".startswith("/usr/"))]
 
 
-def _text(file: IO[bytes]) -> str:
+def _beginning(file: IO[bytes]) -> bytes:
     file.seek(0)
-    return file.read(_SAID).decode("utf-8", "replace")
+    return file.read(_SAID)
 
 
 def _impossible(why: str) -> SandboxError:
     return SandboxError(
         f"this machine cannot shut a build in: {why}",
-        remedy="run it as root or where user namespaces are allowed, or require a version that "
-        "has a wheel",
+        remedy="run it as root, where user namespaces are allowed, or where a Docker Engine runs; "
+        "or require a version that has a wheel",
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from builder.errors import LockError, UnreachableError, system_words
+from builder.errors import LockError, UnansweredError, UnreachableError, system_words
 from builder.sdist_build import built_needs
 from builder.sdists import Needs, noted_needs, opened
 from builder.uv_environment import index_logins
@@ -88,7 +88,7 @@ def needs_of(source: Source, uv: Uv, choice: Sequence[str], date: str) -> Needs:
         if needs is None:
             needs = built_needs(source.package, source.version, path, uv, date)
     except LockError as error:
-        raise type(error)(
+        raise UnansweredError(
             f"{source.label} is only there as source, and what it needs is not known: "
             f"{error.message}",
             remedy=error.remedy,
@@ -113,7 +113,7 @@ def _find(source: Source, uv: Uv, choice: Sequence[str]) -> tuple[str, str]:
         address = str(sdist["url"]) if "url" in sdist else Path(sdist["path"]).resolve().as_uri()
         return address, str(sdist.get("hashes", {}).get("sha256", ""))
     except (KeyError, ValueError) as error:
-        raise LockError(
+        raise UnansweredError(
             f"the source distribution of {source.label} cannot be found:\n{result.stderr}",
             remedy="require a version that has a wheel",
         ) from error
@@ -143,7 +143,7 @@ def _fetched(source: Source, address: str, sha256: str, uv: Uv) -> Path:
         ) from error
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if sha256 and found != sha256:
-        raise LockError(
+        raise UnansweredError(
             f"{address} has SHA-256 {found}, but its index says {sha256}",
             remedy="see the index, or require a version that has a wheel",
         )

@@ -36,7 +36,10 @@ _COMPRESSED: Mapping[str, Callable[[Path], Any]] = {
     ".bz2": bz2.BZ2File,
     ".xz": lzma.LZMAFile,
 }
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError)
+_BROKEN = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError),
+    *(ValueError, RuntimeError),  # numbers that are none, ciphers and methods that zipfile lacks
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,17 +152,19 @@ def checked(folder: Path, package: str, version: str) -> Needs | None:
     from packaging.version import InvalidVersion, Version
 
     said = PathDistribution(folder)
-    metadata = said.metadata
+
+    def field(name: str) -> str:
+        return "".join(map(str, said.metadata.get_all(name) or ()))
+
     try:
-        if normalise(str(metadata["Name"])) != normalise(package):
+        if normalise(field("Name")) != normalise(package):
             return None
-        if version and Version(str(metadata["Version"])) != Version(version):
+        if version and Version(field("Version")) != Version(version):
             return None
-        python = "".join(metadata.get_all("Requires-Python") or ())
         return Needs(
             requires=tuple(str(Requirement(text)) for text in said.requires or ()),
-            extras=tuple(map(normalise, metadata.get_all("Provides-Extra") or ())),
-            python=str(SpecifierSet(python)),
+            extras=tuple(map(normalise, said.metadata.get_all("Provides-Extra") or ())),
+            python=str(SpecifierSet(field("Requires-Python"))),
         )
     except (InvalidRequirement, InvalidSpecifier, InvalidVersion):
         return None

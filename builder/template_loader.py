@@ -18,6 +18,9 @@ from builder.errors import RenderError
 from builder.shape import did_you_mean
 
 if TYPE_CHECKING:
+    from types import CodeType
+
+    from jinja2.bccache import Bucket
     from jinja2.environment import Environment
 
 __all__ = ["OURS", "environment"]
@@ -37,7 +40,25 @@ def environment(own: Path | None, ours: Path) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 - Dockerfiles, not HTML
+        bytecode_cache=_COMPILED,
     )
+
+
+class _Compiled(jinja2.BytecodeCache):
+    """What this process compiled, for the next renderer: `plan --since` has two."""
+
+    def __init__(self) -> None:
+        self._codes: dict[tuple[str, str], CodeType] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._codes.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        if bucket.code:
+            self._codes[bucket.key, bucket.checksum] = bucket.code
+
+
+_COMPILED = _Compiled()
 
 
 class _Loader(jinja2.FileSystemLoader):
@@ -50,6 +71,8 @@ class _Loader(jinja2.FileSystemLoader):
             source, filename, fresh = super().get_source(environment, template)
         except UnicodeDecodeError as error:
             raise RenderError(f"{template} is not UTF-8: {error}", remedy="save it so") from error
+        if "extends" not in source:
+            return source, filename, fresh
         tree = environment.parse(source, template, filename)
         parents = [each for each in tree.body if isinstance(each, nodes.Extends)]
         if parents and isinstance(parents[0].template, nodes.Const):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from builder.document import Position
@@ -13,7 +13,7 @@ from builder.errors import LockError
 from builder.locks import State, normalise
 from builder.matrix import Upgrade
 
-__all__ = ["Finding", "findings", "parse_upgrade", "with_upgrade"]
+__all__ = ["Finding", "findings", "parse_upgrade", "with_upgrade", "with_upgrades"]
 
 # As far as it is indented: what follows may have a comment of its own before it.
 _SECTION = re.compile(
@@ -100,6 +100,19 @@ def with_upgrade(matrix: str, upgrade: Upgrade, replaced: Upgrade | None) -> str
     if section is None:
         return text + _INTRODUCTION.replace("\n", newline) + item
     return text[: section.end()] + item + text[section.end() :]
+
+
+def with_upgrades(matrix: str, upgrades: Iterable[Upgrade], known: Mapping[str, Upgrade]) -> str:
+    """The text of a matrix with upgrades more, in the places of those `known` by their package."""
+    upgrades = list(upgrades)
+    replaced = [upgrade for upgrade in upgrades if upgrade.package in known]
+    # From the last line to the first, so that the places of the others stay.
+    for upgrade in sorted(replaced, key=lambda each: -known[each.package].at.line):
+        matrix = with_upgrade(matrix, upgrade, known[upgrade.package])
+    for upgrade in upgrades:
+        if upgrade.package not in known:
+            matrix = with_upgrade(matrix, upgrade, None)
+    return matrix
 
 
 def _indent(line: str) -> int:

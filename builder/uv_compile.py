@@ -7,11 +7,11 @@ what it needs, builder.sdist_needs tells it, and uv is asked again.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from builder.errors import LockError, UnreachableError
-from builder.locks import LAST_PATCH, PLATFORM, normalise, parse
+from builder.errors import LockError, UnansweredError, UnreachableError
+from builder.locks import LAST_PATCH, PLATFORM, normalise, parse, pinned
 from builder.matrix import Upgrade
 from builder.mirrors import NO_MIRRORS, Mirrors
 from builder.sdist_needs import Source, needs_of
@@ -25,7 +25,7 @@ _UNREACHABLE = ("ailed to fetch", "ailed to download", "the network was disabled
 # What uv says of a source distribution that only its own code knows the requirements of.
 _TO_BUILD = re.compile(r"Failed to (?:download and )?build `(?P<wanted>[^`\s]+(?: @ [^`\s]+)?)`")
 _YANKED = re.compile(r"^warning: `(?P<package>[^`=]+)==(?P<version>[^`]+)` is yanked", re.MULTILINE)
-_UNDATED = re.compile(r"^warning: `(?P<file>[^`]+)` is missing an upload date", re.MULTILINE)
+_UNDATED = re.compile(r"^warning: `?(?P<file>[^`\s]+)`? is missing an upload date", re.MULTILINE)
 _NOISE = re.compile(r"^(?:warning: .*|Resolved \d+ packages? in .*)\n?", re.MULTILINE)
 # More source distributions than any lock has, so that asking again ends.
 _MOST_ROUNDS = 200
@@ -54,9 +54,10 @@ class Question:
     preferences: tuple[str, ...] = ()
 
 
-# What source distributions need, by what decides which files there are to choose from: for another
-# Python or day the same version may have a wheel, which speaks for itself.
-_KNOWN: dict[tuple[str, ...], dict[Source, Needs]] = {}
+# What source distributions need, by the indexes that have them; and of each Python the day until
+# which there is no wheel, which would speak for itself: on a day before it there is none either.
+_KNOWN: dict[tuple[str, ...], dict[Source, tuple[Needs, dict[str, str]]]] = {}
+_ANY_DAY = "9999-12-31"
 
 
 def compile_requirements(
@@ -71,23 +72,57 @@ def compile_requirements(
     `yanked` is called with the package and the version of each entry that was yanked since.
     """
     choice = _choice(question)
-    known = _KNOWN.setdefault((*choice, mirrors.index), {})
     with uv_process(mirrors) as uv:
-        options = _options(question, uv)
+        known = _KNOWN.setdefault((question.index, *uv.indexes), {})
+        options, days = _options(question, uv), _Days(question)
         for _ in range(_MOST_ROUNDS):
-            told = {} if question.wheels else dict(known)
+            # Copied, since other threads may learn something meanwhile.
+            told = {
+                source: needs
+                for source, (needs, until) in list(known.items())
+                if until.get(question.python, "") >= days.of(source) and not question.wheels
+            }
             entries = [source.entry(needs) for source, needs in told.items()]
             result = uv.run("compile", *options, *choice, configuration=entries)
             if result.returncode == 0:
                 for found in _YANKED.finditer(result.stderr):
                     yanked(normalise(found["package"]), found["version"])
-                return dict(sorted(parse(result.stdout).items()))
+                return _answer(question, parse(result.stdout))
             unknown = _TO_BUILD.search(result.stderr)
             source = Source.parse(unknown["wanted"]) if unknown else None
             if source is None or source in told:
                 break
-            known[source] = needs_of(source, uv, choice, question.date)
+            if source not in known:
+                known[source] = needs_of(source, uv, choice, question.date), {}
+            until = known[source][1]
+            until[question.python] = max(until.get(question.python, ""), days.of(source))
     raise _failure(result.stderr, name)
+
+
+class _Days:
+    """The days until which a question looks for files."""
+
+    def __init__(self, question: Question) -> None:
+        self._lifted = {upgrade.package: str(upgrade.date) for upgrade in question.lifted}
+        self._all = question.date or _ANY_DAY
+
+    def of(self, source: Source) -> str:
+        """The day for one of them."""
+        return self._lifted.get(source.package, self._all)
+
+
+def _answer(question: Question, entries: Mapping[str, str]) -> dict[str, str]:
+    """What uv answered, sorted by name; of a version that was preferred, the entry that was."""
+    held = {} if question.why else parse("".join(question.preferences))
+    # To the letter, so that a file that came later, or another uv, changes nothing of it.
+    return {
+        name: held[name] if _is_same(held.get(name, ""), entry) else entry
+        for name, entry in sorted(entries.items())
+    }
+
+
+def _is_same(held: str, entry: str) -> bool:
+    return "--hash=" in held and pinned(held) == pinned(entry)
 
 
 def _options(question: Question, uv: Uv) -> list[str]:
@@ -138,7 +173,7 @@ def _failure(told: str, name: str) -> LockError:
     for file in _UNDATED.findall(told):
         package = normalise(re.split(r"-\d", file)[0])
         if re.search(rf"\b{re.escape(package)}\b", said):
-            return LockError(
+            return UnansweredError(
                 f"{message}\nthe package index has no upload time of {file}, so what it has of "
                 f"{package} is of no date",
                 remedy="use an index that tells upload times (PEP 700)",

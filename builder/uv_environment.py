@@ -18,13 +18,14 @@ from builder.build_secrets import write_secret
 from builder.certificates import ca_bundle
 from builder.mirrors import Mirrors
 
-__all__ = ["WHERE_AND_HOW", "index_logins", "passes", "uv_environment"]
+__all__ = ["INDEXES", "WHERE_AND_HOW", "index_logins", "passes", "uv_environment"]
 
+INDEXES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
 # https://docs.astral.sh/uv/reference/environment/; a new one is refused until it stands here.
 WHERE_AND_HOW = frozenset(
     {
         # the index and what stands beside it
-        *("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS"),
+        *INDEXES,
         # credentials
         *("NETRC", "UV_CREDENTIALS_DIR", "UV_KEYRING_PROVIDER", "XDG_DATA_HOME"),
         # certificates
@@ -45,10 +46,6 @@ WHERE_AND_HOW = frozenset(
 _INDEX_CREDENTIALS = re.compile(r"UV_INDEX_[A-Z0-9_]+_(?:USERNAME|PASSWORD)")
 # uv's, pip's and Python's own variables choose; all others a keyring's helper may need.
 _CHOOSES = re.compile(r"UV_|PIP_|PYTHON(?!_KEYRING)")
-# Python ends at once, before it runs anything of a package, where its own library is said to be in
-# a folder that is not there. uv asks interpreters about themselves in isolation (-I), which
-# is deaf to that.
-_NO_PYTHON = "/nonexistent/no-build-code-runs-here"
 
 
 def passes(name: str) -> bool:
@@ -64,7 +61,7 @@ def uv_environment(mirrors: Mirrors, folder: Path) -> dict[str, str]:
     """The environment for uv; what is only made for it lies in `folder`.
 
     The index and the credentials of the mirrors stand in for the caller's. Build code of packages
-    cannot run in it: see `_NO_PYTHON`. BuildError if certificates are named that are not there.
+    cannot run in it. BuildError if certificates are named that are not there.
     """
     environment = {name: value for name, value in os.environ.items() if passes(name)}
     if bundle := ca_bundle():
@@ -82,8 +79,10 @@ def uv_environment(mirrors: Mirrors, folder: Path) -> dict[str, str]:
             helper.write_text(f'#!/bin/sh\nunset PYTHONHOME\nexec "{keyring}" "$@"\n', "utf-8")
             helper.chmod(0o700)
             environment["PATH"] = f"{folder}{os.pathsep}{environment.get('PATH', os.defpath)}"
-    # What is written beside downloads, and removed with the folder.
-    return {**environment, "TMPDIR": str(folder), "PYTHONHOME": _NO_PYTHON}
+    # Python ends at once, before it runs anything of a package, where its own library is said to be
+    # in a folder that is not there. uv asks interpreters about themselves in isolation (-I), which
+    # is deaf to that.
+    return {**environment, "TMPDIR": str(folder), "PYTHONHOME": str(folder / "no-python-runs")}
 
 
 def index_logins(environment: Mapping[str, str]) -> dict[str, tuple[str, str]]:
@@ -93,7 +92,7 @@ def index_logins(environment: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     {'i.example': ('me', '')}
     """
     found = {}
-    for variable in ("UV_EXTRA_INDEX_URL", "UV_INDEX", "UV_INDEX_URL", "UV_DEFAULT_INDEX"):
+    for variable in INDEXES:
         for text in environment.get(variable, "").split():
             named = re.fullmatch(r"(?:(?P<name>[\w-]+)=)?(?P<url>https?://.*)", text)
             if named is None:

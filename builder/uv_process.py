@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from builder.mirrors import Mirrors
-from builder.uv_environment import uv_environment
+from builder.uv_environment import INDEXES, uv_environment
 
 __all__ = ["Uv", "uv_process"]
 
@@ -21,6 +21,11 @@ class Uv:
     def __init__(self, mirrors: Mirrors, folder: Path) -> None:
         self.mirrors, self.folder = mirrors, folder
         self.environment = uv_environment(mirrors, folder)
+
+    @property
+    def indexes(self) -> tuple[str, ...]:
+        """Where it looks for packages."""
+        return tuple(self.environment.get(name, "") for name in INDEXES)
 
     def file(self, name: str, lines: Iterable[str]) -> str:
         """Write lines into a file of the folder; its path."""

@@ -9,12 +9,12 @@ from pathlib import Path
 from packaging.version import Version
 
 from builder.document import Position, Report, Text
-from builder.errors import LockError
+from builder.errors import LockError, UnansweredError
 from builder.matrix_shape import FRAMEWORKS, MODES, SAID
 from builder.mirrors import NO_MIRRORS, Mirrors
 from builder.outdated import PACKAGES
 from builder.target import Target
-from builder.uv_compile import Question, UnreachableError, compile_requirements
+from builder.uv_compile import Question, compile_requirements
 
 __all__ = ["Wanted", "check_index", "mistakes", "refuse_missing"]
 
@@ -103,7 +103,7 @@ def _question(requirement: str, python: str, date: str) -> Question:
 def _has(question: Question, mirrors: Mirrors) -> bool:
     try:
         compile_requirements(question, question.requirements[0], mirrors)
-    except UnreachableError:
+    except UnansweredError:
         raise
     except LockError:
         return False

@@ -25,8 +25,19 @@ for ignored in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         usual = signal.default_int_handler if ignored is signal.SIGINT else signal.SIG_DFL
         signal.signal(ignored, usual)
 
-# How long an example takes says nothing where several things run at once.
-settings.register_profile("dlc", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How long an example takes says nothing where several things run at once. The examples are the same
+# on any day; `--hypothesis-profile thorough` looks for new ones.
+settings.register_profile(
+    "dlc",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=True,
+    database=None,
+    max_examples=50,
+)
+settings.register_profile(
+    "thorough", settings.get_profile("dlc"), derandomize=False, max_examples=1_000
+)
 settings.load_profile("dlc")
 
 

@@ -133,12 +133,14 @@ def sdist(
 class PackageIndex:
     """The index while it runs: a context manager. `asked` are the paths of all requests.
 
-    `host` is the address of this machine that it listens on.
+    `host` is the address of this machine that it listens on. With a `login`, a user and a password,
+    it answers nobody else.
     """
 
     def __init__(self, *files: IndexFile, host: str = "127.0.0.1") -> None:
         self._files: dict[str, IndexFile] = {}
         self.asked: list[str] = []
+        self.login: tuple[str, str] | None = None
         for file in files:
             self.add(file)
         index = self
@@ -149,6 +151,8 @@ class PackageIndex:
             def do_GET(self) -> None:
                 index.asked.append(self.path)
                 status, kind, body = index._answer(unquote(self.path))
+                if not index._may(self.headers.get("Authorization", "")):
+                    status, kind, body = 401, "text/plain", b"who are you?\n"
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
@@ -207,6 +211,10 @@ class PackageIndex:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+    def _may(self, authorization: str) -> bool:
+        told = base64.b64encode(":".join(self.login or ()).encode()).decode()
+        return self.login is None or authorization == f"Basic {told}"
 
     def _answer(self, path: str) -> tuple[int, str, bytes]:
         parts = path.strip("/").split("/")

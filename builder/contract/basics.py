@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from builder.errors import ContainerError
-from builder.lifecycle import created, log, put, refused, start, text
+from builder.lifecycle import created, failed, put, refused, start, text
 from builder.locks import normalise, pinned
 from builder.models import TAR_END, TINY_MODEL, tar_header
 
@@ -164,10 +163,7 @@ def run_files(
         with refused(f"{image}: {command} did not end in {seconds} s", "see what keeps it"):
             code = container.wait(timeout=seconds)["StatusCode"]
         if code != 0:
-            raise ContainerError(
-                f"{image}: {command} ended with code {code}",
-                remedy=f"mend what it says:\n{log(container)}",
-            )
+            raise failed(f"{image}: {command} ended with code {code}", container)
         return text(container.logs(stdout=True, stderr=False))
 
 

@@ -11,8 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from builder.contract.media import picture, sound
-from builder.errors import ContainerError
-from builder.lifecycle import created, log, put, refused, start, text
+from builder.lifecycle import created, failed, put, refused, start, text
 from builder.models import TAR_END, TINY_MODEL, tar_header
 
 if TYPE_CHECKING:
@@ -68,10 +67,7 @@ def make(client: docker.DockerClient, image: str, folder: Path) -> Makings:
         with refused(f"{image} makes no models in {SECONDS} s", "see what keeps it"):
             code = container.wait(timeout=SECONDS)["StatusCode"]
         if code != 0:
-            raise ContainerError(
-                f"{image} could not make models for the tasks",
-                remedy=f"mend what Python says:\n{log(container)}",
-            )
+            raise failed(f"{image} could not make models for the tasks", container)
         said = json.loads(text(container.logs(stdout=True, stderr=False)).splitlines()[-1])
         packed = b"".join(container.get_archive(_TARGET)[0])
     return Makings(

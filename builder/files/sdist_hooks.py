@@ -28,16 +28,12 @@ def main() -> None:
     os.chdir(folder)
     sys.path[:0] = [str(folder / path) for path in asked["path"]]
     name, _, attributes = str(asked["backend"]).partition(":")
-
-    def backend() -> Any:
-        found: Any = importlib.import_module(name)
-        for attribute in attributes.split(".") if attributes else ():
-            found = getattr(found, attribute)
-        return found
-
-    wanted = apart(lambda: more(backend()))
+    backend: Any = importlib.import_module(name)
+    for attribute in attributes.split(".") if attributes else ():
+        backend = getattr(backend, attribute)
+    wanted = apart(lambda: more(backend))
     if {normal(text) for text in wanted} <= {*map(normal, asked["installed"])}:
-        said = {"metadata": apart(lambda: metadata(backend()))}
+        said = {"metadata": apart(lambda: metadata(backend))}
     else:
         said = {"requires": wanted}
     answer.write(json.dumps(said))

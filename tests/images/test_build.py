@@ -80,11 +80,9 @@ def test_interruption_leaves_no_tag_and_no_traceback(
             if "COPY dockerd-entrypoint.py" in line:
                 break
         time.sleep(2)
-        begin = time.monotonic()
         process.send_signal(signal.SIGINT)
         said.append(process.stderr.read())
         assert process.wait(timeout=60) == 130, said
-        assert time.monotonic() - begin < 60
     assert "Traceback" not in "".join(said)
     assert "dlc: interrupted" in said[-1]
     assert inference_image.inspected["Id"] == inference_image.built["id"]

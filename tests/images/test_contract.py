@@ -1,4 +1,4 @@
-"""The whole contract of both Debian 12 images: what `dlc test` says of them."""
+"""The contract of both Debian 12 images: what `dlc test` says of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -16,7 +17,16 @@ from tests.images.conftest import INFERENCE, ROOT, TRAINING, Image, dlc
 
 pytestmark = pytest.mark.images
 
+# What is asked at every change, as `--only` takes it; the whole is for the night.
+CORE = {
+    INFERENCE: "protocol or lean or multi_model or before_the_model_is_loaded",
+    TRAINING: "first or lean or hyperparameters or source_directory or exception or reaches",
+}
 # Each of these has at least one test that passes.
+CORE_MODULES = {
+    INFERENCE: {"lean", "multi_model", "protocol", "readiness"},
+    TRAINING: {"first", "lean", "training_end", "training_start"},
+}
 MODULES = {
     INFERENCE: {
         *("batch", "citizen", "echo", "first", "from_pretrained", "fuzz", "lean", "loading"),
@@ -29,7 +39,7 @@ MODULES = {
 }
 
 # All that is skipped, by its reason: no other test may be, whatever it says.
-SKIPPED = {
+SKIPPED: Mapping[str, Mapping[str, str]] = {
     INFERENCE: {},
     TRAINING: {
         "components::components_are_there": "the image's label names no components",
@@ -40,23 +50,49 @@ SKIPPED = {
 }
 
 
-@pytest.fixture(scope="module")
-def runs(images: dict[str, Image]) -> dict[str, subprocess.CompletedProcess[str]]:
+Runs = dict[str, subprocess.CompletedProcess[str]]
+
+
+def ask(images: Mapping[str, Image], only: Mapping[str, str]) -> Runs:
     """The contract of both images, at once: most of it waits."""
+
+    def of(name: str) -> subprocess.CompletedProcess[str]:
+        return dlc("test", name, "--format", "json", "--only", only.get(name, ""))
+
     with ThreadPoolExecutor() as pool:
-        found = pool.map(lambda name: dlc("test", name, "--format", "json"), images)
-        return dict(zip(images, found, strict=True))
+        return dict(zip(images, pool.map(of, images), strict=True))
 
 
-@pytest.mark.parametrize("name", [INFERENCE, TRAINING])
-def test_contract(name: str, runs: dict[str, subprocess.CompletedProcess[str]]) -> None:
-    run = runs[name]
+@pytest.fixture(scope="module")
+def core(images: dict[str, Image]) -> Runs:
+    return ask(images, CORE)
+
+
+@pytest.fixture(scope="module")
+def whole(images: dict[str, Image]) -> Runs:
+    return ask(images, {})
+
+
+def check(
+    run: subprocess.CompletedProcess[str], modules: set[str], skipped: Mapping[str, str]
+) -> None:
     assert run.returncode == 0, run.stderr
     results = json.loads(run.stdout)
     passed = {row["test"].partition("::")[0] for row in results if row["outcome"] == "passed"}
-    assert passed == MODULES[name]
-    skipped = {row["test"]: row["detail"] for row in results if row["outcome"] == "skipped"}
-    assert skipped == SKIPPED[name]
+    assert passed == modules
+    left_out = {row["test"]: row["detail"] for row in results if row["outcome"] == "skipped"}
+    assert left_out == skipped
+
+
+@pytest.mark.parametrize("name", [INFERENCE, TRAINING])
+def test_core_of_the_contract(name: str, core: Runs) -> None:
+    check(core[name], CORE_MODULES[name], {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [INFERENCE, TRAINING])
+def test_contract(name: str, whole: Runs) -> None:
+    check(whole[name], MODULES[name], SKIPPED[name])
 
 
 def test_a_broken_promise_is_told(images: dict[str, Image]) -> None:

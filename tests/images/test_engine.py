@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -125,9 +124,7 @@ def test_up_starts_a_private_engine_with_buildx(private: engine.Engine) -> None:
 
 def test_second_up_is_the_same_engine_at_once(private: engine.Engine) -> None:
     said: list[str] = []
-    start = time.monotonic()
     assert private_engine.up(say=said.append) == private
-    assert time.monotonic() - start < 2
     assert said == []
 
 
@@ -136,9 +133,9 @@ def test_base_is_bootstrapped_once(private: engine.Engine, state: Path) -> None:
     assert base.how == "bootstrapped"
     assert base.reference == "dlc-base/debian12:88a7d30d49e1"
     assert not list(state.glob("bootstrap*"))
-    start = time.monotonic()
-    assert bases.ensure(private, DEBIAN, say=print) == base
-    assert time.monotonic() - start < 1
+    said: list[str] = []
+    assert bases.ensure(private, DEBIAN, say=said.append) == base
+    assert said == []
 
 
 def test_bootstrapped_base_is_clean_and_kept_up_to_date(private: engine.Engine) -> None:

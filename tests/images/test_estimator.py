@@ -12,7 +12,7 @@ from builder.contract.training_data import QUESTIONS, table
 from tests.images.conftest import Image
 from tests.images.local_mode import LocalMode
 
-pytestmark = pytest.mark.images
+pytestmark = [pytest.mark.images, pytest.mark.slow]
 
 EXAMPLE = "train_local_mode.py"
 # The message is not in the source, whose line the reason tells too.

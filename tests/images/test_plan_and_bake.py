@@ -85,14 +85,18 @@ def test_a_bake_file_builds_without_us(
 ) -> None:
     """Its image is taken for up to date afterwards, since it was built of the same."""
     folder, target = small
-    written = subprocess.run(
-        [sys.executable, "-m", "builder", "bake", "--local-bases", "--output", "bake.json"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    for command in (
+        ["mirrors", "script", "dlc-site"],
+        ["bake", "--local-bases", "--output", "bake.json"],
+    ):
+        written = subprocess.run(
+            [sys.executable, "-m", "builder", *command],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     said = shlex.split(written.stderr.partition("build with: ")[2])
     variables = dict(word.split("=", 1) for word in said if "=" in word)
     groups = json.loads((folder / "bake.json").read_text("utf-8"))["group"]

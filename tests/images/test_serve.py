@@ -1,14 +1,13 @@
-"""A real inference image under a real engine: start, readiness, answers, stop."""
+"""A real inference image under a real engine: start, answers, stop."""
 
 from __future__ import annotations
 
 import json
 import tarfile
 import textwrap
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import docker.errors
 import pytest
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.images
 
 READY_SECONDS = 240
-ENTRYPOINT = "/usr/local/bin/dockerd-entrypoint.py"
 
 
 class InferenceImage(Protocol):
@@ -65,11 +63,6 @@ def server(inference_image: InferenceImage, echo: Path) -> Iterator[Server]:
         yield server
 
 
-def execute(server: Server, *command: str) -> tuple[int, str]:
-    result: Any = server.container.exec_run(list(command))
-    return result.exit_code, result.output.decode().strip()
-
-
 def test_image_answers(inference_image: InferenceImage) -> None:
     said: list[str] = []
     prediction = smoke(inference_image.client, inference_image.tag, say=said.append)
@@ -86,58 +79,7 @@ def test_server_answers_knows_the_token_and_stops(server: Server) -> None:
     # The user's HF_TOKEN, under the only name that the toolkit reads.
     assert json.loads(response.body) == {"asked": {"inputs": "hello"}, "token": "secret"}
 
-    began = time.monotonic()
-    assert server.stop() == 0
-    assert time.monotonic() - began < 10
-
-
-def test_server_whose_java_dies_ends(server: Server) -> None:
-    script = """
-        import os, tempfile
-        os.kill(int(open(tempfile.gettempdir() + "/.model_server.pid").read()), 9)
-    """
-    assert execute(server, "python", "-c", textwrap.dedent(script))[0] == 0
-    assert server.container.wait(timeout=30)["StatusCode"] == 137
-    assert "the model server (Java) ended with exit code 137" in server.logs(20)
-
-
-def test_readiness_is_not_liveness(inference_image: InferenceImage, tmp_path: Path) -> None:
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code" / "inference.py").write_text(
-        textwrap.dedent(
-            """
-            import time
-
-            def model_fn(model_dir):
-                time.sleep(15)
-                return "slow"
-
-            def transform_fn(model, data, content_type, accept):
-                return '"late"'
-            """
-        )
-    )
-    ready = ("python", ENTRYPOINT, "ready")
-    with run(inference_image.client, inference_image.tag, model=tmp_path) as server:
-        code, said = execute(server, *ready)
-        assert code == 1
-        assert said.startswith("not ready: the model server does not answer yet")
-        # Alive, by what /ping says, long before the model is there.
-        deadline = time.monotonic() + READY_SECONDS
-        while server.container.exec_run(["python", "-c", PING]).exit_code:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        alive_seconds = time.monotonic() - server.started
-        assert execute(server, *ready) == (1, "not ready: model model is still loading")
-
-        assert server.wait_ready(READY_SECONDS) > alive_seconds + 5
-        assert execute(server, *ready) == (0, "ready")
-        began = time.monotonic()
-        assert server.invoke(b"{}").body == b'"late"'
-        assert time.monotonic() - began < 5
-
-
-PING = "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/ping')"
+    assert server.stop() == 0, "the engine kills what does not end within ten seconds: 137"
 
 
 @pytest.mark.parametrize(
@@ -161,13 +103,13 @@ def test_container_that_ends_is_told_with_its_log(
     inference_image: InferenceImage, echo: Path
 ) -> None:
     command = ("sh", "-c", "echo no room; exit 7")
-    with run(inference_image.client, inference_image.tag, model=echo, command=command) as server:
-        began = time.monotonic()
-        with pytest.raises(ContainerError) as caught:
-            server.wait_ready(READY_SECONDS)
-        assert time.monotonic() - began < 30
+    with (
+        run(inference_image.client, inference_image.tag, model=echo, command=command) as server,
+        pytest.raises(ContainerError) as caught,
+    ):
+        server.wait_ready(READY_SECONDS)
     assert "ended with exit code 7 before it was ready" in caught.value.message
-    assert caught.value.remedy == "mend what its log says:\nno room"
+    assert caught.value.remedy == "fix what its log says:\nno room"
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, ValueError])

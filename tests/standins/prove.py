@@ -18,6 +18,7 @@ from builder import bases, wheelhouse
 from builder.build import build
 from builder.contract.basics import basics, predicts, trains
 from builder.contract.size import measure
+from builder.direct import address
 from builder.engine import Engine
 from builder.errors import BaseImageError, DlcError
 from builder.layers import from_engine, to_json
@@ -26,7 +27,6 @@ from builder.namespace import local_name
 from builder.output import Lines
 from builder.plan import inputs
 from builder.render import Renderer
-from builder.resolver import address
 from builder.state_directory import state_directory
 from builder.tagging import remove_image
 from builder.target import Target

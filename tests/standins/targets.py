@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder import locks
+from builder.direct import outside, wheel_name
 from builder.errors import LockError
 from builder.matrix import Base
-from builder.resolver import outside, wheel_name
 from builder.target import Target
 from builder.uv_compile import Question, compile_requirements, requirement_name
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from builder.document import Report, load
 from builder.errors import MatrixError
 from builder.targets import load_targets
 from tests.conftest import Dlc, Run
@@ -74,6 +80,81 @@ def complaints(content: bytes, folder: Path) -> list[str]:
     lines = str(caught.value).splitlines()
     assert all(line.startswith("m:") for line in lines)
     return [line.removeprefix("m:") for line in lines]
+
+
+# Each opens one collection with its first bracket; what looks like more of them is none.
+OPENINGS = (*("[", "{k: ", "[\n ", "[é, ", "['[[{', ", '["\\"[{", ', "[ # [[{\n ", "{'[': "),)
+# How many levels a block begins with, and what the flow stands on: each is one level.
+BLOCKS: dict[str, Callable[[int], str]] = {
+    "mappings": lambda depth: "".join(f"{' ' * at}k:\n" for at in range(depth)) + " " * depth,
+    "sequences": lambda depth: "- " * depth,
+}
+
+LOADERS = [
+    pytest.param(True, marks=pytest.mark.skipif(not yaml.__with_libyaml__, reason="no libyaml")),
+    False,
+]
+
+
+def read_with(libyaml: bool, patch: pytest.MonkeyPatch) -> None:
+    if not libyaml:
+        patch.delattr(yaml, "CSafeLoader", raising=False)
+
+
+@pytest.mark.parametrize("libyaml", LOADERS, ids=["libyaml", "python"])
+@pytest.mark.parametrize("block", BLOCKS)
+@settings(max_examples=25)
+@given(
+    depth=st.integers(0, 20),
+    openings=st.lists(st.sampled_from(OPENINGS), min_size=21, max_size=40),
+    more=st.sampled_from([0, 1500]),
+    tail=st.sampled_from(["", "@", "\n]", "\t", "'"]),
+)
+def test_what_is_too_deep_is_found_by_our_own_count(
+    libyaml: bool, block: str, depth: int, openings: list[str], more: int, tail: str
+) -> None:
+    before = BLOCKS[block](depth) + "".join(openings[: 20 - depth])
+    text = before + "".join(openings[20 - depth :]) + "[" * (more * libyaml) + tail
+    line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        read_with(libyaml, patch)
+        [message] = complaints(text.encode(), Path(folder))
+    assert message == f"{line}:{column}: nested more than 20 deep; close the brackets before it"
+
+
+@pytest.mark.parametrize("libyaml", LOADERS, ids=["libyaml", "python"])
+@pytest.mark.parametrize("level", ["[", "[\n", "{a: ", "- ", "? "])
+def test_any_number_of_levels(
+    libyaml: bool, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_with(libyaml, monkeypatch)
+    [message] = complaints(level.encode() * 200_000, tmp_path)
+    assert message.endswith(": nested more than 20 deep; close the brackets before it")
+
+
+@pytest.mark.parametrize("libyaml", LOADERS, ids=["libyaml", "python"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tools: '" + "[" * 3000 + "'\n",
+        'tools: "' + "{[" * 3000 + '"\n',
+        "tools: a" + "[{" * 3000 + "\n",
+        "# " + "[" * 3000 + "\ntools: a\n",
+        "tools: |\n  " + "[" * 3000 + "\n",
+        "tools: [" + "[], {}, " * 300 + "]\n",
+        "tools: " + "[" * 19 + "]" * 19 + "\n",
+    ],
+    ids=["quoted", "double", "plain", "comment", "block", "wide", "deep enough"],
+)
+def test_what_is_no_nesting(
+    libyaml: bool, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_with(libyaml, monkeypatch)
+    report = Report()
+    path = tmp_path / "matrix.yaml"
+    path.write_text(text, "utf-8")
+    assert load(path, report) is not None
+    assert report.problems == []
 
 
 @pytest.mark.parametrize("broken", [*BROKEN, *BROKEN_COMPONENTS], ids=lambda broken: broken.name)

@@ -210,9 +210,9 @@ WHY = ("--reason", "CVE-2022-45198", "--until", UNTIL)
     [
         (
             ("--check", "--upgrade", "pillow", *WHY),
-            "--check and --upgrade are two different things: give one.",
+            "--check and --upgrade are different things: give one.",
         ),
-        (("--check", "--upgrade", ""), "--check and --upgrade are two different things: give one."),
+        (("--check", "--upgrade", ""), "--check and --upgrade are different things: give one."),
         (("--upgrade", "pillow"), "--upgrade, --reason and --until go together."),
         (("--upgrade", "pillow", *WHY[:2]), "--upgrade, --reason and --until go together."),
         (("--upgrade", "pillow", *WHY[2:]), "--upgrade, --reason and --until go together."),

@@ -12,23 +12,38 @@ import pytest
 from builder import history
 from builder.bake import Outcome
 from builder.target import Target
+from builder.targets import load_targets
 from tests.conftest import Dlc
 
 
-@pytest.fixture
-def checkout(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A git checkout of the matrix, templates and images, with one commit; no engine."""
-    folder = tmp_path / "checkout"
-    folder.mkdir()
-    shutil.copy(root / "matrix.yaml", folder)
-    for name in ("images", "templates"):
-        shutil.copytree(root / name, folder / name)
+@pytest.fixture(scope="module")
+def targets(part: Path) -> tuple[Target, ...]:
+    """Those of the checkout."""
+    return load_targets(part / "matrix.yaml")
+
+
+@pytest.fixture(scope="module")
+def committed(part: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git checkout of a part of the matrix, with templates, in one commit; not to be changed."""
+    folder = tmp_path_factory.mktemp("committed") / "checkout"
+    shutil.copytree(part, folder)
+    shutil.copytree(root / "templates", folder / "templates")
     git(folder, "init", "--quiet")
     git(folder, "add", ".")
     git(folder, "commit", "--quiet", "--message", "All")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builder.engine.candidates", lambda: iter(()))
     monkeypatch.setenv("DLC_STATE", str(tmp_path / "state"))
-    return folder
+
+
+@pytest.fixture
+def checkout(committed: Path, tmp_path: Path) -> Path:
+    """The same to be changed."""
+    return shutil.copytree(committed, tmp_path / "checkout")
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -43,8 +58,8 @@ def states(dlc: Dlc, folder: Path, *arguments: str) -> dict[str, dict[str, objec
     return {row["image"]: row for row in json.loads(run.out) if row["state"] != "up to date"}
 
 
-def test_nothing_changed_since_the_commit(dlc: Dlc, checkout: Path) -> None:
-    found = states(dlc, checkout, "--since", "HEAD")
+def test_nothing_changed_since_the_commit(dlc: Dlc, committed: Path) -> None:
+    found = states(dlc, committed, "--since", "HEAD")
     assert {row["state"] for row in found.values()} == {"blocked"}
     assert all("-neuron" in name for name in found)
 
@@ -76,19 +91,19 @@ def test_a_matrix_that_cannot_be_read_any_more(dlc: Dlc, checkout: Path) -> None
     assert "2 to build, 0 up to date" in run.err
 
 
-def test_no_such_commit(dlc: Dlc, checkout: Path) -> None:
-    run = dlc("--matrix", str(checkout / "matrix.yaml"), "plan", "--since", "nowhere")
+def test_no_such_commit(dlc: Dlc, committed: Path) -> None:
+    run = dlc("--matrix", str(committed / "matrix.yaml"), "plan", "--since", "nowhere")
     assert run.code == 4
     assert "nowhere" in run.err
     assert "name a commit" in run.err
 
 
 def test_without_an_engine_everything_is_to_be_built(
-    dlc: Dlc, checkout: Path, targets: tuple[Target, ...]
+    dlc: Dlc, part: Path, targets: tuple[Target, ...]
 ) -> None:
     target = targets[-1]
     history.record([Outcome(target=target, seconds=31.44, size=1_630_000_000)])
-    run = dlc("--matrix", str(checkout / "matrix.yaml"), "plan", target.name)
+    run = dlc("--matrix", str(part / "matrix.yaml"), "plan", target.name)
     assert run.code == 0
     assert "there is no image" in run.out
     assert "31.4" in run.out
@@ -96,8 +111,7 @@ def test_without_an_engine_everything_is_to_be_built(
     assert "1 to build, 0 up to date, about 31 s, one after the other, and 1.63 GB" in run.err
 
 
-def test_a_broken_history_is_none(checkout: Path, tmp_path: Path) -> None:
-    assert checkout.is_dir()
+def test_a_broken_history_is_none(tmp_path: Path) -> None:
     assert history.load() == {}
     (tmp_path / "state").mkdir()
     for text in ("", "[]", "null", '{"a": 1}', '{"a": {"seconds": 1}}', "[" * 100_000):
@@ -120,18 +134,17 @@ def test_a_broken_history_is_none(checkout: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_row_of_the_history_is_left_out(
-    dlc: Dlc, checkout: Path, tmp_path: Path, targets: tuple[Target, ...], row: dict[str, object]
+    dlc: Dlc, part: Path, tmp_path: Path, targets: tuple[Target, ...], row: dict[str, object]
 ) -> None:
     name, other = targets[-1].name, targets[-2].name
     (tmp_path / "state").mkdir()
     rows = {name: row, other: {"seconds": 2, "size": 3}}
     (tmp_path / "state" / "builds.json").write_text(json.dumps(rows), "utf-8")
     assert history.load() == {other: history.Past(seconds=2, size=3)}
-    assert dlc("--matrix", str(checkout / "matrix.yaml"), "plan", name).code == 0
+    assert dlc("--matrix", str(part / "matrix.yaml"), "plan", name).code == 0
 
 
-def test_what_tells_nothing_is_no_history(checkout: Path, targets: tuple[Target, ...]) -> None:
-    assert checkout.is_dir()
+def test_what_tells_nothing_is_no_history(targets: tuple[Target, ...]) -> None:
     wrong = Outcome(target=targets[0], seconds=3.0, error="it broke")
     old = Outcome(target=targets[1], seconds=0.0, size=1, up_to_date=True)
     cached = Outcome(target=targets[2], seconds=0.4, size=1, from_cache=True)
@@ -139,11 +152,7 @@ def test_what_tells_nothing_is_no_history(checkout: Path, targets: tuple[Target,
     assert history.load() == {}
 
 
-def test_a_build_on_a_cached_framework_fills_a_gap_only(
-    checkout: Path, targets: tuple[Target, ...]
-) -> None:
-    assert checkout.is_dir()
-
+def test_a_build_on_a_cached_framework_fills_a_gap_only(targets: tuple[Target, ...]) -> None:
     def built(seconds: float, *, cached: bool) -> float:
         outcome = Outcome(target=targets[0], seconds=seconds, size=1, on_a_cached_framework=cached)
         history.record([outcome])
@@ -157,7 +166,7 @@ def test_a_build_on_a_cached_framework_fills_a_gap_only(
 
 
 def test_what_was_never_built_is_estimated_from_like_targets(
-    dlc: Dlc, checkout: Path, targets: tuple[Target, ...]
+    dlc: Dlc, part: Path, targets: tuple[Target, ...]
 ) -> None:
     """The median of the same framework, mode and device, else of the same framework and mode."""
     built = [
@@ -170,7 +179,7 @@ def test_what_was_never_built_is_estimated_from_like_targets(
         )
     ]
     history.record(outcomes)
-    run = dlc("--matrix", str(checkout / "matrix.yaml"), "plan", "--format", "json")
+    run = dlc("--matrix", str(part / "matrix.yaml"), "plan", "--format", "json")
     rows = {row["image"]: row for row in json.loads(run.out)}
     for target in targets:
         row = rows[target.name]
@@ -181,7 +190,7 @@ def test_what_was_never_built_is_estimated_from_like_targets(
             assert told == (20.0, 2_000_000_000, 3)
         else:
             assert told == (None, None, None)
-    run = dlc("--matrix", str(checkout / "matrix.yaml"), "plan", built[0].name, built[3].name)
+    run = dlc("--matrix", str(part / "matrix.yaml"), "plan", built[0].name, built[3].name)
     assert "~20.0" in run.out
     assert "~2 GB" in run.out
     assert (
@@ -190,17 +199,17 @@ def test_what_was_never_built_is_estimated_from_like_targets(
     )
 
 
-def test_a_target_that_cannot_be_built_has_no_inputs_to_show(dlc: Dlc, checkout: Path) -> None:
-    run = dlc("--matrix", str(checkout / "matrix.yaml"), "plan", "--why", "*1.9.1-*-neuron-*")
+def test_a_target_that_cannot_be_built_has_no_inputs_to_show(dlc: Dlc, part: Path) -> None:
+    run = dlc("--matrix", str(part / "matrix.yaml"), "plan", "--why", "*1.9.1-*-neuron-*")
     assert (run.code, run.out) == (0, "")
     assert "cannot be built" in run.err
 
 
 def test_a_long_reason_widens_no_other_row(
-    dlc: Dlc, checkout: Path, targets: tuple[Target, ...]
+    dlc: Dlc, part: Path, targets: tuple[Target, ...]
 ) -> None:
     """JSON has all of it, and so has --why."""
-    matrix = ("--matrix", str(checkout / "matrix.yaml"))
+    matrix = ("--matrix", str(part / "matrix.yaml"))
     blocked = next(target for target in targets if target.device.startswith("neuron"))
     names = (blocked.name, targets[0].name)
     rows = json.loads(dlc(*matrix, "plan", *names, "--format", "json").out)

@@ -16,6 +16,7 @@ from types import ModuleType
 import pytest
 
 from builder import locks
+from builder.committed import Committed
 from builder.components import KINDS
 from builder.errors import LockError, TagError
 from builder.locks import Lock
@@ -338,8 +339,9 @@ def test_a_wheel_without_a_hash_is_locked_once_it_is_there(shelf: Path, tmp_path
     assert locks.state(tmp_path / row.folder, row).unhashed == {}
     for path in shelf.glob("smdistributed_*"):
         path.unlink()
-    held = locks.held(tmp_path / row.folder, row)
-    locks.write(tmp_path / row.folder, Resolver().lock(row, held))
+    for refresh in (False, True):
+        resolver = Resolver(committed=Committed(tmp_path, [row]), refresh=refresh)
+        locks.write(tmp_path / row.folder, resolver.lock(row))
     assert locks.state(tmp_path / row.folder, row).unhashed == {}
 
 

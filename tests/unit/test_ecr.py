@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,10 +29,22 @@ NAMES = [
 
 
 @pytest.fixture(autouse=True)
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keys of nobody, and none of the caller's settings."""
+    for name in os.environ:
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it read the settings before
+
+
+@pytest.fixture
+def aws() -> Iterator[Any]:
+    """An ECR of moto's; takes half a second to set up."""
     with moto.mock_aws():
         yield boto3.client("ecr", region_name="eu-west-1")
 
@@ -135,7 +148,6 @@ def test_settings_of_aws_that_are_not_sound(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config").write_text("[x\n")
-    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it read the settings before
     monkeypatch.setenv(name, value)
     told = dlc(*arguments("plan"))
     assert (told.code, told.out) == (15, "")
@@ -182,6 +194,7 @@ def test_hosts(host: str, found: EcrHost | None) -> None:
     assert ecr_host(host) == found
 
 
+@pytest.mark.usefixtures("aws")
 def test_logins(monkeypatch: pytest.MonkeyPatch) -> None:
     mine = Login(user="me", password="mine")
     bought = Login(user="AWS", password="123456789012-auth-token")
@@ -215,6 +228,7 @@ def test_which_tags_a_repository_keeps(kind: str, kept: str, moving: str) -> Non
     assert [tag for tag in f"{kept} {moving}".split() if keeps(tag)] == kept.split()
 
 
+@pytest.mark.usefixtures("aws")
 def test_keeper_asks_ecr(dlc: Dlc) -> None:
     assert dlc(*arguments("apply", "--keep", "all")).code == 0
     keeps = keeper(HOST)

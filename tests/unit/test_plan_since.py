@@ -11,6 +11,7 @@ import pytest
 from builder.target import Target
 from builder.targets import load_targets
 from tests.conftest import Dlc
+from tests.unit.conftest import write_part
 from tests.unit.test_cli_plan import git
 from tests.unit.test_plan import _edit
 from tests.unit.test_resolver import (  # noqa: F401 - fixtures too
@@ -26,21 +27,20 @@ from tests.unit.test_resolver import (  # noqa: F401 - fixtures too
 )
 
 
-@pytest.fixture
-def checkout(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout with two releases of the real matrix and their locks, committed."""
-    head, _, rest = (root / "matrix.yaml").read_text("utf-8").partition("\nreleases:\n")
-    entries = [f"  - transformers:{text}" for text in rest.split("  - transformers:")[1:]]
-    kept = [text for text in entries if text.split()[2] in ("4.10.2", "4.11.0")]
-    assert len(kept) == 2
-    folder = tmp_path / "checkout"
-    folder.mkdir()
-    (folder / "matrix.yaml").write_text(f"{head}\nreleases:\n{''.join(kept)}", "utf-8")
-    for target in load_targets(folder / "matrix.yaml"):
-        shutil.copytree(root / "images" / target.folder, folder / "images" / target.folder)
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout with two releases of the real matrix, committed; not to be changed."""
+    folder = write_part(tmp_path_factory.mktemp("committed") / "checkout", "4.10.2", "4.11.0")
     git(folder, "init", "--quiet")
     git(folder, "add", ".")
     git(folder, "commit", "--quiet", "--message", "Two releases")
+    return folder
+
+
+@pytest.fixture
+def checkout(committed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same to be changed; no engine."""
+    folder = shutil.copytree(committed, tmp_path / "checkout")
     monkeypatch.setattr("builder.engine.candidates", lambda: iter(()))
     monkeypatch.setenv("DLC_STATE", str(tmp_path / "state"))
     return folder
@@ -218,16 +218,16 @@ def test_the_commit_is_rendered_with_the_same_templates(
     assert told == (set() if place.startswith("..") else {"Dockerfile changed"})
 
 
-def test_images_outside_of_the_checkout(dlc: Dlc, checkout: Path, tmp_path: Path) -> None:
+def test_images_outside_of_the_checkout(dlc: Dlc, committed: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
-    options = ("--matrix", checkout / "matrix.yaml", "--images", elsewhere)
+    options = ("--matrix", committed / "matrix.yaml", "--images", elsewhere)
     run = dlc(*options, "plan", "--since", "HEAD")
     assert run.code == 4
-    assert f"{elsewhere} is not in the checkout {checkout}" in run.err
+    assert f"{elsewhere} is not in the checkout {committed}" in run.err
 
 
 @pytest.mark.parametrize("ref", ["--help", "--output=x", "nowhere", "HEAD:images", "HEAD^{tree}"])
-def test_what_is_no_commit(dlc: Dlc, checkout: Path, ref: str) -> None:
-    run = dlc("--matrix", checkout / "matrix.yaml", "plan", f"--since={ref}")
+def test_what_is_no_commit(dlc: Dlc, committed: Path, ref: str) -> None:
+    run = dlc("--matrix", committed / "matrix.yaml", "plan", f"--since={ref}")
     assert (run.code, run.out) == (4, "")
-    assert f"git knows no commit {ref} in {checkout}; name a commit that is there" in run.err
+    assert f"git knows no commit {ref} in {committed}; name a commit that is there" in run.err

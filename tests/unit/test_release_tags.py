@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.plan import key_tag
@@ -74,8 +74,7 @@ def test_targets_without_short_tags(targets: Sequence[Target], name: str) -> Non
             assert moving(target, targets, revision="1.0") == (name,)
 
 
-@settings(max_examples=10)  # each looks at all pairs of targets
-@given(revision=REVISIONS)
+@pytest.mark.parametrize("revision", ["1.0", "2.13"])
 def test_no_tag_has_two_owners(targets: Sequence[Target], revision: str) -> None:
     owners: dict[str, str] = {}
     for target in targets:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -75,22 +73,6 @@ def test_golden(small: dict[str, Target], request: pytest.FixtureRequest) -> Non
 def test_what_is_committed_is_as_rendered(dlc: Dlc, root: Path) -> None:
     run = dlc("--matrix", root / "matrix.yaml", "render", "--check")
     assert run == Run(code=0, out="", err="")
-
-
-def test_hadolint(root: Path, targets: tuple[Target, ...]) -> None:
-    dockerfiles = sorted(root.glob("images/*/*/Dockerfile"))
-    assert len(dockerfiles) >= len(targets)
-    run = subprocess.run(
-        [
-            Path(sysconfig.get_path("scripts"), "hadolint"),
-            *("--no-color", "--config", root / ".hadolint.yaml"),
-            *dockerfiles,
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
 
 
 def test_twice_the_same(project: Path, dlc: Dlc) -> None:

@@ -530,8 +530,9 @@ def test_a_hash_stays_where_its_source_cannot_be_reached_again(
     before = neuron.lock(NEURON, "framework")
     assert f"\n{TORCH_NEURON} \\\n    --hash=sha256:" in before
     neuron.replace((f"NEURON_WHEELS: {source.address}", f"NEURON_WHEELS: {nowhere}"))
-    run = neuron.run("lock", NEURON)
-    assert (run.code, run.err) == (0, f"{NEURON}: 8 requirements locked\n")
+    for arguments in (["lock", NEURON], ["lock", "--refresh", NEURON]):
+        run = neuron.run(*arguments)
+        assert (run.code, run.err) == (0, f"{NEURON}: fresh\n")
     assert neuron.lock(NEURON, "framework") == before
 
 
@@ -542,7 +543,8 @@ def test_a_source_that_gives_no_hash(neuron: Project, nowhere: str, serve: Serve
     run = neuron.run("lock", NEURON)
     assert (run.code, run.err) == (
         9,
-        f"{NEURON}: failed\ndlc: NEURON_WHEELS gives no SHA-256 of {TORCH_NEURON}\n",
+        f"{NEURON}: failed\ndlc: NEURON_WHEELS gives no SHA-256 of {TORCH_NEURON}; "
+        "name the wheel in the matrix, with its hash\n",
     )
     assert not (neuron.folder / "images").exists()
 
@@ -710,26 +712,56 @@ def test_what_no_lock_bears(version: str, locked: Project) -> None:
     before = locked.files()
     run = locked.lift(f"tokenizers=={version}")
     assert (run.code, run.out) == (9, "")
-    assert f"{CPU}: tokenizers stays at 0.10.4: {CPU} cannot be locked:\n" in run.err
-    assert run.err.endswith(
+    assert run.err.startswith(
+        f"{CPU}: kept: tokenizers 0.10.4, the rest bears no newer one\n"
         f"{TENSORFLOW}: kept: tokenizers 0.10.3, the rest bears no newer one\n"
-        f"dlc: no lock bears tokenizers=={version}; nothing was written; "
+        f"dlc: {CPU} cannot be locked:\n"
+    )
+    assert run.err.endswith(
+        f"\nno lock bears tokenizers=={version}; nothing was written; "
         "name another version, or change what the matrix requires of it\n"
     )
     assert locked.files() == before
 
 
-@pytest.mark.parametrize("package", ["numpy", "numpy==1.22.0", "tokenizers==0.10.3", "wheel"])
+@pytest.mark.parametrize("package", ["numpy", "numpy==1.22.0", "wheel"])
 def test_what_no_lock_has(package: str, locked: Project) -> None:
     before = locked.files()
     run = locked.lift(package)
-    name, _, version = package.partition("==")
+    name = package.partition("==")[0]
     assert (run.code, run.err) == (
         9,
-        f"dlc: no lock has a {name} that is to be lifted to {version or 'newer'}; "
-        "`grep` the locks below images/ for what they have\n",
+        f"dlc: no lock has {name}; `grep` the locks below images/ for what they have\n",
     )
     assert locked.files() == before
+
+
+@pytest.mark.parametrize("package", ["tokenizers==0.10.3", "transformers", "setuptools==52.0.0"])
+def test_what_is_the_newest_already(package: str, locked: Project) -> None:
+    before = locked.files()
+    run = locked.lift(package)
+    name = package.partition("==")[0]
+    assert (run.code, run.err.splitlines()[-1]) == (
+        0,
+        f"{name} is the newest already wherever it is locked: nothing to lift",
+    )
+    assert locked.files() == before
+
+
+def test_the_newest_of_before_is_no_longer_it(index: Index, locked: Project) -> None:
+    """What is lifted to the newest is so as of the day, and again on another day."""
+    locked.upgrade("tokenizers")
+    assert locked.run("lock").code == 0
+    before = locked.files()
+    assert locked.state(CPU).lifted == {"tokenizers": "0.10.4 to 0.11.0"}
+    assert "nothing to lift" in locked.lift("tokenizers").err
+    assert locked.files() == before
+    index.add("2023-08-01", "tokenizers", "0.11.1")
+    assert locked.run("lock").code == 0
+    assert locked.files() == before, "a lock that is fresh stays"
+    run = locked.lift("tokenizers")
+    assert run.err.splitlines()[-1] == "tokenizers lifted in 2 of 2 targets"
+    assert locked.versions(CPU, "libraries")["tokenizers"] == "0.11.1"
 
 
 def test_what_one_target_pins_stays_there(locked: Project) -> None:

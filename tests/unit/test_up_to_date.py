@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shlex
@@ -19,7 +20,8 @@ from builder.contract import size
 from builder.plan import Built, Inputs, inputs, key_tag
 from builder.render import Renderer
 from builder.target import Target
-from tests.conftest import ROOT, Dlc
+from builder.targets import load_targets
+from tests.conftest import Dlc
 
 REPORT = json.dumps({"packages": {"torch": [100, 100]}, "system": {}, "java": 0, "rest": {}})
 
@@ -65,11 +67,22 @@ def image(name: str, labels: Mapping[str, str], number: int) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def made_of(targets: tuple[Target, ...]) -> list[Inputs]:
+def targets(part: Path) -> tuple[Target, ...]:
+    return load_targets(part / "matrix.yaml")
+
+
+@pytest.fixture(scope="module")
+def made_of(targets: tuple[Target, ...], part: Path) -> list[Inputs]:
     renderer = Renderer()
     return [
-        inputs(t, ROOT / "images", renderer) for t in targets if not t.device.startswith("neuron")
+        inputs(t, part / "images", renderer) for t in targets if not t.device.startswith("neuron")
     ]
+
+
+@pytest.fixture
+def planner(dlc: Dlc, part: Path) -> Dlc:
+    """Runs the command on that part of the matrix."""
+    return functools.partial(dlc, "--matrix", part / "matrix.yaml")
 
 
 @pytest.fixture
@@ -92,10 +105,10 @@ def engine(
 
 
 def test_a_build_of_everything_asks_the_engine_once(
-    dlc: Dlc, engine: Listing, targets: tuple[Target, ...]
+    planner: Dlc, engine: Listing, targets: tuple[Target, ...]
 ) -> None:
     """Targets that lack a hash are refused, as ever; all others are left as they are."""
-    run = dlc("--matrix", ROOT / "matrix.yaml", "build", "--format", "json")
+    run = planner("build", "--format", "json")
     assert engine.asked == ["GET /images/json"]
     rows = json.loads(run.out)
     assert [row["image"] for row in rows] == [
@@ -106,33 +119,33 @@ def test_a_build_of_everything_asks_the_engine_once(
     assert f"{len(targets) - len(rows)} of {len(targets)} targets did not build" in run.err
 
 
-def test_a_build_of_what_can_be_built_is_a_success(dlc: Dlc, engine: Listing) -> None:
-    run = dlc("--matrix", ROOT / "matrix.yaml", "build", "*-cpu-*")
+def test_a_build_of_what_can_be_built_is_a_success(planner: Dlc, engine: Listing) -> None:
+    run = planner("build", "*-cpu-*")
     assert (run.code, engine.asked) == (0, ["GET /images/json"])
     assert run.out.count("up to date") == len(run.out.splitlines()) - 1
 
 
 def test_a_plan_asks_once_too(
-    dlc: Dlc, engine: Listing, targets: tuple[Target, ...], made_of: list[Inputs]
+    planner: Dlc, engine: Listing, targets: tuple[Target, ...], made_of: list[Inputs]
 ) -> None:
-    run = dlc("--matrix", ROOT / "matrix.yaml", "plan")
+    run = planner("plan")
     assert (run.code, engine.asked) == (0, ["GET /images/json"])
     count, blocked = len(made_of), len(targets) - len(made_of)
     assert f"0 to build, {count} up to date, {blocked} cannot be built" in run.err
 
 
-def test_nothing_that_can_be_built_asks_nothing(dlc: Dlc, engine: Listing) -> None:
-    run = dlc("--matrix", ROOT / "matrix.yaml", "build", "*neuron*")
+def test_nothing_that_can_be_built_asks_nothing(planner: Dlc, engine: Listing) -> None:
+    run = planner("build", "*neuron*")
     assert (run.code, engine.asked) == (12, [])
 
 
 def test_what_has_the_key_under_another_name_needs_no_build(
-    dlc: Dlc, engine: Listing, made_of: list[Inputs]
+    planner: Dlc, engine: Listing, made_of: list[Inputs]
 ) -> None:
     first, second = made_of[0], made_of[1]
     engine.images[0]["RepoTags"] = [f"registry.example/{first.target.repository}:old"]
     engine.images[1]["RepoTags"] = [f"{second.target.repository}:{key_tag(second.key)}"]
-    run = dlc("--matrix", ROOT / "matrix.yaml", "plan", "--format", "json")
+    run = planner("plan", "--format", "json")
     rows = {row["image"]: row for row in json.loads(run.out)}
     assert rows[first.target.name]["state"] == "up to date"
     [why] = rows[first.target.name]["why"]
@@ -143,12 +156,12 @@ def test_what_has_the_key_under_another_name_needs_no_build(
 
 
 def test_an_image_without_a_name_is_nobody_s(
-    dlc: Dlc, engine: Listing, made_of: list[Inputs]
+    planner: Dlc, engine: Listing, made_of: list[Inputs]
 ) -> None:
     """It may be what a check refused, or what an interrupted build left."""
     engine.images[0]["RepoTags"] = ["<none>:<none>"]
     name = made_of[0].target.name
-    [row] = json.loads(dlc("--matrix", ROOT / "matrix.yaml", "plan", name, "--format", "json").out)
+    [row] = json.loads(planner("plan", name, "--format", "json").out)
     assert (row["state"], row["why"]) == ("build", ["there is no image"])
 
 
@@ -174,8 +187,8 @@ def tell(engine: Listing, number: int, config: Mapping[str, Any], steps: list[st
     engine.told[f"/images/{other['Id']}/history"] = [{"CreatedBy": step} for step in steps]
 
 
-def plan_of(dlc: Dlc, made_of: Inputs) -> tuple[str, list[str]]:
-    run = dlc("--matrix", ROOT / "matrix.yaml", "plan", made_of.target.name, "--format", "json")
+def plan_of(planner: Dlc, made_of: Inputs) -> tuple[str, list[str]]:
+    run = planner("plan", made_of.target.name, "--format", "json")
     [row] = json.loads(run.out)
     return row["state"], row["why"]
 
@@ -197,20 +210,20 @@ def served(made_of: list[Inputs]) -> int:
 )
 @pytest.mark.parametrize("tag", ["somebody/else:1", ""])
 def test_a_child_has_our_labels_and_is_not_ours(
-    dlc: Dlc, engine: Listing, made_of: list[Inputs], served: int, steps: list[str], tag: str
+    planner: Dlc, engine: Listing, made_of: list[Inputs], served: int, steps: list[str], tag: str
 ) -> None:
     """Under a name of its own, and under ours, which `docker tag` gives to any image."""
     config, ours = looked_at(made_of[served])
     tell(engine, served, config, [*steps, *ours])
     if tag:
         engine.images[served]["RepoTags"] = [tag]
-    state, [why] = plan_of(dlc, made_of[served])
+    state, [why] = plan_of(planner, made_of[served])
     assert state == "build"
     assert why == "there is no image" if tag else why.startswith("changed after its build: ")
 
 
 def test_what_was_built_elsewhere_is_looked_at_once(
-    dlc: Dlc, engine: Listing, made_of: list[Inputs], served: int
+    planner: Dlc, engine: Listing, made_of: list[Inputs], served: int
 ) -> None:
     config, ours = looked_at(made_of[served])
     # What the exporter adds for a base without a history is no step.
@@ -219,11 +232,11 @@ def test_what_was_built_elsewhere_is_looked_at_once(
     engine.told[f"/images/{identity}/history"].insert(
         0, {"CreatedBy": "", "Comment": "buildkit.exporter.image.v0"}
     )
-    assert plan_of(dlc, made_of[served]) == ("up to date", [])
+    assert plan_of(planner, made_of[served]) == ("up to date", [])
     assert f"GET /v1.41/images/{identity}/history" in engine.asked
     engine.asked.clear()
     name = made_of[served].target.name
-    run = dlc("--matrix", ROOT / "matrix.yaml", "build", name, "--format", "json")
+    run = planner("build", name, "--format", "json")
     assert (run.code, engine.asked) == (0, ["GET /images/json"])
     assert json.loads(run.out)[0]["id"] == identity
 
@@ -237,27 +250,33 @@ def test_what_was_built_elsewhere_is_looked_at_once(
     ],
 )
 def test_a_changed_configuration_without_a_step(
-    dlc: Dlc, engine: Listing, made_of: list[Inputs], served: int, name: str, value: Any, why: str
+    planner: Dlc,
+    engine: Listing,
+    made_of: list[Inputs],
+    served: int,
+    name: str,
+    value: Any,
+    why: str,
 ) -> None:
     """As programs write it that edit images in a registry."""
     config, ours = looked_at(made_of[served])
     tell(engine, served, {**config, name: value}, ours)
-    state, [told] = plan_of(dlc, made_of[served])
+    state, [told] = plan_of(planner, made_of[served])
     assert state == "build"
     assert told.startswith("changed after its build: ")
     assert told.endswith(why)
 
 
 def test_an_image_that_lost_its_history(
-    dlc: Dlc, engine: Listing, made_of: list[Inputs], served: int
+    planner: Dlc, engine: Listing, made_of: list[Inputs], served: int
 ) -> None:
     config, _ = looked_at(made_of[served])
     tell(engine, served, config, [])
-    assert plan_of(dlc, made_of[served]) == ("build", ["it has no history"])
+    assert plan_of(planner, made_of[served]) == ("build", ["it has no history"])
 
 
 def test_a_child_under_our_name_is_not_pushed(
-    dlc: Dlc, engine: Listing, made_of: list[Inputs], served: int, closed_port: int
+    planner: Dlc, engine: Listing, made_of: list[Inputs], served: int, closed_port: int
 ) -> None:
     config, ours = looked_at(made_of[served])
     tell(engine, served, config, ["ENTRYPOINT []", *ours])
@@ -269,7 +288,7 @@ def test_a_child_under_our_name_is_not_pushed(
         "Created": "",
     }
     nowhere = f"127.0.0.1:{closed_port}/team"
-    run = dlc("--matrix", ROOT / "matrix.yaml", "push", name, "--registry", nowhere)
+    run = planner("push", name, "--registry", nowhere)
     assert run.code == 14
     said = f"the image {name} is not the target's: changed after its build: ENTRYPOINT []"
     assert said in run.err
@@ -305,8 +324,8 @@ def test_an_image_of_a_registry_is_looked_at_too(made_of: list[Inputs], served: 
     assert derived.derived_there(made_of[served], Built(id="", size=0, labels={}))
 
 
-def test_an_engine_that_answers_nonsense_is_told_of(dlc: Dlc, engine: Listing) -> None:
+def test_an_engine_that_answers_nonsense_is_told_of(planner: Dlc, engine: Listing) -> None:
     engine.images = [{"nothing": 1}]
-    run = dlc("--matrix", ROOT / "matrix.yaml", "plan", "*4.26.0*")
+    run = planner("plan", "*4.57.1*")
     assert run.code == 10
     assert "does not list its images as an engine does" in run.err

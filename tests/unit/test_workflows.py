@@ -18,8 +18,10 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
+from tests.unit.test_dependencies import PYTHONS
 
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+STARTER = ROOT / "builder/starter/workflow.yml"
 OURS = {"actions", "aws-actions"}
 
 # Writes down how it was called, answers from a file of its name if there is one, and fails, and
@@ -46,7 +48,7 @@ def run(folder: Path, script: str, **environment: str) -> tuple[int, list[str], 
     """A step's exit code, the calls that it made, and its output."""
     programs = folder / "programs"
     programs.mkdir(exist_ok=True)
-    for name in ("dlc", "docker", "git", "gh", "python"):
+    for name in ("dlc", "docker", "git", "gh", "make", "python"):
         (programs / name).write_text(PROGRAM, "utf-8")
         (programs / name).chmod(0o755)
     (folder / "fails").touch()
@@ -59,6 +61,7 @@ def run(folder: Path, script: str, **environment: str) -> tuple[int, list[str], 
             "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
             "FOLDER": str(folder),
             "RUNNER_TEMP": str(folder),
+            "GITHUB_OUTPUT": str(folder / "output"),
             **environment,
         },
         capture_output=True,
@@ -75,23 +78,91 @@ def jq() -> None:
         pytest.skip("the steps use jq, which GitHub's machines have and this one has not")
 
 
-@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def load(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
+    return found
+
+
+def jobs(path: Path) -> dict[str, dict[str, Any]]:
+    """The jobs of a workflow that have steps of their own."""
+    return {name: job for name, job in load(path)["jobs"].items() if "steps" in job}
+
+
+@pytest.mark.parametrize("path", [*WORKFLOWS, STARTER], ids=lambda path: path.stem)
 def test_actions_are_pinned_and_permissions_are_few(path: Path) -> None:
-    workflow = yaml.safe_load(path.read_text("utf-8"))
+    workflow = load(path)
     assert workflow["permissions"] == {"contents": "read"}
     assert "concurrency" in workflow
-    piped = any(
-        "|" in step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]
-    )
-    assert not piped or workflow["defaults"] == {"run": {"shell": "bash"}}
-    for job in workflow["jobs"].values():
+    all_steps = [step for job in jobs(path).values() for step in job["steps"]]
+    if any("|" in step.get("run", "") for step in all_steps):
+        assert workflow.get("defaults", {}) == {"run": {"shell": "bash"}}
+    for job in jobs(path).values():
         assert "timeout-minutes" in job
-        for step in job["steps"]:
-            if used := step.get("uses"):
-                assert re.fullmatch(r"[\w-]+/[\w-]+@v\d+", used), used
-                assert used.partition("/")[0] in OURS
-            # What an event brings reaches a script by the environment, never as its text.
-            assert "${{" not in step.get("run", "")
+    for step in all_steps:
+        if used := step.get("uses"):
+            assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", used), used
+            assert used.partition("/")[0] in OURS
+            if used.startswith("actions/checkout@"):
+                assert step["with"]["persist-credentials"] is False
+        # What an event brings reaches a script by the environment, never as its text.
+        assert "${{" not in step.get("run", "")
+
+
+def test_one_commit_of_each_action_with_its_version() -> None:
+    """The bot reads the comment; it does not look into the starter, which has to follow."""
+    lines = [
+        line.strip().removeprefix("- ")
+        for path in [*WORKFLOWS, STARTER]
+        for line in path.read_text("utf-8").splitlines()
+        if re.match(r"\s*(- )?uses: [^.]", line)
+    ]
+    assert all(re.fullmatch(r"uses: \S+ # v\d+\.\d+\.\d+", line) for line in lines), lines
+    assert len(set(lines)) == len({line.partition("@")[0] for line in lines}), sorted(set(lines))
+    [bot] = load(ROOT / ".github/dependabot.yml")["updates"]
+    assert bot["package-ecosystem"] == "github-actions"
+    assert bot["cooldown"]["default-days"] >= 7
+
+
+def test_workflows_install_what_is_locked() -> None:
+    for path in WORKFLOWS:
+        for job in jobs(path).values():
+            for step in job["steps"]:
+                assert not re.search(r"\bpip3? install|\buv ", step.get("run", "")), step
+
+
+def test_workflows_ask_for_what_make_has() -> None:
+    asked = set()
+    for path in WORKFLOWS:
+        for job in jobs(path).values():
+            for step in job["steps"]:
+                asked |= set(re.findall(r"(?:\bmake|\.ci/run) ([a-z-]+)", step.get("run", "")))
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert asked >= {"install", "deps", "unit", "test-lowest", "test-all", "test-live"}
+    assert [name for name in sorted(asked) if f"\n{name}: " not in makefile] == []
+
+
+def test_every_python_is_tested() -> None:
+    [job] = [
+        job for name, job in jobs(ROOT / ".github/workflows/test.yml").items() if name == "unit"
+    ]
+    assert job["strategy"]["matrix"]["python"] == list(PYTHONS)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_who_may_write_runs_nothing_of_the_index(path: Path) -> None:
+    """Packages, their builds and this project's own code run where there is nothing to take."""
+    for name, job in load(path)["jobs"].items():
+        grants = {key for key, value in job.get("permissions", {}).items() if value == "write"}
+        if grants <= {"id-token"}:
+            assert "github.token" not in str(job), name
+            continue
+        if "steps" not in job:
+            assert job["uses"] == "./.github/workflows/propose.yml"
+            continue
+        assert path.name == "propose.yml"
+        script = "\n".join(step.get("run", "") for step in job["steps"]).replace("\\\n", "")
+        programs = re.findall(r"^\s*([a-z]+) ", script, re.MULTILINE)
+        assert set(programs) <= {"for", "git", "gh", "if", "set"}
 
 
 def test_actionlint_is_there_when_the_tests_begin() -> None:
@@ -156,7 +227,7 @@ def test_credentials_last_as_long_as_their_job() -> None:
     """The action's default is one hour, a job of GitHub's ends after six, AWS gives twelve."""
     found = []
     for path in WORKFLOWS:
-        for job in yaml.safe_load(path.read_text("utf-8"))["jobs"].values():
+        for job in jobs(path).values():
             for step in job["steps"]:
                 if step.get("uses", "").startswith("aws-actions/configure-aws-credentials@"):
                     lasting = step["with"].get("role-duration-seconds", 3600)
@@ -186,12 +257,17 @@ def outdated(folder: Path, **newest: tuple[str, bool]) -> None:
 
 
 def adding() -> str:
-    [step] = [each for each in steps("new-releases.yml", "propose") if "outdated" in str(each)]
+    [step] = [each for each in steps("new-releases.yml", "add") if "outdated" in str(each)]
+    return str(step["run"])
+
+
+def writing() -> str:
+    [step] = [each for each in steps("new-releases.yml", "add") if each.get("id") == "proposal"]
     return str(step["run"])
 
 
 def proposing() -> str:
-    [step] = [each for each in steps("new-releases.yml", "propose") if "BRANCH" in str(each)]
+    [step] = [each for each in steps("propose.yml", "propose") if "BRANCH" in str(each)]
     return str(step["run"])
 
 
@@ -239,31 +315,98 @@ def test_what_cannot_be_added_keeps_nothing_else_back(tmp_path: Path, fails: str
     assert (tmp_path / "failed.md").read_text() == reason
     rows = [{"image": "r:a", "state": "build"}, {"image": "r:b", "state": "up to date"}]
     (tmp_path / "dlc-plan.json").write_text(json.dumps(rows))
-    code, calls, told = run(tmp_path, proposing(), BRANCH="new-releases", GITHUB_REPOSITORY="o/r")
+    (tmp_path / "git-diff.json").write_text("the patch\n")
+    code, _, told = run(tmp_path, writing())
     assert code == 0, told
-    assert any(call.startswith("gh pr create --head new-releases") for call in calls)
-    body = (tmp_path / "body.md").read_text()
+    body = (tmp_path / "proposal/body.md").read_text()
     assert body.startswith(f"What this would build:\n\n- `r:a`\n{reason}")
+    assert (tmp_path / "proposal/changes.patch").read_text() == "the patch\n"
+    assert (tmp_path / "output").read_text() == "changed=true\n"
 
 
-@pytest.mark.usefixtures("jq")
-def test_a_pull_request_that_is_open_is_told_anew(tmp_path: Path) -> None:
+def test_nothing_new_is_no_proposal(tmp_path: Path) -> None:
     (tmp_path / "failed.md").touch()
-    (tmp_path / "git-status.json").write_text(" M matrix.yaml\n")
-    (tmp_path / "dlc-plan.json").write_text("[]")
+    code, calls, told = run(tmp_path, writing())
+    assert (code, calls) == (0, ["git status --porcelain"])
+    assert "nothing is new" in told
+    (tmp_path / "failed.md").write_text("Not added")
+    code, calls, told = run(tmp_path, writing())
+    assert (code, calls) == (1, ["git status --porcelain"])
+    assert "::error::what is new could not be added" in told
+    assert not (tmp_path / "proposal").exists()
+    assert not (tmp_path / "output").exists()
+
+
+PROPOSAL = {
+    "BRANCH": "new-releases",
+    "TITLE": "Add new releases",
+    "PATHS": "matrix.yaml images/* docs/*",
+    "GITHUB_REPOSITORY": "o/r",
+}
+
+
+def test_a_proposal_becomes_a_pull_request(tmp_path: Path) -> None:
+    code, calls, told = run(tmp_path, proposing(), **PROPOSAL)
+    assert code == 0, told
+    assert any(call.startswith("git push --force origin new-releases") for call in calls)
+    assert calls[-1].startswith("gh pr create --head new-releases --title Add new releases ")
+
+
+def test_a_pull_request_that_is_open_is_told_anew(tmp_path: Path) -> None:
     (tmp_path / "gh-pr.json").write_text("7\n")
-    code, calls, told = run(tmp_path, proposing(), BRANCH="new-releases", GITHUB_REPOSITORY="o/r")
+    code, calls, told = run(tmp_path, proposing(), **PROPOSAL)
     assert code == 0, told
     assert calls[-1].startswith("gh api --silent --method PATCH repos/o/r/pulls/7 ")
     assert not any("create" in call for call in calls if call.startswith("gh "))
 
 
-def test_nothing_new_is_no_pull_request(tmp_path: Path) -> None:
-    (tmp_path / "failed.md").touch()
-    code, calls, told = run(tmp_path, proposing(), BRANCH="new-releases")
-    assert (code, calls) == (0, ["git status --porcelain"])
-    assert "nothing is new" in told
-    (tmp_path / "failed.md").write_text("Not added")
-    code, calls, told = run(tmp_path, proposing(), BRANCH="new-releases")
-    assert (code, calls) == (1, ["git status --porcelain"])
-    assert "::error::what is new could not be added" in told
+def git(folder: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=Nobody", "-c", "user.email=nobody@example.com")
+    return subprocess.run(
+        ["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_a_patch_changes_what_it_may_change(tmp_path: Path) -> None:
+    """What the job that may only read hands on is not trusted: it ran packages' code."""
+    repository = tmp_path / "repository"
+    files = ("matrix.yaml", "images/r/t/Dockerfile", ".github/workflows/test.yml", "Makefile")
+    for name in files:
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text("old\n")
+    git(repository, "init", "--quiet")
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "--message", "First")
+    for name in files:
+        (repository / name).write_text("new\n")
+    (tmp_path / "proposal").mkdir()
+    (tmp_path / "proposal/changes.patch").write_text(git(repository, "diff", "--binary"))
+    git(repository, "checkout", "--quiet", "--", ".")
+    [apply] = [line for line in proposing().splitlines() if line.startswith("git apply ")]
+    [only] = [line for line in proposing().splitlines() if line.startswith("for path in")]
+    subprocess.run(
+        ["bash", "-euc", f"set -f; only=(); {only}; {apply}"],
+        cwd=repository,
+        env={**os.environ, **PROPOSAL, "RUNNER_TEMP": str(tmp_path)},
+        check=True,
+    )
+    assert git(repository, "diff", "--cached", "--name-only").split() == sorted(
+        ["matrix.yaml", "images/r/t/Dockerfile"]
+    )
+
+
+@pytest.mark.parametrize("newer", [True, False])
+def test_newer_dependencies_are_proposed(tmp_path: Path, newer: bool) -> None:
+    [step] = [s for s in steps("dependencies.yml", "lock") if s.get("id") == "proposal"]
+    (tmp_path / "git-status.json").write_text(" M requirements/all.txt\n" if newer else "")
+    diff = "+++ b/requirements/all.txt\n-click==8.1.0 \\\n+click==8.2.0 \\\n+    --hash=sha256:0\n"
+    (tmp_path / "git-diff.json").write_text(diff)
+    code, _, told = run(tmp_path, step["run"])
+    assert code == 0, told
+    assert (tmp_path / "output").exists() == newer
+    if newer:
+        body = (tmp_path / "proposal/body.md").read_text()
+        assert "\n```diff\n-click==8.1.0\n+click==8.2.0\n```\n" in body
+        assert (tmp_path / "proposal/changes.patch").read_text() == diff
+    else:
+        assert "nothing is newer" in told

@@ -1,7 +1,4 @@
-"""A wheel of the project: it carries templates and matrix, and works from any folder.
-
-It is here because building one asks the package index for the build backend.
-"""
+"""A wheel of the project: it carries templates and matrix, and works from any folder."""
 
 from __future__ import annotations
 
@@ -9,37 +6,19 @@ import json
 import os
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 
-from tests.images.conftest import INFERENCE, ROOT
+from tests.conftest import ROOT
+from tests.wheel import run, unpacked_wheel
 
-pytestmark = pytest.mark.images
+INFERENCE = "huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12"
 
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder, ROOT],
-        check=True,
-    )
-    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
-        wheel.extractall(folder / "site")
-    return folder / "site"
-
-
-def run(unpacked: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "builder", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(unpacked)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return unpacked_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 def test_wheel_is_what_runs(unpacked: Path, tmp_path: Path) -> None:
@@ -74,3 +53,14 @@ def test_team_keeps_its_own_matrix(unpacked: Path, tmp_path: Path) -> None:
     assert list((tmp_path / "out").glob("*/*/Dockerfile"))
     again = run(unpacked, tmp_path, "--matrix", "our.yaml", "--images", "out", "render", "--check")
     assert again.returncode == 0, again.stdout
+
+
+def test_a_team_starts_with_our_locks(unpacked: Path, tmp_path: Path) -> None:
+    """To the byte: whoever has built our image has all layers of the team's."""
+    for arguments in (["init"], ["render"], ["render", "--check"], ["lock", "--check"]):
+        ran = run(unpacked, tmp_path, *arguments)
+        assert ran.returncode == 0, ran.stderr
+    folder = Path("images", *INFERENCE.split(":"))
+    ours = {path.name: path.read_bytes() for path in (ROOT / folder).iterdir() if path.is_file()}
+    assert {path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()} == ours
+    assert "fresh" in run(unpacked, tmp_path, "build", "--dry-run").stdout
