@@ -78,7 +78,8 @@ def metadata(backend: Any) -> str:
     """The metadata as text: prepared, or from a wheel where a backend can do no less."""
     out = Path("/tmp/out")  # noqa: S108 - of the sandbox
     out.mkdir()
-    if hook := getattr(backend, "prepare_metadata_for_build_wheel", None):
+    hook = getattr(backend, "prepare_metadata_for_build_wheel", None)
+    if hook:
         return Path(out, hook(str(out), None), "METADATA").read_text("utf-8")
     with zipfile.ZipFile(out / backend.build_wheel(str(out), None, None)) as wheel:
         [name] = (n for n in wheel.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", n))
