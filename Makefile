@@ -33,8 +33,7 @@ test: $(VENV)/.ready-test ## Run what must pass: lint, unit tests, then images o
 
 test-all: $(VENV)/.ready-test ## Run what is rare and slow, too: the whole contract, faults of networks
 	$(MAKE) --no-print-directory lint
-	$(MAKE) --no-print-directory unit
-	$(PYTEST) -m 'slow and not live and not images'
+	$(PYTEST) --hypothesis-profile thorough $(PARALLEL) -m 'not images and not live' tests/unit
 	$(PYTEST) -m 'images and not live' $(TWO_AT_ONCE)
 
 # Each worker has a namespace of its own, and most of its time it waits for a server to start.
@@ -44,8 +43,9 @@ test-image: $(VENV)/.ready-test ## Test TARGET's built image against its contrac
 	$(DLC) test '$(or $(TARGET),$(DEFAULT))' $(if $(ONLY),--only '$(ONLY)')
 
 # Tests start Python hundreds of times: what it compiles is kept, whatever the caller's settings are.
-PYTEST := PYTHONDONTWRITEBYTECODE= $(VENV)/bin/pytest
-UNIT := --numprocesses auto --dist worksteal -m 'not images and not slow and not live' tests/unit
+PYTEST = PYTHONDONTWRITEBYTECODE= $(VENV)/bin/pytest
+PARALLEL := --numprocesses auto --dist worksteal
+UNIT := $(PARALLEL) -m 'not images and not slow and not live' tests/unit
 
 unit: $(VENV)/.ready-test ## Run the tests that need neither engine nor network, in a minute
 	$(PYTEST) $(UNIT)
@@ -127,6 +127,8 @@ deps: $(VENV)/.ready ## Lock the tool's own dependencies in requirements/ (UPGRA
 		--output-file requirements/lowest.txt
 	sed -n '/^uv==/,/[^\\]$$/p' requirements/runtime.txt > requirements/uv.txt
 
+# Requirements files, as uv.lock and pylock.toml hold the address of an index and of each file, so
+# that nobody behind a mirror could use them. One lock is for all Pythons: its pins have markers.
 # A pin that is there stays as long as pyproject.toml allows it. A release must be a week old to be
 # chosen, so that a bad one is found and yanked first.
 COMPILE = $(VENV)/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.10 \

@@ -106,10 +106,12 @@ def prune(engine: Engine, *, keep_storage: int) -> Freed:
     """
     with _client(engine) as client:
         filters: Any = {"dangling": True, "until": _MINIMUM_AGE}  # the SDK's types know but some
+        untagged = {image["Id"] for image in client.api.images(filters={"dangling": True})}
         images = client.images.prune(filters=filters)
+        deleted = {row.get("Deleted") for row in images.get("ImagesDeleted") or ()}  # layers too
         cache = client.api.prune_builds(keep_storage=keep_storage)
         return Freed(
-            images=sum("Deleted" in row for row in images.get("ImagesDeleted") or ()),
+            images=len(untagged & deleted),
             image_bytes=int(images.get("SpaceReclaimed") or 0),
             cache_records=len(cache.get("CachesDeleted") or ()),
             cache_bytes=int(cache.get("SpaceReclaimed") or 0),

@@ -186,7 +186,9 @@ def pytest_configure(config: pytest.Config) -> None:
     hooks = {name: getattr(own, name) for name in dir(own) if name.startswith("pytest_")}
     for replaced in ("pytest_addoption", "pytest_assertrepr_compare"):
         hooks.pop(replaced, None)
-    plugins.register(types.SimpleNamespace(**hooks), "assertion")
+    rest = types.ModuleType("assertion")  # hashable, as plugins have to be for older pytests
+    vars(rest).update(hooks)
+    plugins.register(rest, "assertion")
 
 
 def pytest_assertrepr_compare(

@@ -36,7 +36,7 @@ settings.register_profile(
     max_examples=50,
 )
 settings.register_profile(
-    "thorough", settings.get_profile("dlc"), derandomize=False, max_examples=1_000
+    "thorough", settings.get_profile("dlc"), derandomize=False, max_examples=300
 )
 settings.load_profile("dlc")
 

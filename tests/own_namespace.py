@@ -1,8 +1,8 @@
 """What tests, proofs and benches have of an engine for themselves, and that nothing of it stays.
 
 Several may run at once on one engine. Each has a namespace, and removes what was made in it, also
-when it fails or is stopped; what one that was killed left is removed by the next. The last one to
-end removes what they added to the build cache, and stops the engine that was started for them.
+when it fails or is stopped; what one that was killed left is removed by the next. If the engine was
+started for them, the last one to end trims its build cache and stops it.
 """
 
 from __future__ import annotations
@@ -103,13 +103,17 @@ class Shared:
         fcntl.flock(self.users, fcntl.LOCK_SH)
 
     def leave(self) -> None:
-        """The last one to leave stops the engine, if it was started for one of them."""
-        self.trim()
-        if _alone(self.users):
-            started = json.loads(self.note.read_text("utf-8")).get("process")
-            if started and started == private_engine.running():
-                private_engine.stop(say=say)
-            self.note.unlink()
+        """The last one to leave trims and stops the engine, if it was started for one of them.
+
+        An engine that was there may have other users: its build cache is for its owner to trim.
+        """
+        if not _alone(self.users):
+            return
+        started = json.loads(self.note.read_text("utf-8")).get("process")
+        if started and started == private_engine.running():
+            self.trim()
+            private_engine.stop(say=say)
+        self.note.unlink()
 
 
 @contextmanager

@@ -33,7 +33,7 @@ class Result:
     properties: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(kw_only=True)
+@dataclass(eq=False, kw_only=True)  # hashable, as plugins have to be for older pytests
 class Collector:
     """A plugin of pytest's that hands on every test's result, and keeps what went wrong besides."""
 

@@ -28,16 +28,12 @@ def main() -> None:
     os.chdir(folder)
     sys.path[:0] = [str(folder / path) for path in asked["path"]]
     name, _, attributes = str(asked["backend"]).partition(":")
-
-    def backend() -> Any:
-        found: Any = importlib.import_module(name)
-        for attribute in attributes.split(".") if attributes else ():
-            found = getattr(found, attribute)
-        return found
-
-    wanted = apart(lambda: more(backend()))
+    backend: Any = importlib.import_module(name)
+    for attribute in attributes.split(".") if attributes else ():
+        backend = getattr(backend, attribute)
+    wanted = apart(lambda: more(backend))
     if {normal(text) for text in wanted} <= {*map(normal, asked["installed"])}:
-        said = {"metadata": apart(lambda: metadata(backend()))}
+        said = {"metadata": apart(lambda: metadata(backend))}
     else:
         said = {"requires": wanted}
     answer.write(json.dumps(said))
@@ -82,7 +78,8 @@ def metadata(backend: Any) -> str:
     """The metadata as text: prepared, or from a wheel where a backend can do no less."""
     out = Path("/tmp/out")  # noqa: S108 - of the sandbox
     out.mkdir()
-    if hook := getattr(backend, "prepare_metadata_for_build_wheel", None):
+    hook = getattr(backend, "prepare_metadata_for_build_wheel", None)
+    if hook:
         return Path(out, hook(str(out), None), "METADATA").read_text("utf-8")
     with zipfile.ZipFile(out / backend.build_wheel(str(out), None, None)) as wheel:
         [name] = (n for n in wheel.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", n))

@@ -19,10 +19,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import docker
+import docker.errors
 import pytest
 
 from builder import bases, engine, packages, private_engine
 from builder.bases import BaseSource
+from builder.engine_usage import prune, usage
 from builder.state_directory import state_directory
 
 pytestmark = [
@@ -176,6 +179,65 @@ def test_bake_runs_on_the_engine(private: engine.Engine, tmp_path: Path) -> None
             "dlc-test/baked:1", ["cat", "/proof"], network_mode="none", remove=True
         )
     assert output == b"baked\n"
+
+
+def load(client: docker.DockerClient, created: str) -> str:
+    """Give the engine an image of 5 MB without a name; its id."""
+    layer, archive = io.BytesIO(), io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        add(tar, "random", os.urandom(5_000_000))
+    settings = {"architecture": "amd64", "os": "linux", "config": {}, "created": created}
+    diff = f"sha256:{hashlib.sha256(layer.getvalue()).hexdigest()}"
+    config = json.dumps({**settings, "rootfs": {"type": "layers", "diff_ids": [diff]}}).encode()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        add(tar, "layer.tar", layer.getvalue())
+        add(tar, "config.json", config)
+        names = [{"Config": "config.json", "RepoTags": None, "Layers": ["layer.tar"]}]
+        add(tar, "manifest.json", json.dumps(names).encode())
+    client.images.load(archive.getvalue())
+    return f"sha256:{hashlib.sha256(config).hexdigest()}"
+
+
+def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+
+
+def test_prune_frees_what_is_of_no_use(private: engine.Engine, tmp_path: Path) -> None:
+    base = bases.ensure(private, DEBIAN, say=print)
+    (tmp_path / "Dockerfile").write_text(
+        f"FROM {base.reference} AS other\n"
+        "RUN head -c 40000000 /dev/urandom > /random\n"
+        f"FROM {base.reference}\n"
+        "RUN --mount=type=cache,id=kept,target=/srv head -c 20000000 /dev/urandom > /srv/random\n"
+        "COPY --from=other /etc/os-release /\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "bake.json").write_text(
+        json.dumps({"target": {"default": {"tags": ["dlc-test/pruned:1"]}}}), encoding="utf-8"
+    )
+    command = [*private.buildx, "bake", "--file", "bake.json", "--load"]
+    subprocess.run(command, check=True, cwd=tmp_path, env=private.environment())
+    with closing(private.client()) as client:
+        old, new = load(client, "2020-01-01T00:00:00Z"), load(client, "2099-01-01T00:00:00Z")
+        before = usage(private)
+        assert before.untagged_images == 2
+        assert before.cache_bytes > 60_000_000
+        assert before.free
+        freed = prune(private, keep_storage=30_000_000)
+        after = usage(private)
+        assert after.cache_bytes <= 30_000_000
+        assert freed.cache_bytes >= 40_000_000
+        assert (freed.images, after.untagged_images) == (1, 1)
+        assert after.images == before.images - 1
+        names = {tag for image in client.images.list() for tag in image.tags}
+        assert {base.reference, "dlc-test/pruned:1"} <= names
+        with pytest.raises(docker.errors.ImageNotFound):
+            client.images.get(old)
+        client.images.remove(new)  # it may be about to get a name
+        prune(private, keep_storage=0)
+        assert usage(private).cache_bytes == 0
 
 
 @pytest.fixture

@@ -193,3 +193,9 @@ def test_a_source_distribution_is_built_by_nobody(rows: Rows) -> None:
     assert told["written"] == []
     assert told["site"] == "Permission denied"
     assert SECRET not in json.dumps(told["environment"])
+
+
+def test_nothing_tells_when_it_was_built(rows: Rows) -> None:
+    record = rows.read(FIRST, "built_here-1.0.dist-info/RECORD").decode().splitlines()
+    names = {line.split(",")[0].removeprefix("built_here-1.0.dist-info/") for line in record}
+    assert names == {"built_here.json", "INSTALLER", "METADATA", "RECORD", "REQUESTED", "WHEEL"}

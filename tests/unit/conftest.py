@@ -25,14 +25,17 @@ def own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("DLC_STATE", str(folder))
 
 
-def write_part(folder: Path, *releases: str) -> Path:
-    """A folder with some releases of the real matrix and their locks."""
+def write_part(folder: Path, *releases: str, change: tuple[str, str] = ("", "")) -> Path:
+    """A folder with some releases of the real matrix, with a text replaced, and their locks."""
     head, _, rest = (ROOT / "matrix.yaml").read_text("utf-8").partition("\nreleases:\n")
     entries = [f"  - transformers:{text}" for text in rest.split("  - transformers:")[1:]]
     kept = [text for text in entries if text.split()[2] in releases]
     assert len(kept) == len(releases)
     folder.mkdir()
-    (folder / "matrix.yaml").write_text(f"{head}\nreleases:\n{''.join(kept)}", "utf-8")
+    text, (old, new) = "".join(kept), change
+    assert old in text
+    text = f"{head}\nreleases:\n{text.replace(old, new, 1)}"
+    (folder / "matrix.yaml").write_text(text, "utf-8")
     for target in load_targets(folder / "matrix.yaml"):
         shutil.copytree(ROOT / "images" / target.folder, folder / "images" / target.folder)
     return folder

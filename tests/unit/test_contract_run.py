@@ -45,7 +45,7 @@ def collected(folder: Path) -> dict[str, Result]:
         "import pytest, dataclasses, json\n"
         "from builder.contract.run import Collector\n"
         "c = Collector(told=lambda _: None)\n"
-        "pytest.main(['-p', 'no:terminal', '-p', 'no:cacheprovider', '.'], plugins=[c])\n"
+        "pytest.main(['-p', 'no:cacheprovider', '.'], plugins=[c])\n"
         "print(json.dumps([dataclasses.asdict(r) for r in c.results]))\n"
     )
     run = subprocess.run(

@@ -93,8 +93,9 @@ class Holding(socketserver.ThreadingUnixStreamServer):
             "/version": {"Version": "20.10.24", "ApiVersion": "1.41", "Os": "linux"},
             "/info": {"DockerRootDir": str(root), "Name": socket.gethostname()},
             "/system/df": HELD,
+            "/images/json": [{"Id": "sha256:2"}, {"Id": "sha256:3"}],
             "/images/prune": {
-                "ImagesDeleted": [{"Deleted": "sha256:2"}, {"Untagged": "x"}],
+                "ImagesDeleted": [{"Untagged": "x"}, {"Deleted": "sha256:2"}, {"Deleted": "layer"}],
                 "SpaceReclaimed": GB,
             },
             "/build/prune": {"CachesDeleted": ["a", "b"], "SpaceReclaimed": 4 * GB},

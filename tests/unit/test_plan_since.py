@@ -26,11 +26,23 @@ from tests.unit.test_resolver import (  # noqa: F401 - fixtures too
     serve,
 )
 
+# What the older release trains with: two targets that serve are enough of it.
+TRAINING = """\
+    training:
+      libraries: training-2
+      pytorch: [1.8.1, 1.9.0]
+      tensorflow:
+        - version: 2.4.1
+          origin: unreleased # AWS released TensorFlow 2.4.3 instead; the tables say 2.4.1
+        - 2.5.1
+"""
+
 
 @pytest.fixture(scope="module")
 def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout with two releases of the real matrix, committed; not to be changed."""
-    folder = write_part(tmp_path_factory.mktemp("committed") / "checkout", "4.10.2", "4.11.0")
+    folder = tmp_path_factory.mktemp("committed") / "checkout"
+    write_part(folder, "4.10.2", "4.11.0", change=(TRAINING, ""))
     git(folder, "init", "--quiet")
     git(folder, "add", ".")
     git(folder, "commit", "--quiet", "--message", "Two releases")
@@ -77,7 +89,7 @@ def test_a_release_s_date_plans_its_targets_only(dlc: Dlc, checkout: Path) -> No
     # Their libraries are to be locked as of that day, before they can be built.
     assert all("libraries.lock stale" in why[0] for why in found.values())
     run = dlc("--matrix", matrix, "plan", "--since", "HEAD~1")
-    assert run.err.startswith("0 to build, 12 up to date, 6 to lock first (`dlc lock`)")
+    assert run.err.startswith("0 to build, 8 up to date, 6 to lock first (`dlc lock`)")
 
 
 def test_a_release_s_date_fails_the_matrix_of_jobs_until_its_targets_are_locked(
@@ -109,7 +121,7 @@ def test_a_release_s_date_fails_the_matrix_of_jobs_until_its_targets_are_locked(
         "dlc: the locks of 1 of 1 targets are not fresh; "
         f"run `dlc lock {TENSORFLOW}`, and commit what it writes\n"
     )
-    assert project.run("lock", TENSORFLOW).code == 0
+    assert project.run("lock", "--refresh", TENSORFLOW).code == 0
     assert project.versions(TENSORFLOW, "libraries")["tokenizers"] == "0.10.4"
     run = project.run(*jobs)
     assert run.code == 0
@@ -150,7 +162,7 @@ def test_the_matrix_of_jobs_has_what_changed_only(
     run = dlc(*matrix, "ci-matrix", "--since", "HEAD")
     [job] = json.loads(run.out)["include"]
     assert job["targets"] == target.name
-    assert run.err == "1 targets in 1 jobs, 17 up to date\n"
+    assert run.err == "1 targets in 1 jobs, 13 up to date\n"
 
 
 def test_every_input_is_told(dlc: Dlc, checkout: Path) -> None:

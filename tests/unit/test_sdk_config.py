@@ -194,6 +194,7 @@ def test_sdk_says_what_there_is_not(ours: Any, small: dict[str, Target]) -> None
             ours.retrieve(**{"region": "eu-west-1", **wanted, **change})
 
 
+@pytest.mark.slow
 def test_estimator_and_model_find_their_images(ours: Any, targets: tuple[Target, ...]) -> None:
     del ours
     from sagemaker.huggingface import HuggingFace, HuggingFaceModel

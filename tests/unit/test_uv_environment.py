@@ -14,6 +14,7 @@ from builder.errors import LockError, UnansweredError
 from builder.mirrors import Mirrors
 from builder.uv_compile import Question, compile_requirements
 from builder.uv_environment import passes, uv_environment
+from tests.conftest import Dlc
 from tests.package_index import PackageIndex, sdist, wheel
 from tests.unit.test_resolver import only
 
@@ -173,3 +174,19 @@ def test_a_keyring_runs_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ["keyring", "get", "a"], env=environment, capture_output=True, text=True, check=True
     )
     assert told.stdout == "home none team get a\n"
+
+
+def test_the_command_asks_the_index_of_the_mirrors(
+    dlc: Dlc, golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc, site = tmp_path / "netrc", tmp_path / "site.yaml"
+    netrc.write_text("machine 127.0.0.1 login me password hush\n", "utf-8")
+    names = ("transformers", "datasets", "torch", "tensorflow")
+    with PackageIndex() as caller, PackageIndex(*(wheel(name, "99.0") for name in names)) as index:
+        index.login = ("me", "hush")
+        site.write_text(f"index: {index.url}\nnetrc: {netrc}\n", "utf-8")
+        only(monkeypatch, UV_CACHE_DIR=tmp_path / "cache", **caller.environment)
+        run = dlc("--matrix", golden / "matrix.yaml", "--mirrors", site, "outdated")
+    assert (run.code, run.err) == (0, "")
+    assert run.out.count("99.0") == len(run.out.splitlines()) - 1
+    assert caller.asked == []

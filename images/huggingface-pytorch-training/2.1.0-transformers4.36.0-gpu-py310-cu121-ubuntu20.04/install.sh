@@ -64,6 +64,12 @@ if [ -s "$sources" ]; then
 fi
 rm -r "$work"
 
+# uv notes when it met a wheel that is a file, which no two builds have the same.
+find "$VIRTUAL_ENV/lib" -name uv_cache.json | while read -r note; do
+    rm "$note"
+    sed -i "/\/uv_cache\.json,/d" "$(dirname "$note")/RECORD"
+done
+
 # Nothing that is served or trained runs the tests of packages; licenses stay, whatever their folder.
 find "$VIRTUAL_ENV/lib" -depth -type d \( -name tests -o -path "*/torch/test" \) \
     ! -path "*.dist-info/*" -exec rm -r {} +
