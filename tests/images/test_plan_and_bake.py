@@ -22,7 +22,7 @@ import yaml
 
 from builder import derived, history
 from builder.engine import Engine
-from builder.namespace import NAMESPACE, local_name, prefix
+from builder.namespace import NAMESPACE, labels, local_name, prefix
 from builder.plan import KEY_LABEL, Inputs, inputs, key_tag
 from builder.registry_client import DOCKER_MANIFEST, Manifest, RegistryClient
 from builder.render import Renderer
@@ -97,13 +97,15 @@ def test_a_bake_file_builds_without_us(
             text=True,
             check=True,
         )
-    said = shlex.split(written.stderr.partition("build with: ")[2])
-    variables = dict(word.split("=", 1) for word in said if "=" in word)
+    words = shlex.split(written.stderr.partition("build with: ")[2])
+    variables = dict(word.split("=", 1) for word in words if "=" in word)
     groups = json.loads((folder / "bake.json").read_text("utf-8"))["group"]
     assert len(groups[f"pytorch-{OURS[1].replace('.', '_')}-cpu-py311-debian12"]["targets"]) == 2
     name = groups["all"]["targets"][0]
+    # By the label it is found when another has its name.
+    said = [f"--set=*.labels.{label}={value}" for label, value in labels().items()]
     built = subprocess.run(
-        [*engine.buildx, "bake", "--file", "bake.json", "--progress", "plain", name],
+        [*engine.buildx, "bake", "--file", "bake.json", "--progress", "plain", *said, name],
         cwd=folder,
         env={**engine.environment(), **variables, "REGISTRY": prefix().rstrip("/")},
         capture_output=True,
