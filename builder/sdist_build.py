@@ -28,7 +28,7 @@ __all__ = ["built_needs"]
 # What builds without a pyproject.toml, or one that names no backend (PEP 517, PEP 518).
 _REQUIRES = ("setuptools>=40.8.0", "wheel")
 _BACKEND = "setuptools.build_meta:__legacy__"
-_HOOKS = Path(__file__).with_name("files") / "sdist_hooks.py"
+_HOOKS = Path(__file__).with_name("sdist_hooks.py")
 
 
 def built_needs(package: str, version: str, archive: Path, uv: Uv, date: str) -> Needs:

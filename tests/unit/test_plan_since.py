@@ -202,6 +202,10 @@ def test_a_new_repository(dlc: Dlc, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     git(folder, "add", ".")
     git(folder, "commit", "--quiet", "--message", "Begin")
     run = dlc("plan", "--since", "HEAD")
+    assert (run.code, "0 to build" in run.err) == (0, True), run.err
+    git(folder, "rm", "--quiet", "-r", "images")
+    git(folder, "commit", "--quiet", "--message", "Without locks")
+    run = dlc("plan", "--since", "HEAD")
     assert (run.code, "Traceback" in run.err) == (0, False)
     assert "everything counts as changed, as HEAD has no images" in run.err
 
