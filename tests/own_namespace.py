@@ -25,9 +25,11 @@ import requests
 
 from builder import engine as engines
 from builder import private_engine
+from builder.bases import LABEL_HOW
 from builder.namespace import NAMESPACE, NAMESPACE_LABEL
 from builder.output import say
 from builder.state_directory import state_directory
+from builder.target import STAND_IN
 
 __all__ = [
     "left_of",
@@ -106,9 +108,14 @@ class Shared:
         """The last one to leave trims and stops the engine, if it was started for one of them.
 
         An engine that was there may have other users: its build cache is for its owner to trim.
+        Stand-in bases are of no namespace, so that a proof can go on where one was stopped.
         """
         if not _alone(self.users):
             return
+        with closing(self.engine.client(timeout=600)) as client:
+            for base in client.api.images(filters={"label": f"{LABEL_HOW}={STAND_IN}"}):
+                with suppress(docker.errors.APIError):
+                    client.api.remove_image(base["Id"], force=True)
         started = json.loads(self.note.read_text("utf-8")).get("process")
         if started and started == private_engine.running():
             self.trim()

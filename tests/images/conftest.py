@@ -58,9 +58,10 @@ OWN: dict[str, str] = {}
 
 
 def dlc(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as a user would, from another folder."""
+    """Run the command as a user would, from another folder, on our matrix if none is named."""
+    matrix = () if "--matrix" in arguments else ("--matrix", str(ROOT / "matrix.yaml"))
     return subprocess.run(
-        [sys.executable, "-m", "builder", "--matrix", str(ROOT / "matrix.yaml"), *arguments],
+        [sys.executable, "-m", "builder", *matrix, *arguments],
         cwd="/",
         env={**os.environ, **OWN, **environment},
         capture_output=True,

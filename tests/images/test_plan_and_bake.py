@@ -295,12 +295,20 @@ def test_builders_that_cannot_be_used(small: tuple[Path, Target], registry: str)
 
 
 def test_a_builder_that_does_not_run(
-    small: tuple[Path, Target], engine: Engine, tmp_path: Path
+    closed_port: int, small: tuple[Path, Target], engine: Engine, tmp_path: Path
 ) -> None:
     folder, target = small
     config = {"BUILDX_CONFIG": str(tmp_path / "buildx")}
     subprocess.run(
-        [*engine.buildx, "create", "--name", "far", "--driver", "remote", "tcp://127.0.0.1:1"],
+        [
+            *engine.buildx,
+            "create",
+            "--name",
+            "far",
+            "--driver",
+            "remote",
+            f"tcp://127.0.0.1:{closed_port}",
+        ],
         env={**engine.environment(), **config},
         capture_output=True,
         check=True,
@@ -347,7 +355,9 @@ def pushed(registry: str, targets: tuple[Target, ...]) -> tuple[Inputs, ...]:
     return now, old, child
 
 
-def test_a_plan_beside_a_registry(registry: str, pushed: tuple[Inputs, ...]) -> None:
+def test_a_plan_beside_a_registry(
+    closed_port: int, registry: str, pushed: tuple[Inputs, ...]
+) -> None:
     now, old, child = (each.target for each in pushed)
     found = rows(ROOT, "plan", "--registry", f"{registry}/team", DOCKER_HOST="unix:///nowhere")
     told = {row["image"]: (row["state"], row["why"]) for row in found}
@@ -356,9 +366,9 @@ def test_a_plan_beside_a_registry(registry: str, pushed: tuple[Inputs, ...]) -> 
     assert told.pop(child.name) == ("build", ["changed after its build: ENTRYPOINT []"])
     assert {why[0] for state, why in told.values() if state == "build"} == {"there is no image"}
     assert len(told) == len(load_targets(ROOT / "matrix.yaml")) - 3
-    nowhere = run(ROOT, "plan", now.name, "--registry", "127.0.0.1:1/team")
+    nowhere = run(ROOT, "plan", now.name, "--registry", f"127.0.0.1:{closed_port}/team")
     assert nowhere.returncode not in (0, 1)
-    assert "127.0.0.1:1" in nowhere.stderr
+    assert f"127.0.0.1:{closed_port}" in nowhere.stderr
 
 
 def step(job: str, word: str) -> str:

@@ -57,23 +57,23 @@ def test_pushed_image_comes_back_by_its_digest(
 
 
 @pytest.mark.usefixtures("training_image")
-def test_registry_that_does_not_answer_is_one_clear_message() -> None:
-    result = dlc("push", TRAINING, "--registry", "127.0.0.1:1/team")
+def test_registry_that_does_not_answer_is_one_clear_message(closed_port: int) -> None:
+    result = dlc("push", TRAINING, "--registry", f"127.0.0.1:{closed_port}/team")
     assert result.returncode == 14
-    assert "127.0.0.1:1/team/huggingface-pytorch-training" in result.stderr
+    assert f"127.0.0.1:{closed_port}/team/huggingface-pytorch-training" in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
 
 
 @pytest.mark.usefixtures("client")
-def test_image_that_was_not_built_is_one_clear_message() -> None:
-    result = dlc("push", "*neuron*", "--registry", "127.0.0.1:1/team")
+def test_image_that_was_not_built_is_one_clear_message(closed_port: int) -> None:
+    result = dlc("push", "*neuron*", "--registry", f"127.0.0.1:{closed_port}/team")
     assert result.returncode == 14
     assert "run `dlc build huggingface-pytorch-inference-neuron" in result.stderr
 
 
 def test_stand_in_is_refused_even_under_a_real_name(
-    client: docker.DockerClient, tmp_path: Path
+    closed_port: int, client: docker.DockerClient, tmp_path: Path
 ) -> None:
     # Of a matrix of its own, so that no tag of a real target is touched.
     matrix = tmp_path / "matrix.yaml"
@@ -93,7 +93,14 @@ def test_stand_in_is_refused_even_under_a_real_name(
         )
         try:
             return dlc(
-                *("--matrix", str(matrix), "push", target.name, "--registry", "127.0.0.1:1/team")
+                *(
+                    "--matrix",
+                    str(matrix),
+                    "push",
+                    target.name,
+                    "--registry",
+                    f"127.0.0.1:{closed_port}/team",
+                )
             )
         finally:
             client.images.remove(local_name(target.name))
@@ -104,7 +111,7 @@ def test_stand_in_is_refused_even_under_a_real_name(
     known = {**target.labels(), "dlc.key": "0" * 64}
     real = push(known)
     assert (real.returncode, real.stdout) == (14, "")
-    assert real.stderr.startswith(f"dlc: 127.0.0.1:1/team/{target.name}: ")
+    assert real.stderr.startswith(f"dlc: 127.0.0.1:{closed_port}/team/{target.name}: ")
     refused = push({**known, "dlc.stand-in": "ubuntu18.04 torch.whl"})
     assert (refused.returncode, refused.stdout) == (14, "")
     assert refused.stderr == (

@@ -21,7 +21,7 @@ from builder.bases import LABEL_HOW, LABEL_NAME, BaseSource
 from builder.engine import Engine
 from builder.errors import BaseImageError
 from builder.matrix import Base
-from builder.namespace import labels, local_name
+from builder.target import STAND_IN
 
 __all__ = ["Interpreter", "default_interpreters", "interpreters", "make"]
 
@@ -137,7 +137,7 @@ def make(
         python=python,
         modules=_MODULES,
     )
-    digest = hashlib.sha256(f"{local_name(base.name)} {below.id} {dockerfile}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{base.name} {below.id} {dockerfile}".encode()).hexdigest()
     image = f"stand-in/{base.name}@sha256:{digest}"
     reference = BaseSource(name=base.name, image=image).reference
     if not _has(engine, reference):
@@ -160,7 +160,7 @@ def _has(engine: Engine, reference: str) -> bool:
 
 
 def _build(engine: Engine, dockerfile: str, interpreter: Interpreter, base: str, tag: str) -> None:
-    said = {LABEL_NAME: base, LABEL_HOW: "stand-in", **labels()}
+    said = {LABEL_NAME: base, LABEL_HOW: STAND_IN}
     command = [*engine.buildx, "build", "--progress", "plain", "--load", "--tag", tag]
     for name, value in said.items():
         command += ["--label", f"{name}={value}"]
