@@ -79,7 +79,8 @@ lint: $(VENV)/.ready-test ## Check style, types, workflows and what is rendered
 	$(DLC) lock --check
 	$(DLC) table --write docs/images.md --check
 	$(VENV)/bin/hadolint --config .hadolint.yaml images/*/*/Dockerfile \
-		benchmarks/dockerfiles/*.Dockerfile
+		benchmarks/dockerfiles/*.Dockerfile tests/golden/*/*/Dockerfile \
+		tests/golden/components/*/*/Dockerfile
 
 render: $(VENV)/.ready ## Write images/ from the matrix and the templates
 	$(DLC) render $(if $(TARGET),'$(TARGET)')

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
+from itertools import accumulate
 from pathlib import Path
 
 __all__ = ["copied", "files", "is_copied"]
@@ -42,8 +43,7 @@ def is_copied(name: str, sources: Iterable[str]) -> bool:
     >>> is_copied("certs/a.pem", ["certs"]), is_copied("a.pem", ["*.crt", "b.pem"])
     (True, False)
     """
-    path = Path(name)
-    paths = [path.as_posix(), *(each.as_posix() for each in path.parents)]
+    paths = [".", *accumulate(name.split("/"), "{}/{}".format)]
     return any(fnmatchcase(each, source or ".") for each in paths for source in sources)
 
 

@@ -8,6 +8,7 @@ without the network.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -211,6 +212,7 @@ def concerning(
     return found
 
 
+@functools.lru_cache(maxsize=1024)  # Targets share locks to the byte.
 def read(layer: str, text: str) -> Lock | str:
     """A lock, or in a word why a text is none: missing, not a lock, edited.
 
@@ -253,7 +255,10 @@ def state(folder: Path, target: Target) -> State:
     notes = list(_NOTE.finditer(bodies))
     return State(
         stale={layer: stale[layer] for layer in found if layer in stale},
-        requirements=sum(len(parse(text)) for text in texts.values()),
+        requirements=sum(
+            len(lock.entries if isinstance(lock, Lock) else parse(texts[layer]))
+            for layer, lock in found.items()
+        ),
         unhashed={found["requirement"]: found["reason"] for found in _UNHASHED.finditer(bodies)},
         lifted={note["package"]: note["what"] for note in notes if note["how"] == "lifted"},
         kept={note["package"]: note["what"] for note in notes if note["how"] == "kept"},

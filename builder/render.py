@@ -73,6 +73,7 @@ class Renderer:
             raise RenderError(f"{templates} is not a folder", remedy="check --templates")
         self._own = templates if templates and templates.resolve() != ours.resolve() else None
         self._ours = ours
+        self._taken: dict[str, dict[str, bytes]] = {}  # most targets take the same
 
     def files(self, target: Target) -> dict[str, bytes]:
         """What a target's folder holds besides its locks: file name to content."""
@@ -81,15 +82,24 @@ class Renderer:
         for source in copied(dockerfile):
             if source == _WHEELHOUSE or _is_reserved(source):
                 continue
-            names = [name for name in self._files if is_copied(name, [source])]
-            if not names and "$" not in source:
+            if source not in self._taken:
+                self._taken[source] = self._take(source)
+            if not self._taken[source] and "$" not in source:
                 raise RenderError(
                     f"{self._files_of}/{source}, which the Dockerfile of {target.name} copies, "
                     "is in no template folder",
                     remedy="add it",
                 )
-            found |= {name: self._files[name].read_bytes() for name in names}
+            found |= self._taken[source]
         return found
+
+    def _take(self, source: str) -> dict[str, bytes]:
+        """The files of our folders that a Dockerfile takes by a name, a folder or a glob."""
+        return {
+            name: path.read_bytes()
+            for name, path in self._files.items()
+            if is_copied(name, [source])
+        }
 
     @property
     def _files_of(self) -> Path:

@@ -55,6 +55,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """Answers one connection; the server has what hub.json says, and its directory."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else an answer waits 40 ms to be acknowledged
     server: "Server"
 
     def do_GET(self) -> None:

@@ -32,7 +32,7 @@ def counted(socket_path: str, folder: Path) -> Iterator[tuple[str, list[str]]]:
 
     path = folder / "counted.sock"
     with Server(str(path), Passing) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"unix://{path}", asked
         server.shutdown()
 

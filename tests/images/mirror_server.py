@@ -34,7 +34,7 @@ def serving(
         server = ThreadingHTTPServer((address, 0), handler)
     except OSError as error:
         pytest.skip(f"the engine's bridge is not on this machine: {error}")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield f"{address}:{server.server_port}"

@@ -140,6 +140,7 @@ class _Dropped(Exception):  # noqa: N818 - done on purpose
 class _Passing(BaseHTTPRequestHandler):
     server: Proxy
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else an answer waits 40 ms to be acknowledged
 
     def log_message(self, *_: object) -> None:
         """Quiet."""

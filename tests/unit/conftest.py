@@ -9,10 +9,27 @@ from pathlib import Path
 
 import pytest
 
-from builder.targets import load_targets
+from builder import targets
+from builder.target import Target
 from tests.conftest import ROOT
 
 _STATES = itertools.count()
+
+
+_loaded: dict[tuple[str, bytes], tuple[Target, ...]] = {}
+
+
+def _load_once(path: Path, *, name: str | None = None) -> tuple[Target, ...]:
+    key = name or str(path), path.read_bytes() if path.is_file() else b""
+    if key not in _loaded:
+        _loaded[key] = _load_targets(path, name=name)
+    return _loaded[key]
+
+
+# Hundreds of tests load the same matrix, which takes a tenth of a second and depends on its name
+# and its bytes only. One that is wrong is read each time.
+_load_targets = targets.load_targets
+targets.load_targets = _load_once
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +40,8 @@ def own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
             monkeypatch.delenv(name)
     folder = tmp_path_factory.getbasetemp() / f"state-{next(_STATES)}"
     monkeypatch.setenv("DLC_STATE", str(folder))
+    # Else each question for the wheelhouse starts pip, which tells of the machine's.
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
 
 
 def write_part(folder: Path, *releases: str, change: tuple[str, str] = ("", "")) -> Path:
@@ -36,7 +55,7 @@ def write_part(folder: Path, *releases: str, change: tuple[str, str] = ("", ""))
     assert old in text
     text = f"{head}\nreleases:\n{text.replace(old, new, 1)}"
     (folder / "matrix.yaml").write_text(text, "utf-8")
-    for target in load_targets(folder / "matrix.yaml"):
+    for target in targets.load_targets(folder / "matrix.yaml"):
         shutil.copytree(ROOT / "images" / target.folder, folder / "images" / target.folder)
     return folder
 

@@ -54,7 +54,7 @@ class Upper(BaseHTTPRequestHandler):
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(Upper, "seen", [])
     listening = ThreadingHTTPServer(("127.0.0.1", 0), Upper)
-    thread = threading.Thread(target=listening.serve_forever)
+    thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
     thread.start()
     nothing: Any = None
     url = f"http://127.0.0.1:{listening.server_port}"

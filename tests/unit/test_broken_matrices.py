@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.document import Report, load
@@ -103,7 +103,6 @@ def read_with(libyaml: bool, patch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("libyaml", LOADERS, ids=["libyaml", "python"])
 @pytest.mark.parametrize("block", BLOCKS)
-@settings(max_examples=25)
 @given(
     depth=st.integers(0, 20),
     openings=st.lists(st.sampled_from(OPENINGS), min_size=21, max_size=40),

@@ -327,11 +327,11 @@ def test_credentials_stay_where_they_belong(registry: Registry, no_engine: Path)
 def test_hosts_that_do_not_answer(
     registry: Registry, closed_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry_digests, "SECONDS", 2)
+    monkeypatch.setattr(registry_digests, "SECONDS", 1)
     silent, closed = f"{registry.host}/silent:1", f"127.0.0.1:{closed_port}/x:1"
     open_ = f"{registry.host}/open:1"
     assert ask([silent, closed, open_], None) == {
-        silent: Answer(problem="no answer within 2 seconds"),
+        silent: Answer(problem="no answer within 1 seconds"),
         closed: Answer(problem="connection refused"),
         open_: Answer(digest=NOW),
     }

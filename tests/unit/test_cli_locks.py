@@ -168,14 +168,14 @@ EXPIRED = Upgrade(
 
 
 @pytest.fixture
-def expired(root: Path, tmp_path: Path) -> Path:
-    """The real matrix with an upgrade that has expired and lifts nothing."""
+def expired(part: Path, tmp_path: Path) -> Path:
+    """A part of the real matrix with an upgrade that has expired and lifts nothing."""
     path = tmp_path / "matrix.yaml"
-    path.write_text(with_upgrade((root / "matrix.yaml").read_text("utf-8"), EXPIRED, None), "utf-8")
+    path.write_text(with_upgrade((part / "matrix.yaml").read_text("utf-8"), EXPIRED, None), "utf-8")
     return path
 
 
-def test_an_upgrade_that_expired(expired: Path, root: Path, dlc: Dlc) -> None:
+def test_an_upgrade_that_expired(expired: Path, part: Path, dlc: Dlc) -> None:
     """It is told, and is no reason to fail: locks are what the matrix says."""
     at = load_targets(expired)[0].upgrades[-1].at
     told = [
@@ -183,12 +183,12 @@ def test_an_upgrade_that_expired(expired: Path, root: Path, dlc: Dlc) -> None:
         "extend it or remove it",
         f"{at}: the upgrade of no-such-package lifts nothing any more; remove it",
     ]
-    run = dlc("--matrix", expired, "--images", root / "images", "lock", "--check")
+    run = dlc("--matrix", expired, "--images", part / "images", "lock", "--check")
     assert (run.code, run.err.splitlines()[-2:]) == (0, told)
     assert run.out.splitlines()[-1].endswith(" without a SHA-256")
 
     arguments = ("lock", "--check", "--format", "json")
-    run = dlc("--matrix", expired, "--images", root / "images", *arguments)
+    run = dlc("--matrix", expired, "--images", part / "images", *arguments)
     assert (run.code, run.err.splitlines()[-2:]) == (0, told)
     assert json.loads(run.out)["upgrades"][-2:] == told
 

@@ -9,7 +9,6 @@ import json
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 from types import ModuleType
 
@@ -58,7 +57,7 @@ def dockerfile(target: Target) -> str:
 # What it renders to
 
 
-@pytest.mark.parametrize("name", [PYTORCH, TENSORFLOW])
+@pytest.mark.parametrize("name", [PYTORCH, TENSORFLOW, COMPILER])
 def test_golden(name: str, rows: dict[str, Target], request: pytest.FixtureRequest) -> None:
     path = HERE / rows[name].folder / "Dockerfile"
     text = dockerfile(rows[name])
@@ -68,17 +67,10 @@ def test_golden(name: str, rows: dict[str, Target], request: pytest.FixtureReque
     assert text == path.read_text("utf-8"), "if it should differ, run pytest --update-golden"
 
 
-def test_hadolint(rows: dict[str, Target], tmp_path: Path) -> None:
-    """Every kind is in one of them."""
-    assert {each.kind for row in rows.values() for each in row.components} == set(KINDS)
-    apply(changes(tmp_path / "images", rows.values(), Renderer(), prune=False))
-    command: list[Path | str] = [
-        Path(sysconfig.get_path("scripts"), "hadolint"),
-        *("--no-color", "--config", ROOT / ".hadolint.yaml"),
-        *sorted((tmp_path / "images").glob("*/*/Dockerfile")),
-    ]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+def test_every_kind_is_in_one_of_them(rows: dict[str, Target]) -> None:
+    """So that hadolint, which `make lint` runs on what they render to, sees every kind."""
+    golden = [rows[name] for name in (PYTORCH, TENSORFLOW, COMPILER)]
+    assert {each.kind for row in golden for each in row.components} == set(KINDS)
 
 
 def test_every_kind_is_known() -> None:

@@ -134,7 +134,7 @@ def test_what_a_server_says_while_it_is_not_ready() -> None:
         status="running", reload=lambda: None, logs=lambda **_: b"", attrs={}
     )
     with HTTPServer(("127.0.0.1", 0), Loading) as listener:
-        threading.Thread(target=listener.serve_forever, daemon=True).start()
+        threading.Thread(target=listener.serve_forever, args=(0.01,), daemon=True).start()
         server = containers.Server(
             image="an image",
             url=f"http://127.0.0.1:{listener.server_port}",

@@ -462,9 +462,9 @@ def test_engine_that_ends_at_once_is_quoted(root: Path) -> None:
 
 
 def test_engine_that_stays_silent_is_ended(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(private_engine, "START_SECONDS", 2)
+    monkeypatch.setattr(private_engine, "START_SECONDS", 1)
     program(root / "bin/dockerd", "#!/bin/sh\necho thinking\nexec sleep 60\n")
-    with pytest.raises(EngineError, match=r"does not answer after 2 seconds: thinking"):
+    with pytest.raises(EngineError, match=r"does not answer after 1 seconds: thinking"):
         private_engine.up(say=print)
     assert private_engine._children[-1].wait(timeout=60) != 0
 

@@ -81,7 +81,7 @@ def ask(program: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]
     pem = authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem
     (folder / "server.pem").write_bytes(pem.bytes())
     server = program.Server(folder, ("127.0.0.1", 0))
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     context = ssl.create_default_context()
     authority.configure_trust(context)

@@ -258,7 +258,7 @@ def edits(draw: st.DrawFn) -> tuple[str, bytes]:
     return layer, COMMITTED[layer] * draw(st.integers(2, 3))
 
 
-@settings(max_examples=400)
+@settings(max_examples=100)
 @given(edits())
 def test_nothing_in_a_lock_is_outside_what_is_digested(edit: tuple[str, bytes]) -> None:
     layer, content = edit

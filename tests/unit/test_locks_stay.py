@@ -318,8 +318,11 @@ def lift(project: Project, *packages: str) -> Run:
 
 @pytest.mark.parametrize(
     "packages",
-    [("boto3", "botocore"), ("boto3==1.1", "botocore==1.1"), ("botocore==1.1", "boto3")],
-    ids=["to the newest", "to versions", "one of each"],
+    [
+        pytest.param(("boto3", "botocore"), id="to the newest"),
+        pytest.param(("boto3==1.1", "botocore==1.1"), id="to versions", marks=pytest.mark.slow),
+        pytest.param(("botocore==1.1", "boto3"), id="one of each", marks=pytest.mark.slow),
+    ],
 )
 def test_packages_that_pin_each_other(packages: tuple[str, ...], project: Project) -> None:
     pair(project)

@@ -60,7 +60,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
     path = tmp_path / "docker.sock"
     with Server(str(path), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield Engine(host=f"unix://{path}", version="20.10", private=False)
         server.shutdown()

@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.document import Report, load
@@ -156,7 +156,6 @@ def _has(holder: Any, key: Any) -> bool:
 
 
 @given(document=mutants())
-@settings(max_examples=100)
 def test_loader_and_schema_agree(
     document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

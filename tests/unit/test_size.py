@@ -113,6 +113,7 @@ def test_budget_is_said_where_it_stands(tmp_path: Path) -> None:
     assert path.read_text("utf-8").splitlines()[at.line - 1][at.column - 1 :] == "20 %"
 
 
+@pytest.mark.slow
 def test_report_tells_of_this_machine(root: Path) -> None:
     """The program that runs inside images, in the interpreter of the tests."""
     program = (root / "builder/files/size_report.py").read_text("utf-8")

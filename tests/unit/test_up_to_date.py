@@ -98,7 +98,7 @@ def engine(
     found.append({"Id": "sha256:1", "Size": 1, "Labels": None, "RepoTags": None})
     path = tmp_path / "engine.sock"
     with Listing(path, found) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
         yield server
         server.shutdown()

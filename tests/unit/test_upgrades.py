@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.document import Position
@@ -294,7 +294,6 @@ PACKAGES = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,6}[A-Za-z0-9])?", fullma
 DAYS = st.dates(datetime.date(2023, 5, 2), datetime.date(2099, 12, 31))
 
 
-@settings(max_examples=40)
 @given(PACKAGES, VERSIONS, VERSIONS, REASONS, REASONS, DAYS)
 def test_what_is_written_is_read(
     package: str,
