@@ -35,6 +35,7 @@ from tests.images import apt_repository
 from tests.images.apt_repository import Keyring
 from tests.images.conftest import ROOT
 from tests.images.mirror_server import nothing_stays, serving
+from tests.images.printed import printed
 
 pytestmark = pytest.mark.images
 
@@ -275,7 +276,7 @@ def test_the_pins_are_installed(
     pins = site.rows[row].accelerator_packages
     names = [pin.partition("=")[0] for pin in pins]
     query = ["dpkg-query", "--show", "--showformat", "${Package}=${Version} ${Status}\n", *names]
-    output: bytes = client.containers.run(built[row], query, remove=True)
+    output = printed(client, built[row], query)
     installed = sorted(output.decode().splitlines())
     assert installed == sorted(f"{pin} install ok installed" for pin in pins)
 
@@ -285,7 +286,7 @@ def test_nothing_of_the_repository_stays(
     row: str, built: Mapping[str, str], site: Site, client: docker.DockerClient, tmp_path: Path
 ) -> None:
     find = ["find", "/etc/apt", "/mnt", "/media", "-name", "cuda*", "-o", "-name", "neuron*"]
-    assert client.containers.run(built[row], find, remove=True) == b""
+    assert printed(client, built[row], find) == b""
     armor = site.keyring.export(site.ours).splitlines()[2]
     key = site.keyring.export(site.ours, armor=False)[:40]
     secrets = [*(text.encode() for text in (site.host, site.ours, OWNER)), armor, key]
@@ -303,7 +304,7 @@ def test_cuda_is_set_up(
         f"NVIDIA_REQUIRE_CUDA=cuda>={version}",
         "TF_FORCE_GPU_ALLOW_GROWTH=true",
     } <= set(variables)
-    loader = client.containers.run(built[row], ["cat", "/etc/ld.so.conf.d/cuda.conf"], remove=True)
+    loader = printed(client, built[row], ["cat", "/etc/ld.so.conf.d/cuda.conf"])
     assert loader == f"/usr/local/cuda-{version}/lib64\n".encode()
 
 
@@ -314,13 +315,13 @@ def test_neuron_is_set_up(built: Mapping[str, str], client: docker.DockerClient)
     assert variables["PATH"].split(":")[:2] == ["/opt/aws/neuron/bin", "/opt/venv/bin"]
     assert not [name for name in variables if name.startswith("NVIDIA_")]
     find = ["sh", "-c", f"for name in {' '.join(NEURON_PROGRAMS)}; do command -v $name; done"]
-    found: bytes = client.containers.run(built[NEURON], find, remove=True)
+    found = printed(client, built[NEURON], find)
     assert found.decode().split() == [f"/opt/aws/neuron/bin/{name}" for name in NEURON_PROGRAMS]
 
 
 def test_the_linker_finds_neuronx(built: Mapping[str, str], client: docker.DockerClient) -> None:
     show = ["cat", "/etc/ld.so.conf.d/neuron.conf"]
-    assert client.containers.run(built[NEURONX], show, remove=True) == b"/opt/aws/neuron/lib\n"
+    assert printed(client, built[NEURONX], show) == b"/opt/aws/neuron/lib\n"
 
 
 def test_another_signature_is_refused(site: Site, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from builder import bases, engine, packages, private_engine
 from builder.bases import BaseSource
 from builder.engine_usage import prune, usage
 from builder.state_directory import state_directory
+from tests.images.printed import printed
 
 pytestmark = [
     pytest.mark.images,
@@ -150,9 +151,7 @@ def test_bootstrapped_base_is_clean_and_kept_up_to_date(private: engine.Engine) 
         . /etc/os-release; echo $VERSION_CODENAME
     """
     with closing(private.client()) as client:
-        output = client.containers.run(
-            base.reference, ["sh", "-c", script], network_mode="none", remove=True
-        )
+        output = printed(client, base.reference, ["sh", "-c", script], network_mode="none")
         identity = client.images.get(base.reference)
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     assert output.decode().split() == ["1", "1", "0", "0", path, "bookworm"]
@@ -175,9 +174,7 @@ def test_bake_runs_on_the_engine(private: engine.Engine, tmp_path: Path) -> None
         env=private.environment(),
     )
     with closing(private.client()) as client:
-        output = client.containers.run(
-            "dlc-test/baked:1", ["cat", "/proof"], network_mode="none", remove=True
-        )
+        output = printed(client, "dlc-test/baked:1", ["cat", "/proof"], network_mode="none")
     assert output == b"baked\n"
 
 

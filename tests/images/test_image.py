@@ -15,6 +15,7 @@ import testinfra
 
 from builder.engine import Engine
 from tests.images.conftest import CANARY, INFERENCE, ROOT, Image
+from tests.images.printed import printed
 
 pytestmark = pytest.mark.images
 
@@ -148,10 +149,10 @@ def test_training_image_says_that_it_does_not_serve(training_image: Image) -> No
 
 
 def test_training_image_has_its_libraries(training_image: Image) -> None:
-    said = training_image.client.containers.run(
+    said = printed(
+        training_image.client,
         training_image.tag,
         ["python", "-c", "import datasets, torch; print(datasets.__version__, torch.__version__)"],
-        remove=True,
     )
     assert said.decode().split() == ["4.3.0", "2.13.0+cpu"]
 
@@ -173,11 +174,11 @@ def _secrets(bundle: Path, images: Iterable[Image]) -> Iterator[bytes]:
     )
     lines = [body.splitlines()[len(body.splitlines()) // 2] for body in found]
     for image in images:
-        public = image.client.containers.run(
+        public = printed(
+            image.client,
             image.tag,
             ["-c", "cat /etc/ssl/certs/ca-certificates.crt $(find /opt/venv -name cacert.pem)"],
             entrypoint=["sh"],
-            remove=True,
         )
         yield from (line for line in lines if line not in public)
 

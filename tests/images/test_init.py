@@ -13,6 +13,7 @@ import docker.errors
 import pytest
 
 from tests.images.conftest import INFERENCE, OWN, Image
+from tests.images.printed import printed
 from tests.wheel import run, unpacked_wheel
 
 pytestmark = pytest.mark.images
@@ -60,7 +61,7 @@ def test_a_step_of_its_own(unpacked: Path, started: Path, inference_image: Image
     [told] = json.loads(built.stdout)
     layers = client.images.get(told["id"]).attrs["RootFS"]["Layers"]
     assert layers[:-1] == before["RootFS"]["Layers"]
-    output = client.containers.run(told["id"], ["cat", "/opt/team/team.cfg"], remove=True)
+    output = printed(client, told["id"], ["cat", "/opt/team/team.cfg"])
     assert output == b"a = b\n"
     with suppress(docker.errors.APIError):  # the engine may be shared, and somebody use it
         client.images.remove(told["id"])

@@ -18,6 +18,7 @@ from builder.namespace import local_name
 from builder.target import Target
 from builder.targets import load_targets
 from tests.images.conftest import INFERENCE, TRAINING, Image, dlc
+from tests.images.printed import printed
 from tests.unit.test_libraries import shared_object
 
 pytestmark = pytest.mark.images
@@ -102,8 +103,8 @@ def with_files(
 
 def python(image: Image, tag: str, program: str, *arguments: str) -> Any:
     """What a program prints as JSON in a container."""
-    said = image.client.containers.run(
-        tag, ["-c", program, *arguments], entrypoint=["python"], remove=True, network_mode="none"
+    said = printed(
+        image.client, tag, ["-c", program, *arguments], entrypoint=["python"], network_mode="none"
     )
     return json.loads(said)
 

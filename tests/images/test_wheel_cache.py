@@ -17,6 +17,7 @@ from builder.namespace import local_name
 from builder.tagging import remove_image
 from tests.images.conftest import dlc
 from tests.images.mirror_server import gateway
+from tests.images.printed import printed
 from tests.images.small_matrix import files, write_small_matrix
 from tests.package_index import PackageIndex, sdist, wheel
 
@@ -134,10 +135,7 @@ class Rows:
             f"path = pathlib.Path(sysconfig.get_paths()['purelib'], {path!r})\n"
             "print(path.read_text(), end='')"
         )
-        output: bytes = self.client.containers.run(
-            local_name(name), ["python", "-c", program], remove=True
-        )
-        return output
+        return printed(self.client, local_name(name), ["python", "-c", program])
 
 
 @pytest.fixture(scope="module")
