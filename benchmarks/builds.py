@@ -16,16 +16,16 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder import bases
-from builder.certificates import ca_bundle
+from builder.build.plan import inputs, prepare
+from builder.dockerfile.render import Renderer
+from builder.engine import bases
+from builder.engine.namespace import labels, local_name
 from builder.errors import BuildError
-from builder.namespace import labels, local_name
-from builder.output import say
-from builder.plan import inputs, prepare
-from builder.render import Renderer
-from builder.selection import select_one
-from builder.state_directory import state_directory
-from builder.targets import load_targets
+from builder.matrix.select import select_one
+from builder.matrix.targets import load_targets
+from builder.util.certificates import ca_bundle
+from builder.util.console import say
+from builder.util.state import state_directory
 from tests.own_namespace import Shared
 
 __all__ = ["measure"]

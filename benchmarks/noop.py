@@ -16,16 +16,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.commands import DLC, ROOT
-from builder import derived
-from builder.bakefile import Job, definition, target_id
-from builder.contract import size
-from builder.engine import Engine
+from builder.build import identity, size_budget
+from builder.build.bakefile import Job, definition, target_id
+from builder.build.plan import Inputs, inputs
+from builder.dockerfile.render import Renderer
+from builder.engine.connection import Engine
+from builder.engine.images import images_of
+from builder.engine.namespace import labels, local_name
 from builder.errors import BuildError, LockError
-from builder.local_images import images_of
-from builder.namespace import labels, local_name
-from builder.plan import Inputs, inputs
-from builder.render import Renderer
-from builder.targets import load_targets
+from builder.matrix.targets import load_targets
 from tests.own_namespace import Shared
 
 __all__ = ["measure"]
@@ -106,9 +105,9 @@ def _remember(engine: Engine, made: Sequence[Inputs]) -> list[Path]:
     for each in made:
         image = there[each.target.name]
         full = {"packages": {}, "system": {}, "java": image.size, "rest": {}}
-        size.remember(image.id, json.dumps(full))
-        derived.remember(image.id, each.key)
-        reports += [size.report_of(image.id), derived.record_of(image.id)]
+        size_budget.remember(image.id, json.dumps(full))
+        identity.remember(image.id, each.key)
+        reports += [size_budget.report_of(image.id), identity.record_of(image.id)]
     return reports
 
 

@@ -16,11 +16,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from builder import locks
-from builder.output import say
-from builder.render import Renderer, apply, changes
-from builder.target import Target
-from builder.targets import load_targets
+from builder.dockerfile.render import Renderer, apply, changes
+from builder.locks import lockfile
+from builder.matrix.target import Target
+from builder.matrix.targets import load_targets
+from builder.util.console import say
 
 __all__ = ["exponent", "measure", "write"]
 
@@ -126,8 +126,10 @@ def _entries(target: Target) -> dict[str, Mapping[str, str]]:
     """The real requirements by layer, each with one hash, so that 10,000 of them fit on a disk."""
     folder = ROOT / "images" / target.folder
     return {
-        layer: {name: _with_one_hash(entry) for name, entry in locks.entries(folder, layer).items()}
-        for layer in locks.LAYERS
+        layer: {
+            name: _with_one_hash(entry) for name, entry in lockfile.entries(folder, layer).items()
+        }
+        for layer in lockfile.LAYERS
     }
 
 
@@ -137,15 +139,15 @@ def _with_one_hash(entry: str) -> str:
 
 
 def _write_locks(folder: Path, target: Target, entries: Mapping[str, Mapping[str, str]]) -> None:
-    written: dict[str, locks.Lock] = {}
-    for layer in locks.LAYERS:
+    written: dict[str, lockfile.Lock] = {}
+    for layer in lockfile.LAYERS:
         below = written["framework"].text() if layer == "libraries" else ""
-        python, date = locks.origin(layer, target)
-        written[layer] = locks.Lock(
+        python, date = lockfile.origin(layer, target)
+        written[layer] = lockfile.Lock(
             layer=layer,
             python=python,
             date=date,
-            inputs=locks.inputs_digest(layer, target, below),
+            inputs=lockfile.inputs_digest(layer, target, below),
             entries=entries[layer],
         )
-    locks.write(folder, list(written.values()))
+    lockfile.write(folder, list(written.values()))

@@ -16,11 +16,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builder.containers import QUESTION, Server, run
+from builder.engine.containers import log, refused
+from builder.engine.namespace import labels, local_name
 from builder.errors import ContainerError
-from builder.lifecycle import log, refused
-from builder.namespace import labels, local_name
-from builder.output import say
+from builder.serve.server import QUESTION, Server, run
+from builder.util.console import say
 
 if TYPE_CHECKING:
     import docker

@@ -28,8 +28,6 @@ __all__ = [
     "TagError",
     "UnansweredError",
     "UnreachableError",
-    "causes",
-    "system_words",
 ]
 
 
@@ -168,22 +166,3 @@ class Interrupted(DlcError):  # noqa: N818 - not a mistake of anybody
     """Ctrl-C, or SIGTERM, which does the same; 130 is the shell's own code for Ctrl-C."""
 
     exit_code = 130
-
-
-def causes(error: BaseException) -> list[BaseException]:
-    """An error, and all that libraries wrapped it around, nearest first."""
-    chain = [error]
-    for link in chain:
-        inner = (*link.args, link.__cause__, link.__context__, getattr(link, "reason", None))
-        chain += [each for each in inner if isinstance(each, BaseException) and each not in chain]
-    return chain
-
-
-def system_words(error: BaseException) -> str:
-    """The operating system's words for what went wrong, in small letters; empty without any.
-
-    >>> system_words(ValueError(OSError(111, "Connection refused")))
-    'connection refused'
-    """
-    words = (each.strerror for each in causes(error) if isinstance(each, OSError))
-    return next((each.lower() for each in words if each), "")

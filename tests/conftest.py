@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from builder.target import Target
-from builder.targets import load_targets
+from builder.matrix.target import Target
+from builder.matrix.targets import load_targets
 from tests import compare
 
 ROOT = Path(__file__).parent.parent
@@ -107,7 +107,7 @@ def small() -> dict[str, Target]:
 @pytest.fixture
 def dlc(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Dlc:
     """Runs the command in this process: its exit code, stdout and stderr."""
-    from builder.cli import main
+    from builder.cli.main import main
 
     def run(*arguments: str | Path) -> Run:
         monkeypatch.setattr(sys, "argv", ["dlc", *map(str, arguments)])

@@ -23,13 +23,14 @@ import docker
 import docker.errors
 import requests
 
-from builder import engine as engines
-from builder import private_engine
-from builder.bases import LABEL_HOW
-from builder.namespace import NAMESPACE, NAMESPACE_LABEL
-from builder.output import say
-from builder.state_directory import state_directory
-from builder.target import STAND_IN
+from builder.engine import connection as engines
+from builder.engine import private
+from builder.engine.bases import LABEL_HOW
+from builder.engine.namespace import NAMESPACE, NAMESPACE_LABEL
+from builder.engine.usage import prune
+from builder.matrix.target import STAND_IN
+from builder.util.console import say
+from builder.util.state import state_directory
 
 __all__ = [
     "left_of",
@@ -74,6 +75,9 @@ def taking_turns(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+_KEPT = 10 * 10**9  # bytes, as `dlc engine prune` keeps
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shared:
     """An engine, and the file that all who use it here have locked; `note` is what they share."""
@@ -107,8 +111,9 @@ class Shared:
     def leave(self) -> None:
         """The last one to leave trims and stops the engine, if it was started for one of them.
 
-        An engine that was there may have other users: its build cache is for its owner to trim.
-        Stand-in bases are of no namespace, so that a proof can go on where one was stopped.
+        A private engine that was there may be asked for the same again: its build cache is kept, up
+        to what `dlc engine prune` keeps. Any other is for its owner to trim. Stand-in bases are of
+        no namespace, so that a proof can go on where one was stopped.
         """
         if not _alone(self.users):
             return
@@ -117,9 +122,11 @@ class Shared:
                 with suppress(docker.errors.APIError):
                     client.api.remove_image(base["Id"], force=True)
         started = json.loads(self.note.read_text("utf-8")).get("process")
-        if started and started == private_engine.running():
+        if started and started == private.running():
             self.trim()
-            private_engine.stop(say=say)
+            private.stop(say=say)
+        elif self.engine.private:
+            prune(self.engine, keep_storage=_KEPT)
         self.note.unlink()
 
 
@@ -134,10 +141,10 @@ def shared_engine() -> Iterator[Shared]:
             note.unlink(missing_ok=True)  # of one that was killed
         fcntl.flock(users, fcntl.LOCK_SH)
         found = engines.find()
-        running = private_engine.up(say=say)
+        running = private.up(say=say)
         told = json.loads(note.read_text("utf-8")) if note.is_file() else {}
         if found is None:
-            told["process"] = private_engine.running()
+            told["process"] = private.running()
         with closing(running.client()) as client:
             told.setdefault("since", client.info()["SystemTime"])
         note.write_text(json.dumps(told), "utf-8")

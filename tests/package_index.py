@@ -21,7 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from urllib.parse import unquote
 
-from builder.locks import normalise
+from builder.locks.lockfile import normalise
 
 __all__ = ["IndexFile", "PackageIndex", "sdist", "wheel"]
 

@@ -9,34 +9,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from builder.lifecycle import created, failed, put, refused, start, text
-from builder.locks import normalise, pinned
-from builder.models import TAR_END, TINY_MODEL, tar_header
+from builder.locks.lockfile import normalise, pinned
+from builder.serve.programs import REPORT_SECONDS, run_files
+from builder.util.check import Check
 
 if TYPE_CHECKING:
     import docker
 
-    from builder.target import Target
+    from builder.matrix.target import Target
 
-__all__ = ["Check", "basics", "compare", "labels", "predicts", "run_files", "trains"]
+__all__ = ["basics", "compare", "labels", "predicts", "trains"]
 
-FILES = TINY_MODEL.parent
-REPORT_SECONDS = 300
 TRAINING_SECONDS = 900
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Check:
-    """One thing that was checked; `detail` says what was found."""
-
-    name: str
-    passed: bool
-    detail: str
 
 
 def basics(
@@ -104,7 +91,7 @@ def labels(found: Mapping[str, str], target: Target) -> Check:
 
 def predicts(client: docker.DockerClient, image: str, say: Callable[[str], None]) -> Check:
     """An inference image's answer to one text-classification; ContainerError if there is none."""
-    from builder.containers import smoke
+    from builder.serve.server import smoke
 
     prediction = smoke(client, image, say=say)
     answer = prediction.answer
@@ -144,32 +131,6 @@ def trains(client: docker.DockerClient, image: str) -> Check:
         + ("" if report["changed"] else "; the weights did not change")
         + ("" if saved else f"; saved only {', '.join(report['files']) or 'nothing'}"),
     )
-
-
-def run_files(
-    client: docker.DockerClient, image: str, names: Iterable[str], command: str, seconds: int
-) -> str:
-    """What a command with some of our files in /tmp prints, in a container without a network."""
-    with created(
-        client,
-        image,
-        entrypoint=["sh", "-c", command],
-        network_mode="none",
-        environment={"HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"},
-    ) as container:
-        tar = b"".join(_file(FILES / name) for name in names) + TAR_END
-        put(container, "/tmp", tar)  # noqa: S108 - a path of the container
-        start(container, image)
-        with refused(f"{image}: {command} did not end in {seconds} s", "see what keeps it"):
-            code = container.wait(timeout=seconds)["StatusCode"]
-        if code != 0:
-            raise failed(f"{image}: {command} ended with code {code}", container)
-        return text(container.logs(stdout=True, stderr=False))
-
-
-def _file(path: Path) -> bytes:
-    content = path.read_bytes()
-    return tar_header(path.name, len(content)) + content + bytes(-len(content) % 512)
 
 
 def _public(version: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from builder.containers import Response, Server
+    from builder.serve.server import Response, Server
 
 __all__ = ["Job", "Parameters", "TransformError", "parameters", "payloads", "transform"]
 

@@ -6,9 +6,10 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from builder.contract.basics import Check, run_files
-from builder.contract.libraries import DRIVER
 from builder.contract.subject import Subject
+from builder.report.libraries import DRIVER
+from builder.serve.programs import run_files
+from builder.util.check import Check
 
 if TYPE_CHECKING:
     import docker

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from builder import containers
 from builder.contract.subject import Subject, examine, parse
 from builder.contract.training_job import tiny, train  # noqa: F401 - fixtures
-from builder.engine import engine_client
+from builder.engine.connection import engine_client
+from builder.serve import server as containers
 
 if TYPE_CHECKING:
     import docker
@@ -57,7 +57,7 @@ class Serve:
     def __call__(
         self, *, timeout: float = 300, ready: bool = True, **how: Any
     ) -> containers.Server:
-        """A server as builder.containers.run makes it, ready unless told not to wait for that."""
+        """A server as builder.serve.server.run makes it, ready unless told not to wait for that."""
         server = self._stack.enter_context(containers.run(self._client, self._image, **how))
         if ready:
             server.wait_ready(timeout)

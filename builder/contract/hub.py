@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from builder.contract.basics import FILES
 from builder.contract.network import lines, neighbour, network
+from builder.serve.programs import FILES
 
 if TYPE_CHECKING:
     import docker

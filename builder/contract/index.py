@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from builder.contract.network import neighbour, network
-from builder.lifecycle import text
-from builder.locks import normalise
+from builder.engine.containers import text
+from builder.locks.lockfile import normalise
 
 if TYPE_CHECKING:
     import docker

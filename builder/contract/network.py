@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from builder.engine.containers import LABELS, created, log, put, refused, start, text
+from builder.engine.namespace import labels
 from builder.errors import ContainerError
-from builder.lifecycle import LABELS, created, log, put, refused, start, text
-from builder.models import pack
-from builder.namespace import labels
+from builder.serve.model_archive import pack
 
 if TYPE_CHECKING:
     import docker

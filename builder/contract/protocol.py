@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from builder import PACKAGE
+
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
-    from builder.containers import Response, Server
     from builder.contract.subject import Subject
+    from builder.serve.server import Response, Server
 
 __all__ = [
     "CSV",
@@ -69,7 +71,7 @@ TRACE_LINES = 100
 UNSUPPORTED = "is not supported by this framework"
 
 TOOLKIT = "sagemaker-huggingface-inference-toolkit"
-ECHO = Path(__file__).parents[1] / "files" / "echo_inference.py"
+ECHO = PACKAGE / "files" / "echo_inference.py"
 
 # Prints every process as [pid, its parent's, words of its command line]; few images have ps.
 PROCESSES = """

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from builder.contract.basics import REPORT_SECONDS, run_files
 from builder.errors import TagError
-from builder.tag import Repository, Tag, parse_repository, parse_tag
+from builder.matrix.tags import Repository, Tag, parse_repository, parse_tag
+from builder.serve.programs import REPORT_SECONDS, run_files
 
 if TYPE_CHECKING:
     import docker
@@ -70,7 +70,7 @@ def components(label: str) -> dict[str, str]:
 
 def examine(client: docker.DockerClient, image: str, name: str) -> Subject:
     """Ask an image for its packages and labels; ContainerError if its Python does not tell."""
-    from builder.locks import normalise
+    from builder.locks.lockfile import normalise
 
     repository, tag = parse(name)
     output = run_files(

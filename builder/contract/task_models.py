@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from builder.contract.media import picture, sound
-from builder.lifecycle import created, failed, put, refused, start, text
-from builder.models import TAR_END, TINY_MODEL, tar_header
+from builder.engine.containers import created, failed, put, refused, start, text
+from builder.serve.model_archive import TAR_END, TINY_MODEL, tar_header
 
 if TYPE_CHECKING:
     import docker

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from builder.containers import Response
 from builder.contract import task_answers as answers
 from builder.contract.task_answers import Answered, WrongAnswerError, need
 from builder.contract.task_models import MEDIA
 from builder.contract.tasks import BODY, Facts, Limit
+from builder.serve.server import Response
 
 __all__ = ["ASKS", "Ask", "refused"]
 

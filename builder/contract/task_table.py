@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from builder import atomic
 from builder.contract.run import Result
+from builder.util import atomic
 
 __all__ = ["Row", "TaskResult", "load", "results", "save", "table", "wrong"]
 

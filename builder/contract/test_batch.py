@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from builder.containers import Server
 from builder.contract.batch import Parameters, TransformError, parameters, transform
 from builder.contract.protocol import CSV, CSV_COLUMNS, HANDLER, JSON, UNSUPPORTED, error
 from builder.contract.subject import Subject
+from builder.serve.server import Server
 
 pytestmark = pytest.mark.inference
 

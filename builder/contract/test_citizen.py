@@ -15,12 +15,12 @@ from typing import Any
 import docker
 import pytest
 
-from builder import containers
 from builder.contract.conftest import Serve
 from builder.contract.subject import Subject
+from builder.engine.containers import created, put, start, text
 from builder.errors import ContainerError
-from builder.lifecycle import created, put, start, text
-from builder.models import make_tiny_model
+from builder.serve import server as containers
+from builder.serve.model_archive import make_tiny_model
 
 Record = Callable[[str, object], None]
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from builder.containers import Response, Server
 from builder.contract.conftest import Serve
 from builder.contract.protocol import (
     CSV,
@@ -36,6 +35,7 @@ from builder.contract.protocol import (
 )
 from builder.contract.samples import npy, png, wav
 from builder.contract.subject import Subject
+from builder.serve.server import Response, Server
 
 if TYPE_CHECKING:
     import docker

@@ -11,8 +11,8 @@ import pytest
 
 from builder.contract.hub import Hub, HubModel, stand_in
 from builder.contract.subject import Subject
-from builder.lifecycle import created, log, put, refused, start, text
-from builder.models import pack, tiny_files
+from builder.engine.containers import created, log, put, refused, start, text
+from builder.serve.model_archive import pack, tiny_files
 
 END_SECONDS = 120
 PUBLIC, REDIRECTED, PRIVATE = "tests/public", "tests/redirected", "tests/private"

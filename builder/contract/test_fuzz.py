@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 import docker
 import pytest
 
-from builder.containers import Server
 from builder.contract.conftest import Serve
 from builder.contract.fuzz import ABANDONED, CLOSED, KINDS, exchange, requests
 from builder.contract.protocol import READ_PAST_END, RESTART_SECONDS, post, processes, settled
 from builder.contract.subject import Subject
+from builder.serve.server import Server
 
 pytestmark = pytest.mark.inference
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import docker
 import pytest
 
-from builder.contract.basics import run_files
 from builder.contract.subject import Subject
+from builder.serve.programs import run_files
 
 # What prints a line for each stray; a stand-in's interpreter brings more than a distribution's.
 STRAYS = {

@@ -13,13 +13,13 @@ from typing import Any
 import docker
 import pytest
 
-from builder.containers import QUESTION, Server
 from builder.contract.conftest import Serve
 from builder.contract.hub import Hub, HubModel, Request, stand_in
 from builder.contract.subject import Subject
+from builder.engine.containers import refused
 from builder.errors import ContainerError
-from builder.lifecycle import refused
-from builder.models import pack, tiny_files
+from builder.serve.model_archive import pack, tiny_files
+from builder.serve.server import QUESTION, Server
 
 pytestmark = pytest.mark.inference
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from builder.containers import Response, Server
 from builder.contract.conftest import Serve
 from builder.contract.protocol import ECHO, HANDLER, JSON, error, post, processes
-from builder.lifecycle import put
-from builder.models import TAR_END, tar_header
+from builder.engine.containers import put
+from builder.serve.model_archive import TAR_END, tar_header
+from builder.serve.server import Response, Server
 
 if TYPE_CHECKING:
     import docker

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from builder.containers import Server
 from builder.contract.protocol import (
     CSV,
     CSV_COLUMNS,
@@ -26,6 +25,7 @@ from builder.contract.protocol import (
     settled,
 )
 from builder.contract.subject import Subject
+from builder.serve.server import Server
 
 pytestmark = pytest.mark.inference
 

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from builder import containers
 from builder.contract.conftest import Serve
-from builder.lifecycle import text
+from builder.engine.containers import text
+from builder.serve import server as containers
 
 Record = Callable[[str, object], None]
 

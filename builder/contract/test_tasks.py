@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from builder import containers
 from builder.contract.subject import Subject
 from builder.contract.task_models import Makings, make
 from builder.contract.task_requests import ASKS, refused
 from builder.contract.tasks import TASKS, Facts, Task
-from builder.engine import engine_client
+from builder.engine.connection import engine_client
 from builder.errors import ContainerError
+from builder.serve import server as containers
 
 if TYPE_CHECKING:
     import docker

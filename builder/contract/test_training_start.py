@@ -11,11 +11,11 @@ from typing import Any
 import docker
 import pytest
 
-from builder.containers import run
-from builder.contract.basics import run_files
 from builder.contract.subject import Subject
 from builder.contract.training_data import VALUES, plain
 from builder.contract.training_job import ML, Job, Train, program
+from builder.serve.programs import run_files
+from builder.serve.server import run
 
 Record = Callable[[str, object], None]
 

@@ -12,10 +12,10 @@ from typing import Any
 import docker
 import pytest
 
-from builder.containers import run
 from builder.contract.subject import Subject
 from builder.contract.training_data import QUESTIONS, last, metrics, serving_image, table
 from builder.contract.training_job import ML, Job, Run, Train, program
+from builder.serve.server import run
 
 Record = Callable[[str, object], None]
 

@@ -11,14 +11,14 @@ from typing import Any
 import docker
 import pytest
 
-from builder.containers import Response, Server
 from builder.contract.conftest import Serve
 from builder.contract.index import Index, stand_in, wheel
 from builder.contract.protocol import TENSORS_OUT, TOOLKIT
 from builder.contract.subject import Subject
+from builder.engine.containers import refused
 from builder.errors import ContainerError
-from builder.lifecycle import refused
-from builder.models import tiny_files
+from builder.serve.model_archive import tiny_files
+from builder.serve.server import Response, Server
 
 pytestmark = pytest.mark.inference
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from builder.contract.subject import Subject, parse
+from builder.engine.namespace import NAMESPACE_LABEL, visible
 from builder.errors import TagError
-from builder.namespace import NAMESPACE_LABEL, visible
 
 if TYPE_CHECKING:
     import docker

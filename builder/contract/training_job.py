@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from builder.contract.basics import FILES
 from builder.contract.network import neighbour, network
 from builder.contract.subject import Subject
+from builder.engine.containers import created, put, refused, start, text
 from builder.errors import ContainerError
-from builder.lifecycle import created, put, refused, start, text
-from builder.models import pack, tar_header, tiny_files
+from builder.serve.model_archive import pack, tar_header, tiny_files
+from builder.serve.programs import FILES
 
 if TYPE_CHECKING:
     import docker

@@ -19,12 +19,12 @@ import docker
 import docker.errors
 import pytest
 
-from builder import bases, packages
-from builder import engine as engines
-from builder.models import make_tiny_model
-from builder.namespace import local_name
-from builder.state_directory import state_directory
-from builder.targets import load_targets
+from builder.engine import apt, bases
+from builder.engine import connection as engines
+from builder.engine.namespace import local_name
+from builder.matrix.targets import load_targets
+from builder.serve.model_archive import make_tiny_model
+from builder.util.state import state_directory
 from tests.images.local_mode import LocalMode, compose_plugin, networks, turn
 from tests.images.mirror_server import gateway
 from tests.images.small_matrix import SmallMatrix, files, write_small_matrix
@@ -184,8 +184,8 @@ def registry_program() -> str:
     """Debian's docker-registry, installed if that can be done here."""
     if shutil.which("docker-registry") is None:
         try:
-            packages.install("docker-registry", say=print)
-        except packages.InstallError as error:
+            apt.install("docker-registry", say=print)
+        except apt.InstallError as error:
             pytest.skip(f"docker-registry is not here and cannot be installed: {error}")
     return "docker-registry"
 
@@ -196,11 +196,11 @@ def compose(engine: engines.Engine, tmp_path_factory: pytest.TempPathFactory) ->
     wanted: tuple[str, ...] = () if shutil.which("pgrep") else ("procps",)
     if not (shutil.which("docker-compose") or compose_plugin(engine)):
         names = ("docker-compose-v2", "docker-compose")
-        wanted += (next((name for name in names if packages.offered(name)), names[-1]),)
+        wanted += (next((name for name in names if apt.offered(name)), names[-1]),)
     try:
         if wanted:
-            packages.install(*wanted, say=print)
-    except packages.InstallError as error:
+            apt.install(*wanted, say=print)
+    except apt.InstallError as error:
         pytest.skip(f"local mode needs Docker Compose: {error}")
     path = os.environ["PATH"]
     if shutil.which("docker-compose") is None:

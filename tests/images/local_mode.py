@@ -19,7 +19,7 @@ from typing import Any
 
 import docker
 
-from builder import engine as engines
+from builder.engine import connection as engines
 
 EXAMPLES = Path(__file__).parents[2] / "docs/examples"
 OFFLINE = Path(__file__).with_name("sagemaker_offline.py")

@@ -17,10 +17,10 @@ from typing import Any
 import docker
 import docker.errors
 
-from builder.namespace import labels, local_name
-from builder.plan import INPUTS_LABEL, KEY_LABEL
-from builder.target import Target
-from builder.targets import load_targets
+from builder.engine.image import INPUTS_LABEL, KEY_LABEL
+from builder.engine.namespace import labels, local_name
+from builder.matrix.target import Target
+from builder.matrix.targets import load_targets
 from tests.images.conftest import dlc
 from tests.images.registries import build_small
 from tests.images.small_matrix import write_small_matrix

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 import docker
 
-from builder.registry_client import RegistryClient
+from builder.registry.client import RegistryClient
 
 # bcrypt of `secret` for builder, and of what moto gives to account 123456789012 for AWS.
 START_SECONDS = 60

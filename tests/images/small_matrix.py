@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from builder.target import Target
-from builder.targets import load_targets
+from builder.matrix.target import Target
+from builder.matrix.targets import load_targets
 from tests.package_index import IndexFile, PackageIndex, wheel
 
 __all__ = ["FRAMEWORK", "LIBRARY", "SMALL_NAMES", "SmallMatrix", "files", "write_small_matrix"]

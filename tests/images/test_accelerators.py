@@ -21,16 +21,16 @@ from pathlib import Path
 import docker
 import pytest
 
-from builder import bases, packages
-from builder.bake import Baker, Outcome
-from builder.bakefile import Job
-from builder.engine import Engine
-from builder.mirrors import Mirrors
-from builder.namespace import labels, local_name
-from builder.output import Lines
-from builder.render import Renderer
-from builder.tagging import remove_image
-from builder.target import Target
+from builder.build.bake import Baker, Outcome
+from builder.build.bakefile import Job
+from builder.cli.output import Lines
+from builder.dockerfile.render import Renderer
+from builder.engine import apt, bases
+from builder.engine.connection import Engine
+from builder.engine.namespace import labels, local_name
+from builder.engine.tagging import remove_image
+from builder.matrix.mirrors import Mirrors
+from builder.matrix.target import Target
 from tests.images import apt_repository
 from tests.images.apt_repository import Keyring
 from tests.images.conftest import ROOT
@@ -181,8 +181,8 @@ def _templates(folder: Path) -> Path:
 def _keyring() -> Iterator[Keyring]:
     if not (shutil.which("gpg") and shutil.which("gpg-agent")):
         try:
-            packages.install("gnupg", say=print)
-        except packages.InstallError as error:
+            apt.install("gnupg", say=print)
+        except apt.InstallError as error:
             pytest.skip(f"gpg is not here and cannot be installed: {error}")
     # Not below pytest's folder: the path of a socket may be no longer than 107 characters.
     with tempfile.TemporaryDirectory(prefix="dlc-gpg-") as home:

@@ -16,11 +16,11 @@ from pathlib import Path
 import docker
 import pytest
 
-from builder import bases
-from builder.engine import Engine
-from builder.namespace import local_name
-from builder.tagging import remove_image
-from builder.target import Target
+from builder.engine import bases
+from builder.engine.connection import Engine
+from builder.engine.namespace import local_name
+from builder.engine.tagging import remove_image
+from builder.matrix.target import Target
 from tests.images.conftest import INFERENCE, ROOT, TRAINING, Image, dlc
 from tests.images.small_matrix import SMALL_NAMES, SmallMatrix
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from builder.namespace import NAMESPACE_LABEL
+from builder.engine.namespace import NAMESPACE_LABEL
 from tests.images.conftest import INFERENCE, ROOT, TRAINING, Image, dlc
 
 pytestmark = pytest.mark.images

@@ -23,10 +23,11 @@ import docker
 import docker.errors
 import pytest
 
-from builder import bases, engine, packages, private_engine
-from builder.bases import BaseSource
-from builder.engine_usage import prune, usage
-from builder.state_directory import state_directory
+from builder.engine import apt, bases, connection
+from builder.engine import private as private_engine
+from builder.engine.bases import BaseSource
+from builder.engine.usage import prune, usage
+from builder.util.state import state_directory
 from tests.images.printed import printed
 
 pytestmark = [
@@ -77,12 +78,12 @@ def state() -> Iterator[Path]:
                 patch.delenv(name)
         (directory / "bin").mkdir()
         program = directory / "bin/dockerd"
-        program.write_text(ISOLATED.format(path=packages.system_path()), encoding="utf-8")
+        program.write_text(ISOLATED.format(path=apt.system_path()), encoding="utf-8")
         program.chmod(0o755)
         patch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
         patch.setenv("DLC_STATE", str(directory / "state"))
         patch.setenv("DOCKER_CONFIG", str(directory / "docker"))
-        patch.setattr(engine, "DEFAULT_HOST", f"unix://{directory}/nowhere.sock")
+        patch.setattr(connection, "DEFAULT_HOST", f"unix://{directory}/nowhere.sock")
         try:
             yield directory / "state"
         finally:
@@ -94,8 +95,8 @@ def state() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def private(state: Path) -> engine.Engine:
-    assert engine.find() is None
+def private(state: Path) -> connection.Engine:
+    assert connection.find() is None
     found = private_engine.up(say=print)
     assert found.host == f"unix://{state}/engine/docker.sock"
     return found
@@ -114,22 +115,22 @@ def processes(state: Path) -> list[str]:
     return lines
 
 
-def test_up_starts_a_private_engine_with_buildx(private: engine.Engine) -> None:
+def test_up_starts_a_private_engine_with_buildx(private: connection.Engine) -> None:
     assert private.private
     assert private.version
     assert private.buildx
-    status = engine.status()
+    status = connection.status()
     assert status.running
     assert status.data_root == str(state_directory() / "engine/data")
 
 
-def test_second_up_is_the_same_engine_at_once(private: engine.Engine) -> None:
+def test_second_up_is_the_same_engine_at_once(private: connection.Engine) -> None:
     said: list[str] = []
     assert private_engine.up(say=said.append) == private
     assert said == []
 
 
-def test_base_is_bootstrapped_once(private: engine.Engine, state: Path) -> None:
+def test_base_is_bootstrapped_once(private: connection.Engine, state: Path) -> None:
     base = bases.ensure(private, DEBIAN, say=print)
     assert base.how == "bootstrapped"
     assert base.reference == "dlc-base/debian12:88a7d30d49e1"
@@ -139,7 +140,7 @@ def test_base_is_bootstrapped_once(private: engine.Engine, state: Path) -> None:
     assert said == []
 
 
-def test_bootstrapped_base_is_clean_and_kept_up_to_date(private: engine.Engine) -> None:
+def test_bootstrapped_base_is_clean_and_kept_up_to_date(private: connection.Engine) -> None:
     base = bases.ensure(private, DEBIAN, say=print)
     script = r"""
         grep -c -- '-security main' /etc/apt/sources.list
@@ -159,7 +160,7 @@ def test_bootstrapped_base_is_clean_and_kept_up_to_date(private: engine.Engine) 
     assert identity.attrs["Config"]["Cmd"] == ["bash"]
 
 
-def test_bake_runs_on_the_engine(private: engine.Engine, tmp_path: Path) -> None:
+def test_bake_runs_on_the_engine(private: connection.Engine, tmp_path: Path) -> None:
     base = bases.ensure(private, DEBIAN, say=print)
     (tmp_path / "Dockerfile").write_text(
         f"FROM {base.reference}\nRUN echo baked > /proof\n", encoding="utf-8"
@@ -201,7 +202,7 @@ def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     tar.addfile(member, io.BytesIO(content))
 
 
-def test_prune_frees_what_is_of_no_use(private: engine.Engine, tmp_path: Path) -> None:
+def test_prune_frees_what_is_of_no_use(private: connection.Engine, tmp_path: Path) -> None:
     base = bases.ensure(private, DEBIAN, say=print)
     (tmp_path / "Dockerfile").write_text(
         f"FROM {base.reference} AS other\n"
@@ -238,7 +239,7 @@ def test_prune_frees_what_is_of_no_use(private: engine.Engine, tmp_path: Path) -
 
 
 @pytest.fixture
-def registry(private: engine.Engine, tmp_path: Path) -> Iterator[tuple[str, str]]:
+def registry(private: connection.Engine, tmp_path: Path) -> Iterator[tuple[str, str]]:
     """A registry beside the engine, with one image; gives its address and the digest."""
     assert private.private
     archive = io.BytesIO()
@@ -279,7 +280,7 @@ def keep(directory: Path, content: bytes) -> str:
 
 
 def test_base_is_pulled_where_a_registry_has_it(
-    private: engine.Engine, registry: tuple[str, str]
+    private: connection.Engine, registry: tuple[str, str]
 ) -> None:
     address, digest = registry
     source = BaseSource(name="hello", image=f"{address}/team/hello:1@{digest}")
@@ -289,17 +290,17 @@ def test_base_is_pulled_where_a_registry_has_it(
     assert bases.ensure(private, source, say=print) == base
 
 
-def test_down_leaves_no_process(private: engine.Engine, state: Path) -> None:
+def test_down_leaves_no_process(private: connection.Engine, state: Path) -> None:
     with closing(private.client()) as client:
         client.containers.run(DEBIAN.reference, ["sleep", "60"], detach=True, network_mode="none")
     assert len(processes(state / "engine")) >= 3  # dockerd, containerd and the container's shim
     assert private_engine.stop(say=print)
     assert processes(state) == []
-    assert engine.find() is None
+    assert connection.find() is None
     assert not private_engine.stop(say=print)
 
 
-def test_engine_comes_back_after_a_crash(private: engine.Engine, state: Path) -> None:
+def test_engine_comes_back_after_a_crash(private: connection.Engine, state: Path) -> None:
     private_engine.up(say=print)
     pid = private_engine.running()
     assert pid

@@ -13,7 +13,7 @@ from typing import IO, Any
 import pytest
 import testinfra
 
-from builder.engine import Engine
+from builder.engine.connection import Engine
 from tests.images.conftest import CANARY, INFERENCE, ROOT, Image
 from tests.images.printed import printed
 

@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 import docker
 import pytest
 
-from builder.layers import from_engine
-from builder.namespace import local_name
-from builder.tagging import remove_image
+from builder.engine.layers import from_engine
+from builder.engine.namespace import local_name
+from builder.engine.tagging import remove_image
 from tests.images.conftest import ROOT
 from tests.images.small_matrix import SMALL_NAMES, SmallMatrix
 

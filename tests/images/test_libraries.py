@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from builder.contract.libraries import OPENED, Library, checks, compare, look
-from builder.namespace import local_name
-from builder.target import Target
-from builder.targets import load_targets
+from builder.engine.namespace import local_name
+from builder.matrix.target import Target
+from builder.matrix.targets import load_targets
+from builder.report.libraries import OPENED, Library, checks, compare, look
 from tests.images.conftest import INFERENCE, TRAINING, Image, dlc
 from tests.images.printed import printed
 from tests.unit.test_libraries import shared_object

@@ -18,8 +18,8 @@ from pathlib import Path
 import docker
 import pytest
 
-from builder.namespace import local_name
-from builder.tagging import remove_image
+from builder.engine.namespace import local_name
+from builder.engine.tagging import remove_image
 from tests.images.conftest import ROOT
 from tests.images.mirror_server import nothing_stays, serving
 from tests.images.small_matrix import FRAMEWORK, LIBRARY, SMALL_NAMES, SmallMatrix

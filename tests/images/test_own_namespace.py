@@ -10,7 +10,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from builder.namespace import NAMESPACE_LABEL
+from builder.engine.namespace import NAMESPACE_LABEL
 from tests.own_namespace import left_of, namespace
 
 pytestmark = pytest.mark.images
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 RUN = """
 import sys, time
 from contextlib import closing
-from builder.namespace import labels, local_name
+from builder.engine.namespace import labels, local_name
 from tests.own_namespace import own_part
 
 with own_part() as shared, closing(shared.engine.client()) as client:

@@ -20,15 +20,16 @@ import docker.errors
 import pytest
 import yaml
 
-from builder import derived, history
-from builder.engine import Engine
-from builder.namespace import NAMESPACE, labels, local_name, prefix
-from builder.plan import KEY_LABEL, Inputs, inputs, key_tag
-from builder.registry_client import DOCKER_MANIFEST, Manifest, RegistryClient
-from builder.render import Renderer
-from builder.tagging import remove_image
-from builder.target import Target
-from builder.targets import load_targets
+from builder.build import build_times, identity
+from builder.build.plan import Inputs, inputs
+from builder.dockerfile.render import Renderer
+from builder.engine.connection import Engine
+from builder.engine.image import KEY_LABEL, key_tag
+from builder.engine.namespace import NAMESPACE, labels, local_name, prefix
+from builder.engine.tagging import remove_image
+from builder.matrix.target import Target
+from builder.matrix.targets import load_targets
+from builder.registry.client import DOCKER_MANIFEST, Manifest, RegistryClient
 from tests.images.conftest import INFERENCE, OWN, ROOT, TRAINING, Image, dlc
 from tests.images.counting import counted
 from tests.images.registries import Registry, running
@@ -207,7 +208,7 @@ def test_only_what_installs_is_remembered_and_only_here(
 ) -> None:
     """A build of which all but the labels is cached tells nothing of the next."""
     folder, target = small
-    real = history.load()
+    real = build_times.load()
     record = own_state / "builds.json"
     stages = tmp_path / "templates/stages"
     stages.mkdir(parents=True)
@@ -224,7 +225,7 @@ def test_only_what_installs_is_remembered_and_only_here(
         assert result.returncode == 0, result.stderr
         assert " built in " in result.stderr
         assert json.loads(record.read_text("utf-8")) == found
-        assert history.load() == real
+        assert build_times.load() == real
     finally:
         assert run(folder, "build", target.name).returncode == 0
 
@@ -325,7 +326,7 @@ def test_a_builder_that_does_not_run(
 def store(client: RegistryClient, made_of: Inputs, *after: str) -> None:
     """Put an image that is nothing but labels and history under a target's name."""
     target, repository = made_of.target, f"team/{made_of.target.repository}"
-    said = list(derived.instructions(made_of.files["Dockerfile"].decode()))
+    said = list(identity.instructions(made_of.files["Dockerfile"].decode()))
     told: dict[str, Any] = {"Labels": made_of.labels(), "Env": []}
     for verb, text in said:
         if verb == "ENV":

@@ -9,9 +9,9 @@ from pathlib import Path
 import docker
 import pytest
 
-from builder.namespace import local_name
-from builder.registry_client import DOCKER_MANIFEST, RegistryClient
-from builder.targets import load_targets
+from builder.engine.namespace import local_name
+from builder.matrix.targets import load_targets
+from builder.registry.client import DOCKER_MANIFEST, RegistryClient
 from tests.images.conftest import INFERENCE, ROOT, TRAINING, Image, dlc
 from tests.images.registries import Registry, running
 

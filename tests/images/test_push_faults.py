@@ -13,8 +13,8 @@ from pathlib import Path
 import docker
 import pytest
 
-from builder.registry_client import RegistryClient
-from builder.registry_login import Login
+from builder.registry.auth import Login
+from builder.registry.client import RegistryClient
 from tests.images.pushing import Workshop, wait_for
 from tests.images.registries import (
     Fault,

@@ -14,12 +14,12 @@ from typing import Any
 import docker
 import pytest
 
-from builder import packages
-from builder.engine import Engine
-from builder.push_state import oci_misfit
-from builder.registry_client import OCI_INDEX, RegistryClient
-from builder.registry_login import Login
-from builder.state_directory import state_directory
+from builder.engine import apt
+from builder.engine.connection import Engine
+from builder.registry.auth import Login
+from builder.registry.client import OCI_INDEX, RegistryClient
+from builder.release.compare import oci_misfit
+from builder.util.state import state_directory
 from tests.images.pushing import Workshop, wait_for
 from tests.images.registries import (
     HTPASSWD,
@@ -66,8 +66,8 @@ FILES = {
 def skopeo() -> None:
     if shutil.which("skopeo") is None:
         try:
-            packages.install("skopeo", say=print)
-        except packages.InstallError as error:
+            apt.install("skopeo", say=print)
+        except apt.InstallError as error:
             pytest.skip(f"skopeo is not here and cannot be installed: {error}")
 
 

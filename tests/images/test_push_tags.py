@@ -10,12 +10,12 @@ from pathlib import Path
 import docker
 import pytest
 
-from builder.engine import Engine
-from builder.push import Pusher
-from builder.push_progress import Lines
-from builder.registry import Place
-from builder.registry_client import RegistryClient
-from builder.registry_login import Login
+from builder.cli.push_progress import Lines
+from builder.engine.connection import Engine
+from builder.registry.auth import Login
+from builder.registry.client import RegistryClient
+from builder.registry.reference import Place
+from builder.release.push import Pusher
 from tests.images.pushing import Workshop
 from tests.images.registries import (
     HTPASSWD,
@@ -266,7 +266,7 @@ def test_login_that_boto3_gets(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     moto = pytest.importorskip("moto")
-    from builder.ecr_login import EcrHost, login
+    from builder.registry.ecr import EcrHost, login
 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")

@@ -9,9 +9,9 @@ from typing import Any
 import docker.errors
 import pytest
 
-from builder import sandbox, sandbox_container
-from builder.sandbox import SandboxError, run_python
-from builder.sandbox_container import NoContainerError, run_in_container
+from builder.locks.sdist import sandbox, sandbox_container
+from builder.locks.sdist.sandbox import SandboxError, run_python
+from builder.locks.sdist.sandbox_container import NoContainerError, run_in_container
 
 pytestmark = pytest.mark.images
 

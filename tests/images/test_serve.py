@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 import docker.errors
 import pytest
 
-from builder.containers import Server, run, smoke
 from builder.errors import ContainerError
+from builder.serve.server import Server, run, smoke
 
 if TYPE_CHECKING:
     import docker

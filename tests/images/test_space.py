@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.engine import Engine
-from builder.engine_usage import usage
+from builder.engine.connection import Engine
+from builder.engine.usage import usage
 from tests.images.small_matrix import SMALL_NAMES, SmallMatrix
 
 pytestmark = pytest.mark.images

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import docker
 import pytest
 
-from builder.namespace import local_name
-from builder.tagging import remove_image
+from builder.engine.namespace import local_name
+from builder.engine.tagging import remove_image
 from tests.images.conftest import dlc
 from tests.images.mirror_server import gateway
 from tests.images.printed import printed

@@ -16,12 +16,12 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from builder import bases
-from builder.bases import LABEL_HOW, LABEL_NAME, BaseSource
-from builder.engine import Engine
+from builder.engine import bases
+from builder.engine.bases import LABEL_HOW, LABEL_NAME, BaseSource
+from builder.engine.connection import Engine
 from builder.errors import BaseImageError
-from builder.matrix import Base
-from builder.target import STAND_IN
+from builder.matrix.records import Base
+from builder.matrix.target import STAND_IN
 
 __all__ = ["Interpreter", "default_interpreters", "interpreters", "make"]
 

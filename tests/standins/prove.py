@@ -14,22 +14,23 @@ from pathlib import Path
 import docker
 import requests
 
-from builder import bases, wheelhouse
-from builder.build import build
+from builder.build.build import build
+from builder.build.plan import inputs
+from builder.build.size_budget import measure
+from builder.cli.output import Lines
 from builder.contract.basics import basics, predicts, trains
-from builder.contract.size import measure
-from builder.direct import address
-from builder.engine import Engine
+from builder.dockerfile.render import Renderer
+from builder.engine import bases
+from builder.engine.connection import Engine
+from builder.engine.layers import from_engine, to_json
+from builder.engine.namespace import local_name
+from builder.engine.tagging import remove_image
 from builder.errors import BaseImageError, DlcError
-from builder.layers import from_engine, to_json
-from builder.matrix import Base, Wheel
-from builder.namespace import local_name
-from builder.output import Lines
-from builder.plan import inputs
-from builder.render import Renderer
-from builder.state_directory import state_directory
-from builder.tagging import remove_image
-from builder.target import Target
+from builder.locks import wheelhouse
+from builder.locks.direct import address
+from builder.matrix.records import Base, Wheel
+from builder.matrix.target import Target
+from builder.util.state import state_directory
 from tests.standins import bases as stand_in_bases
 from tests.standins.result import Row
 from tests.standins.room import Room

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from builder.contract.basics import Check
-from builder.layers import ImageLayers, from_json, sharing
-from builder.layers_picture import draw, summary
-from builder.locks import state
-from builder.output import human_size
-from builder.target import Target
+from builder.engine.layers import ImageLayers, from_json, sharing
+from builder.locks.lockfile import state
+from builder.matrix.target import Target
+from builder.report.layers_svg import draw, summary
+from builder.util.check import Check
+from builder.util.text import human_size
 
 __all__ = [
     "Row",

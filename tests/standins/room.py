@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from builder.engine import Engine
+from builder.engine.connection import Engine
 
 __all__ = ["Room"]
 

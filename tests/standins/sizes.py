@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from packaging.version import Version
 
-from builder.output import human_size
-from builder.target import Target
+from builder.matrix.target import Target
+from builder.util.text import human_size
 from tests.standins.result import Row
 
 __all__ = ["page"]

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from builder import locks
-from builder.direct import outside, wheel_name
 from builder.errors import LockError
-from builder.matrix import Base
-from builder.target import Target
-from builder.uv_compile import Question, compile_requirements, requirement_name
+from builder.locks import lockfile
+from builder.locks.direct import outside, wheel_name
+from builder.locks.uv.compile import Question, compile_requirements, requirement_name
+from builder.matrix.records import Base
+from builder.matrix.target import Target
 
 __all__ = ["StandIn", "lock", "locks_digest", "requirements", "stand_in"]
 
@@ -71,37 +71,37 @@ def lock(target: Target, stands_in: Target, images: Path, folder: Path) -> None:
     LockError if those are stale, or if the package index has no wheel of the same version.
     """
     committed = images / target.folder
-    found = locks.state(committed, target)
+    found = lockfile.state(committed, target)
     if found.stale:
         raise LockError(
             f"the locks of {target.name} are not fresh: {found.text}",
             remedy=f"run `dlc lock {target.name}`",
         )
-    held = {layer: locks.entries(committed, layer) for layer in locks.LAYERS}
+    held = {layer: lockfile.entries(committed, layer) for layer in lockfile.LAYERS}
     if len(stands_in.build.wheels) < len(target.build.wheels):
         left = {*outside(target), *map(requirement_name, _cuda(target))}
         framework = {name: e for name, e in held["framework"].items() if name not in left}
         held["framework"] = dict(sorted((framework | _index_entries(target, framework)).items()))
     below, made = "", []
-    for layer in locks.LAYERS:
-        python, date = locks.origin(layer, stands_in)
+    for layer in lockfile.LAYERS:
+        python, date = lockfile.origin(layer, stands_in)
         made.append(
-            locks.Lock(
+            lockfile.Lock(
                 layer=layer,
                 python=python,
                 date=date,
-                inputs=locks.inputs_digest(layer, stands_in, below),
+                inputs=lockfile.inputs_digest(layer, stands_in, below),
                 entries=held[layer],
             )
         )
         below = made[-1].text() if layer == "framework" else below
-    locks.write(folder / stands_in.folder, made)
+    lockfile.write(folder / stands_in.folder, made)
 
 
 def locks_digest(folder: Path) -> str:
     """The SHA-256 of a folder's locks."""
     digest = hashlib.sha256()
-    for layer in locks.LAYERS:
+    for layer in lockfile.LAYERS:
         digest.update((folder / f"{layer}.lock").read_bytes())
     return digest.hexdigest()
 
@@ -109,7 +109,7 @@ def locks_digest(folder: Path) -> str:
 def requirements(folder: Path) -> list[str]:
     """What an image must have installed: the entries of both layers' locks."""
     layers = ("framework", "libraries")
-    return [entry for layer in layers for entry in locks.entries(folder, layer).values()]
+    return [entry for layer in layers for entry in lockfile.entries(folder, layer).values()]
 
 
 def _shared(target: Target) -> tuple[str, ...]:
@@ -131,7 +131,7 @@ def _same_versions(target: Target) -> tuple[str, ...]:
 
 def _index_entries(target: Target, held: Mapping[str, str]) -> dict[str, str]:
     """The index's wheels, and what they alone need (CUDA, in packages of its own)."""
-    pins = (locks.pinned(entry) for entry in held.values())
+    pins = (lockfile.pinned(entry) for entry in held.values())
     question = Question(
         requirements=_same_versions(target),
         constraints=tuple(f"{name}=={version}" for name, version in pins if version),

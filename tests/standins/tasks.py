@@ -8,18 +8,18 @@ from pathlib import Path
 
 import click
 
-from builder.cli import run_command
-from builder.cli_contract import tell
+from builder.cli.contract import tell
+from builder.cli.main import run_command
 from builder.contract.run import run
 from builder.contract.subject import examine
 from builder.contract.task_table import Row, load, results, save, table, wrong
 from builder.contract.tasks import TASKS, TOOLKIT
-from builder.engine import engine_client
-from builder.namespace import local_name
-from builder.output import say
-from builder.selection import select
-from builder.target import Target
-from builder.targets import load_targets
+from builder.engine.connection import engine_client
+from builder.engine.namespace import local_name
+from builder.matrix.select import select
+from builder.matrix.target import Target
+from builder.matrix.targets import load_targets
+from builder.util.console import say
 from tests.own_namespace import own_part, taking_turns
 from tests.standins.bases import default_interpreters
 from tests.standins.prove import Prover

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from builder import targets
-from builder.target import Target
+from builder.matrix import targets
+from builder.matrix.target import Target
 from tests.conftest import ROOT
 
 _STATES = itertools.count()

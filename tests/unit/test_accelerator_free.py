@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from builder.accelerator_packages import accelerator_packages
-from builder.locks import parse, pinned
-from builder.target import Target
-from builder.targets import load_targets
+from builder.locks.accelerator_packages import accelerator_packages
+from builder.locks.lockfile import parse, pinned
+from builder.matrix.target import Target
+from builder.matrix.targets import load_targets
 from tests.conftest import ROOT
 
 CPU = [target for target in load_targets(ROOT / "matrix.yaml") if target.device == "cpu"]

@@ -197,8 +197,8 @@ def test_what_is_named_is_asked_for_first(
 def test_what_the_matrix_does_not_take_is_told_before_the_index_is_asked(
     arguments: tuple[str, ...], told: str, shop: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builder.wanted.compile_requirements", None)
-    monkeypatch.setattr("builder.outdated.compile_requirements", None)
+    monkeypatch.setattr("builder.authoring.request.compile_requirements", None)
+    monkeypatch.setattr("builder.authoring.outdated.compile_requirements", None)
     before = shop.files()
     run = shop.run("add", "--transformers", "99.0.0", "--mode", "inference", *DATE, *arguments)
     assert (run.code, run.out) == (3, "")
@@ -250,7 +250,7 @@ def test_an_index_that_has_nothing(
 def test_wrong_command_lines(
     arguments: tuple[str, ...], told: str, shop: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builder.wanted.compile_requirements", None)  # uv is not asked
+    monkeypatch.setattr("builder.authoring.request.compile_requirements", None)  # uv is not asked
     before = shop.files()
     more = () if "--transformers" in arguments else ("--transformers", "4.13.0")
     run = shop.run("add", *arguments, *more, "--mode", "inference")

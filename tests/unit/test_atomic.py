@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from builder import atomic
+from builder.util import atomic
 from tests.conftest import ROOT
 
 
@@ -68,7 +68,7 @@ def test_nothing_else_replaces_files() -> None:
     others = {"buildx.py", "wheelhouse.py"}
     found = set()
     builder = ROOT / "builder"
-    for path in {*builder.rglob("*.py")} - {*builder.glob("files/*"), builder / "atomic.py"}:
+    for path in {*builder.rglob("*.py")} - {*builder.glob("files/*"), builder / "util/atomic.py"}:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             called = node.func if isinstance(node, ast.Call) else None
             # A text's own `replace` takes two arguments, a path's takes one.

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.provenance import commit_of, predicate
-from builder.push_oci import attestations, index
-from builder.push_state import Local
-from builder.registry_client import OCI_MANIFEST, Manifest
-from builder.sbom import Package, document, of_dpkg, of_lock
-from builder.target import Target
+from builder.matrix.target import Target
+from builder.registry.client import OCI_MANIFEST, Manifest
+from builder.release.compare import Local
+from builder.release.provenance import commit_of, predicate
+from builder.release.sbom import Package, document, of_dpkg, of_lock
+from builder.release.upload_oci import attestations, index
 
 DIGEST = "sha256:" + "1" * 64
 WORDS = st.text(alphabet="ab-+.:~_1", min_size=1, max_size=8)

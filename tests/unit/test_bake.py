@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from builder.bakefile import Job, definition, target_id
-from builder.build_secrets import certificates_secret
+from builder.build.bakefile import Job, definition, target_id
+from builder.engine.build_secrets import certificates_secret
 from builder.errors import BuildError
-from builder.mirrors import read, script
-from builder.target import Target
+from builder.matrix.mirrors import read, script
+from builder.matrix.target import Target
 from tests.conftest import Dlc, Run
 
 CPU = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"

@@ -9,9 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from builder.bakefile import NO_CACHE, Cache, Job, definition, identifier, standalone, target_id
-from builder.plan import KEY_LABEL, framework_layer
-from builder.target import Target
+from builder.build.bakefile import (
+    NO_CACHE,
+    Cache,
+    Job,
+    definition,
+    identifier,
+    standalone,
+    target_id,
+)
+from builder.build.plan import framework_layer
+from builder.engine.image import KEY_LABEL
+from builder.matrix.target import Target
 from tests.conftest import ROOT, Dlc
 from tests.unit.test_bake import CPU, ID, job, plain
 

@@ -17,10 +17,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from builder import bases, engine, packages
-from builder.bases import BaseSource
+from builder.engine import apt, bases, connection
+from builder.engine.bases import BaseSource
 from builder.errors import BaseImageError
-from builder.state_directory import state_directory
+from builder.util.state import state_directory
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 TAG = "dlc-base/debian12:0123456789ab"
@@ -120,7 +120,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
 
 
 def ensure(fake: FakeEngine, source: BaseSource = DEBIAN) -> bases.BaseImage:
-    found = engine.Engine(host=fake.host, version="27", private=False)
+    found = connection.Engine(host=fake.host, version="27", private=False)
     return bases.ensure(found, source, say=print)
 
 
@@ -285,7 +285,7 @@ def test_bootstrap_needs_debian(fake: FakeEngine, monkeypatch: pytest.MonkeyPatc
     fake.registry = False
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr(packages, "system_path", lambda: "/nowhere")
+    monkeypatch.setattr(apt, "system_path", lambda: "/nowhere")
     monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"ID": "fedora"})
     with pytest.raises(BaseImageError, match="mmdebstrap debian-archive-keyring cannot be inst"):
         ensure(fake)

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import pytest
 
-from builder.containers import Response, Server
 from builder.contract.batch import (
     Job,
     Parameters,
@@ -20,6 +19,7 @@ from builder.contract.batch import (
     payloads,
     transform,
 )
+from builder.serve.server import Response, Server
 
 MEGABYTE = 1024 * 1024
 

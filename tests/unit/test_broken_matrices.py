@@ -13,9 +13,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.document import Report, load
 from builder.errors import MatrixError
-from builder.targets import load_targets
+from builder.matrix.targets import load_targets
+from builder.matrix.yaml_nodes import Report, load
 from tests.conftest import Dlc, Run
 from tests.unit.corpus import BROKEN, BROKEN_COMPONENTS, SMALL, Broken
 

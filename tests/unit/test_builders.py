@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from builder import build
-from builder.bakefile import Cache
-from builder.builders import HERE, How, choose, environment
-from builder.engine import Engine
+from builder.build import build
+from builder.build.bakefile import Cache
+from builder.build.builder import HERE, How, choose, environment
+from builder.build.plan import inputs
+from builder.cli.output import Lines
+from builder.dockerfile.render import Renderer
+from builder.engine.connection import Engine
 from builder.errors import BuildError
-from builder.mirrors import Mirrors
-from builder.output import Lines
-from builder.plan import inputs
-from builder.render import Renderer
-from builder.target import Target
+from builder.matrix.mirrors import Mirrors
+from builder.matrix.target import Target
 from tests.conftest import ROOT
 
 # Tells of a builder as buildx does where DEBUG is set.

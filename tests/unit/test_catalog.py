@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from builder.catalog import markdown, page, proof, tables
 from builder.errors import DlcError
-from builder.target import Target
+from builder.matrix.target import Target
+from builder.report.catalog import markdown, page, proof, tables
 from tests.conftest import GOLDEN, Dlc, Run
 
 # What both editions of the reference page say, cell for cell.

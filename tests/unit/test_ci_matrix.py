@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.ci_matrix import LIMIT, LONGEST_SECONDS, as_github, shards
-from builder.plan import Inputs, framework_layer, inputs
-from builder.render import LOCK_NAMES, Renderer
-from builder.target import Target
-from builder.targets import load_targets
+from builder.build.ci_jobs import LIMIT, LONGEST_SECONDS, as_github, shards
+from builder.build.plan import Inputs, framework_layer, inputs
+from builder.dockerfile.render import LOCK_NAMES, Renderer
+from builder.matrix.target import Target
+from builder.matrix.targets import load_targets
 from tests.conftest import ROOT, Dlc
 
 REAL = load_targets(ROOT / "matrix.yaml", name="matrix.yaml")

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from builder import __version__
-from builder.cli import FILTERS
-from builder.selection import Filters
-from builder.target import Target
+from builder.cli.main import FILTERS
+from builder.matrix.select import Filters
+from builder.matrix.target import Target
 from tests.conftest import Dlc, Run
 
 CPU = "1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"

@@ -16,15 +16,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder import engine, registry_digests
-from builder.base_pins import expired, repinned
-from builder.document import Report
-from builder.engine import Engine
+from builder.engine import connection
+from builder.engine.base_pins import expired, repinned
+from builder.engine.connection import Engine
 from builder.errors import BaseImageError, BuildError
-from builder.matrix import Matrix
-from builder.matrix_reader import read
-from builder.registry_digests import Answer, ask
-from builder.target import Target
+from builder.matrix.read import read
+from builder.matrix.records import Matrix
+from builder.matrix.target import Target
+from builder.matrix.yaml_nodes import Report
+from builder.registry import digests as registry_digests
+from builder.registry.digests import Answer, ask
 from tests.conftest import Dlc, Run
 from tests.unit.corpus import SMALL
 
@@ -131,7 +132,7 @@ def no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("DLC_MIRRORS", raising=False)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
     monkeypatch.setenv("DLC_STATE", str(tmp_path / "state"))
-    monkeypatch.setattr(engine, "DEFAULT_HOST", f"unix://{tmp_path}/no.sock")
+    monkeypatch.setattr(connection, "DEFAULT_HOST", f"unix://{tmp_path}/no.sock")
     (tmp_path / "docker").mkdir()
     return tmp_path / "docker"
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from builder.document import Position
-from builder.matrix import Upgrade
-from builder.render import LOCK_NAMES
-from builder.target import Target
-from builder.targets import load_targets
-from builder.upgrades import with_upgrade
+from builder.dockerfile.render import LOCK_NAMES
+from builder.locks.upgrades import with_upgrade
+from builder.matrix.records import Upgrade
+from builder.matrix.target import Target
+from builder.matrix.targets import load_targets
+from builder.matrix.yaml_nodes import Position
 from tests.conftest import Dlc, Run
 from tests.unit.corpus import SMALL
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from builder import history
-from builder.bake import Outcome
-from builder.target import Target
-from builder.targets import load_targets
+from builder.build import build_times
+from builder.build.bake import Outcome
+from builder.matrix.target import Target
+from builder.matrix.targets import load_targets
 from tests.conftest import Dlc
 
 
@@ -36,7 +36,7 @@ def committed(part: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(autouse=True)
 def no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builder.engine.candidates", lambda: iter(()))
+    monkeypatch.setattr("builder.engine.connection.candidates", lambda: iter(()))
     monkeypatch.setenv("DLC_STATE", str(tmp_path / "state"))
 
 
@@ -102,7 +102,7 @@ def test_without_an_engine_everything_is_to_be_built(
     dlc: Dlc, part: Path, targets: tuple[Target, ...]
 ) -> None:
     target = targets[-1]
-    history.record([Outcome(target=target, seconds=31.44, size=1_630_000_000)])
+    build_times.record([Outcome(target=target, seconds=31.44, size=1_630_000_000)])
     run = dlc("--matrix", str(part / "matrix.yaml"), "plan", target.name)
     assert run.code == 0
     assert "there is no image" in run.out
@@ -112,11 +112,11 @@ def test_without_an_engine_everything_is_to_be_built(
 
 
 def test_a_broken_history_is_none(tmp_path: Path) -> None:
-    assert history.load() == {}
+    assert build_times.load() == {}
     (tmp_path / "state").mkdir()
     for text in ("", "[]", "null", '{"a": 1}', '{"a": {"seconds": 1}}', "[" * 100_000):
         (tmp_path / "state" / "builds.json").write_text(text, "utf-8")
-        assert history.load() == {}
+        assert build_times.load() == {}
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_broken_row_of_the_history_is_left_out(
     (tmp_path / "state").mkdir()
     rows = {name: row, other: {"seconds": 2, "size": 3}}
     (tmp_path / "state" / "builds.json").write_text(json.dumps(rows), "utf-8")
-    assert history.load() == {other: history.Past(seconds=2, size=3)}
+    assert build_times.load() == {other: build_times.Past(seconds=2, size=3)}
     assert dlc("--matrix", str(part / "matrix.yaml"), "plan", name).code == 0
 
 
@@ -148,15 +148,15 @@ def test_what_tells_nothing_is_no_history(targets: tuple[Target, ...]) -> None:
     wrong = Outcome(target=targets[0], seconds=3.0, error="it broke")
     old = Outcome(target=targets[1], seconds=0.0, size=1, up_to_date=True)
     cached = Outcome(target=targets[2], seconds=0.4, size=1, from_cache=True)
-    history.record([wrong, old, cached])
-    assert history.load() == {}
+    build_times.record([wrong, old, cached])
+    assert build_times.load() == {}
 
 
 def test_a_build_on_a_cached_framework_fills_a_gap_only(targets: tuple[Target, ...]) -> None:
     def built(seconds: float, *, cached: bool) -> float:
         outcome = Outcome(target=targets[0], seconds=seconds, size=1, on_a_cached_framework=cached)
-        history.record([outcome])
-        return history.load()[targets[0].name].seconds
+        build_times.record([outcome])
+        return build_times.load()[targets[0].name].seconds
 
     assert built(20.0, cached=True) == 20.0
     assert built(48.7, cached=False) == 48.7
@@ -178,7 +178,7 @@ def test_what_was_never_built_is_estimated_from_like_targets(
             built, (10.0, 20.0, 60.0), (1_000_000_000, 2_000_000_000, 6_000_000_000), strict=False
         )
     ]
-    history.record(outcomes)
+    build_times.record(outcomes)
     run = dlc("--matrix", str(part / "matrix.yaml"), "plan", "--format", "json")
     rows = {row["image"]: row for row in json.loads(run.out)}
     for target in targets:

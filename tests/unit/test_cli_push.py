@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from builder.engine import Engine
-from builder.push import Pusher
-from builder.push_engine import Bytes
-from builder.push_progress import Lines
-from builder.push_state import Local, Prepared
-from builder.releases import Released, check_writable
-from builder.target import Target
+from builder.cli.push_progress import Lines
+from builder.engine.connection import Engine
+from builder.matrix.target import Target
+from builder.release.compare import Local, Prepared
+from builder.release.push import Pusher
+from builder.release.record import Released, check_writable
+from builder.release.upload_engine import Bytes
 from tests.conftest import Dlc
 
 PUSH = ("push", "*inference:2.13.0-transformers4.57.1*", "--registry", "registry.example.com/team")
@@ -45,7 +45,7 @@ def test_release_is_of_the_major_one_of_each_target(dlc: Dlc, revision: str) -> 
 def test_release_of_the_right_major_one_is_taken(
     dlc: Dlc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("builder.engine.find", lambda: None)
+    monkeypatch.setattr("builder.engine.connection.find", lambda: None)
     assert dlc(*PUSH, "--releases", tmp_path, "--release", "1.7").code == 10
 
 
@@ -71,7 +71,9 @@ def test_file_that_could_not_be_written_to_is_told_first(dlc: Dlc, tmp_path: Pat
 def test_folder_that_cannot_be_written_to_is_told_before_anything_is_pushed(
     dlc: Dlc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
 ) -> None:
-    monkeypatch.setattr("builder.engine.find", lambda: pytest.fail("it asked for an engine"))
+    monkeypatch.setattr(
+        "builder.engine.connection.find", lambda: pytest.fail("it asked for an engine")
+    )
     (tmp_path / "file").touch()
     monkeypatch.chdir(tmp_path)
     told = dlc(*PUSH, "--releases", where)
@@ -109,9 +111,9 @@ def test_record_that_fails_stops_no_other_push(
         )
 
     engine = Engine(host=f"tcp://127.0.0.1:{closed_port}", version="20.10", private=False)
-    monkeypatch.setattr("builder.engine.find", lambda: engine)
-    monkeypatch.setattr("builder.push.Pusher.prepare", prepare)
-    monkeypatch.setattr("builder.push.Pusher.push", push)
+    monkeypatch.setattr("builder.engine.connection.find", lambda: engine)
+    monkeypatch.setattr("builder.release.push.Pusher.prepare", prepare)
+    monkeypatch.setattr("builder.release.push.Pusher.push", push)
     told = dlc("push", "*4.12.3*", *PUSH[2:], "--releases", folder)
     assert told.code == 14
     assert len(names) > 1
@@ -135,7 +137,7 @@ def test_patience_is_a_number(dlc: Dlc) -> None:
 
 
 def test_no_engine(dlc: Dlc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("builder.engine.find", lambda: None)
+    monkeypatch.setattr("builder.engine.connection.find", lambda: None)
     told = dlc(*PUSH, "--releases", tmp_path)
     assert told.code == 10
     assert "no engine runs" in told.err
@@ -145,7 +147,7 @@ def test_engine_that_went_away(
     dlc: Dlc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, closed_port: int
 ) -> None:
     gone = Engine(host=f"tcp://127.0.0.1:{closed_port}", version="20.10", private=False)
-    monkeypatch.setattr("builder.engine.find", lambda: gone)
+    monkeypatch.setattr("builder.engine.connection.find", lambda: gone)
     one = dlc(*PUSH, "--releases", tmp_path)
     assert one.code == 10
     assert ": the engine says: " in one.err
@@ -159,7 +161,7 @@ def test_engine_that_went_away(
 def test_help_loads_neither_docker_nor_boto3() -> None:
     code = (
         "import sys; sys.argv[1:] = ['push', '--help']\n"
-        "from builder.cli import main\n"
+        "from builder.cli.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "print(sorted({'docker', 'requests', 'boto3', 'rich'} & set(sys.modules)))"
@@ -172,7 +174,7 @@ def test_help_loads_neither_docker_nor_boto3() -> None:
 
 def test_lines_are_few(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     now = [0.0]
-    monkeypatch.setattr("builder.push_progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("builder.cli.push_progress.time.monotonic", lambda: now[0])
     lines = Lines()
     for step in range(100):
         now[0] = step / 4

@@ -14,18 +14,18 @@ from types import ModuleType
 
 import pytest
 
-from builder import locks
-from builder.committed import Committed
-from builder.components import KINDS
+from builder.build.plan import Inputs, inputs
+from builder.dockerfile.render import Renderer, apply, changes
 from builder.errors import LockError, TagError
-from builder.locks import Lock
-from builder.matrix_shape import COMPONENTS
-from builder.plan import Inputs, inputs
-from builder.render import Renderer, apply, changes
-from builder.resolver import Resolver
-from builder.tag import parse_repository
-from builder.target import Target
-from builder.targets import load_targets
+from builder.locks import lockfile
+from builder.locks.committed import Committed
+from builder.locks.lockfile import Lock
+from builder.locks.resolve import Resolver
+from builder.matrix.components import KINDS
+from builder.matrix.format import COMPONENTS
+from builder.matrix.tags import parse_repository
+from builder.matrix.target import Target
+from builder.matrix.targets import load_targets
 from tests.conftest import GOLDEN, ROOT, Dlc
 from tests.unit.test_resolver import empty_wheel, only, unreached
 
@@ -154,7 +154,7 @@ def test_the_training_compiler_is_a_build_of_its_own(rows: dict[str, Target]) ->
     row = rows[COMPILER]
     assert row.repository == "huggingface-pytorch-trcomp-training"
     assert [wheel.filename.split("-")[0] for wheel in row.build.wheels] == ["torch", "torch_xla"]
-    assert locks.layers(row) == locks.LAYERS
+    assert lockfile.layers(row) == lockfile.LAYERS
     assert "libomp5" in dockerfile(row)
     assert str(parse_repository(row.repository)) == row.repository
     for name in ("huggingface-pytorch-trcomp-inference", f"{row.repository}-neuron"):
@@ -175,12 +175,12 @@ def test_labels(rows: dict[str, Target]) -> None:
 def write_locks(target: Target, images: Path) -> None:
     """Fresh locks of a target, without a requirement in them."""
     made: dict[str, Lock] = {}
-    for layer in locks.layers(target):
-        below = locks.under(layer, target, {name: lock.text() for name, lock in made.items()})
-        inputs = locks.inputs_digest(layer, target, below)
-        python, date = locks.origin(layer, target)
+    for layer in lockfile.layers(target):
+        below = lockfile.under(layer, target, {name: lock.text() for name, lock in made.items()})
+        inputs = lockfile.inputs_digest(layer, target, below)
+        python, date = lockfile.origin(layer, target)
         made[layer] = Lock(layer=layer, python=python, date=date, inputs=inputs, entries={})
-    locks.write(images / target.folder, list(made.values()))
+    lockfile.write(images / target.folder, list(made.values()))
 
 
 def made_of(target: Target, images: Path) -> Inputs:
@@ -224,16 +224,16 @@ def test_show(dlc: Dlc) -> None:
 def test_locks_are_of_what_they_stand_on(rows: dict[str, Target], tmp_path: Path) -> None:
     row, folder = rows[TENSORFLOW], tmp_path / rows[TENSORFLOW].folder
     kinds = ("horovod", "smdistributed-dataparallel")
-    assert locks.layers(row) == ("build", "framework", *kinds, "libraries", "tools")
-    assert locks.state(folder, row).text == "missing"
+    assert lockfile.layers(row) == ("build", "framework", *kinds, "libraries", "tools")
+    assert lockfile.state(folder, row).text == "missing"
     write_locks(row, tmp_path)
-    assert locks.state(folder, row).text == "fresh"
+    assert lockfile.state(folder, row).text == "fresh"
     path = folder / "horovod.lock"
     path.write_text(path.read_text("utf-8").replace(" as of ", " as  of "), "utf-8")
     changed = "horovod.lock not a lock, smdistributed-dataparallel.lock stale, libraries.lock stale"
-    assert locks.state(folder, row).text == changed
+    assert lockfile.state(folder, row).text == changed
     path.unlink()
-    assert locks.state(folder, row).stale["horovod"] == "missing"
+    assert lockfile.state(folder, row).stale["horovod"] == "missing"
 
 
 def test_other_requirements_make_a_lock_stale(rows: dict[str, Target], tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_other_requirements_make_a_lock_stale(rows: dict[str, Target], tmp_path:
         horovod, requires=(dataclasses.replace(horovod.requires[0], value="horovod==0.28.1"),)
     )
     components = tuple(newer if each is horovod else each for each in row.components)
-    state = locks.state(folder, dataclasses.replace(row, components=components))
+    state = lockfile.state(folder, dataclasses.replace(row, components=components))
     assert state.text == "horovod.lock stale"
 
 
@@ -281,8 +281,10 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def lock(name: str, text: str, folder: Path) -> tuple[Target, dict[str, set[str]]]:
     """A row locked, and the names that each of its locks has."""
     row = read(text, folder)[name]
-    locks.write(folder / row.folder, Resolver().lock(row))
-    found = {layer: set(locks.entries(folder / row.folder, layer)) for layer in locks.layers(row)}
+    lockfile.write(folder / row.folder, Resolver().lock(row))
+    found = {
+        layer: set(lockfile.entries(folder / row.folder, layer)) for layer in lockfile.layers(row)
+    }
     return row, found
 
 
@@ -302,7 +304,7 @@ def test_each_lock_has_what_those_below_have_not(shelf: Path, tmp_path: Path) ->
         "libraries": {"transformers", "datasets", "cloudpickle", "filelock"},
         "tools": {"uv"},
     }
-    assert locks.state(tmp_path / row.folder, row).text == "fresh"
+    assert lockfile.state(tmp_path / row.folder, row).text == "fresh"
     [efa] = (each for each in row.components if each.kind == "efa")
     known = tuple(
         dataclasses.replace(efa, sha256="0" * 64) if each is efa else each
@@ -322,19 +324,19 @@ def test_a_wheel_without_a_hash_is_locked_once_it_is_there(shelf: Path, tmp_path
         path.rename(away / path.name)
     row, found = lock(PYTORCH, text, tmp_path)
     assert found["smdistributed-modelparallel"] == {"smdistributed-modelparallel"}
-    assert locks.state(tmp_path / row.folder, row).unhashed == {
+    assert lockfile.state(tmp_path / row.folder, row).unhashed == {
         f"smdistributed-{kind}parallel": unreached("SMD_WHEELS") for kind in ("data", "model")
     }
     for path in away.iterdir():
         path.rename(shelf / path.name)
     lock(PYTORCH, text, tmp_path)
-    assert locks.state(tmp_path / row.folder, row).unhashed == {}
+    assert lockfile.state(tmp_path / row.folder, row).unhashed == {}
     for path in shelf.glob("smdistributed_*"):
         path.unlink()
     for refresh in (False, True):
         resolver = Resolver(committed=Committed(tmp_path, [row]), refresh=refresh)
-        locks.write(tmp_path / row.folder, resolver.lock(row))
-    assert locks.state(tmp_path / row.folder, row).unhashed == {}
+        lockfile.write(tmp_path / row.folder, resolver.lock(row))
+    assert lockfile.state(tmp_path / row.folder, row).unhashed == {}
 
 
 # What cannot be built

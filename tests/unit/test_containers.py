@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from builder import containers, models
 from builder.errors import ContainerError
+from builder.serve import model_archive
+from builder.serve import server as containers
 
 
 def unpacked(tar: bytes) -> dict[str, bytes | None]:
@@ -27,12 +28,12 @@ def unpacked(tar: bytes) -> dict[str, bytes | None]:
 
 def test_pack() -> None:
     files = {"/srv/hub/hub.json": b"{}", "empty": b"", "block": b"x" * 512}
-    assert unpacked(models.pack(files)) == {
+    assert unpacked(model_archive.pack(files)) == {
         "srv/hub/hub.json": b"{}",
         "empty": b"",
         "block": b"x" * 512,
     }
-    assert unpacked(models.pack({})) == {}
+    assert unpacked(model_archive.pack({})) == {}
 
 
 def test_archive_of_a_directory(tmp_path: Path) -> None:
@@ -42,7 +43,7 @@ def test_archive_of_a_directory(tmp_path: Path) -> None:
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "inference.py").write_bytes(b"")
     (tmp_path / "code" / ("long" * 40)).write_bytes(b"x" * 512)
-    assert unpacked(b"".join(models.archive(tmp_path))) == {
+    assert unpacked(b"".join(model_archive.archive(tmp_path))) == {
         "code": None,
         "config.json": b"{}",
         "model.safetensors": weights + b"!",
@@ -60,7 +61,7 @@ def test_archive_follows_links(tmp_path: Path) -> None:
     (snapshot / "config.json").symlink_to(blob)
     (snapshot / "tokenizer.json").hardlink_to(blob)
     (snapshot / "onnx").symlink_to(blob.parent)
-    assert unpacked(b"".join(models.archive(snapshot))) == {
+    assert unpacked(b"".join(model_archive.archive(snapshot))) == {
         "config.json": b"{}",
         "tokenizer.json": b"{}",
         "onnx": None,
@@ -71,17 +72,17 @@ def test_archive_follows_links(tmp_path: Path) -> None:
 def test_archive_can_be_read_by_any_user(tmp_path: Path) -> None:
     (tmp_path / "code").mkdir(mode=0o700)
     (tmp_path / "code" / "inference.py").touch(mode=0o600)
-    with tarfile.open(fileobj=io.BytesIO(b"".join(models.archive(tmp_path)))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(b"".join(model_archive.archive(tmp_path)))) as tar:
         modes = {member.name: (member.mode, member.uid) for member in tar}
     assert modes == {"code": (0o755, 0), "code/inference.py": (0o644, 0)}
 
 
 def test_models_that_are_taken(tmp_path: Path) -> None:
     (tmp_path / "config.json").touch()
-    models.check_model(tmp_path)
+    model_archive.check_model(tmp_path)
     with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as tar:
         tar.add(tmp_path / "config.json", "config.json")
-    models.check_model(tmp_path / "model.tar.gz")
+    model_archive.check_model(tmp_path / "model.tar.gz")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_models_that_are_not(tmp_path: Path, name: str, wrong: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ContainerError) as caught:
-        models.check_model(tmp_path / name)
+        model_archive.check_model(tmp_path / name)
     assert caught.value.message == f"{tmp_path / name}: {wrong}"
     assert caught.value.remedy == (
         "give a directory with the model's files in it, or a model.tar.gz of them"

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from builder.contract.basics import FILES, Check, compare, labels
-from builder.target import Target
+from builder.contract.basics import compare, labels
+from builder.matrix.target import Target
+from builder.serve.programs import FILES
+from builder.util.check import Check
 
 INFERENCE = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
 TRAINING = "huggingface-pytorch-training:1.9.1-transformers4.12.3-gpu-py38-cu111-ubuntu20.04"

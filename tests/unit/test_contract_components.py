@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from builder.components import KINDS
 from builder.contract.components import IMPORTS, efa, open_mpi, package
 from builder.contract.subject import Subject, components, parse
-from builder.target import Target
+from builder.matrix.components import KINDS
+from builder.matrix.target import Target
 
 NAME = "huggingface-pytorch-training:1.9.1-transformers4.12.3-gpu-py38-cu111-ubuntu20.04"
 ENTRYPOINT = ["python", "/usr/local/bin/dlc_mpi.py"]

@@ -13,7 +13,7 @@ import pytest
 from builder.contract.run import Collector, Result
 from builder.contract.subject import parse
 from builder.errors import TagError
-from builder.target import Target
+from builder.matrix.target import Target
 from tests.standins.contract import Row, load, serving, summary, table, wrong
 
 TESTS = """

@@ -14,7 +14,6 @@ from typing import Any, cast
 import docker
 import pytest
 
-from builder.contract.basics import FILES
 from builder.contract.subject import Subject, parse
 from builder.contract.training_data import (
     ANY_NUMBER,
@@ -27,6 +26,7 @@ from builder.contract.training_data import (
     table,
 )
 from builder.contract.training_job import ML, Job, layout, program
+from builder.serve.programs import FILES
 
 NAME = "huggingface-pytorch-training:1.7.1-transformers4.6.1-gpu-py36-cu110-ubuntu18.04"
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from builder.ecr_login import EcrHost, ecr_host, keeper, login, logins, mutability
 from builder.errors import RegistryError
-from builder.registry_login import Login
+from builder.registry.auth import Login
+from builder.registry.ecr import EcrHost, ecr_host, keeper, login, logins, mutability
 from tests.conftest import Dlc
 
 boto3 = pytest.importorskip("boto3")

@@ -20,9 +20,9 @@ from typing import Any
 
 import pytest
 
-from builder import engine, packages, private_engine
+from builder.engine import apt, connection, private
 from builder.errors import EngineError
-from builder.state_directory import locked, state_directory
+from builder.util.state import locked, state_directory
 
 # A dockerd for tests: it answers as a Docker Engine on the socket it is given, and no more.
 FAKE_DOCKERD = f"""#!{sys.executable}
@@ -82,8 +82,8 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (path / "bin").mkdir()
         monkeypatch.setenv("DOCKER_CONFIG", str(path / "docker"))
         monkeypatch.setenv("DLC_STATE", str(path / "state"))
-        monkeypatch.setattr(engine, "DEFAULT_HOST", f"unix://{path}/default.sock")
-        monkeypatch.setattr("builder.buildx._PLUGIN_ROOTS", ())
+        monkeypatch.setattr(connection, "DEFAULT_HOST", f"unix://{path}/default.sock")
+        monkeypatch.setattr("builder.engine.buildx._PLUGIN_ROOTS", ())
         monkeypatch.setenv("PATH", f"{path}/bin:/usr/bin:/bin")
         program(path / "bin/docker", "#!/bin/sh\nexit 1\n")
         yield path
@@ -133,7 +133,7 @@ def context(home: Path, host: str, *, name: str = "elsewhere", current: bool = T
 
 
 def version_found() -> str | None:
-    found = engine.find()
+    found = connection.find()
     return found.version if found else None
 
 
@@ -179,9 +179,9 @@ def test_state_directory_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_nothing_is_found_on_an_empty_machine(home: Path) -> None:
-    assert engine.find() is None
-    assert engine.status() == engine.Status(running=False, start="dlc engine up")
-    failures = engine.search()[1]
+    assert connection.find() is None
+    assert connection.status() == connection.Status(running=False, start="dlc engine up")
+    failures = connection.search()[1]
     assert failures == (
         f"unix://{home}/default.sock: no such file or directory",
         f"unix://{home}/state/engine/docker.sock: no such file or directory",
@@ -202,12 +202,12 @@ def test_order_of_finding(home: Path, serve: Serve, monkeypatch: pytest.MonkeyPa
 
 def test_only_our_own_engine_is_private(home: Path, serve: Serve) -> None:
     serve("state/engine/docker.sock")
-    found = engine.find()
+    found = connection.find()
     assert found
     assert found.private
     assert found.host == f"unix://{home}/state/engine/docker.sock"
     serve("default.sock")
-    found = engine.find()
+    found = connection.find()
     assert found
     assert not found.private
 
@@ -215,7 +215,7 @@ def test_only_our_own_engine_is_private(home: Path, serve: Serve) -> None:
 def test_status_of_a_running_engine(serve: Serve, home: Path) -> None:
     host = serve("default.sock", DockerRootDir="/var/lib/docker")
     buildx(home / "docker/cli-plugins/docker-buildx")
-    assert engine.status() == engine.Status(
+    assert connection.status() == connection.Status(
         running=True,
         host=host,
         version="default.sock",
@@ -227,7 +227,7 @@ def test_status_of_a_running_engine(serve: Serve, home: Path) -> None:
 
 def test_status_of_an_engine_that_fails(serve: Serve) -> None:
     host = serve("default.sock", Failing=True, message="out of order")
-    found = engine.status()
+    found = connection.status()
     assert (found.running, found.host) == (False, host)
     assert found.start.startswith("the engine fails: 500 Server Error")
 
@@ -240,15 +240,15 @@ def test_an_engine_the_user_names_must_answer(
     with pytest.raises(
         EngineError, match=r"that DOCKER_HOST names .* \(.*no such file or directory\); start"
     ):
-        engine.find()
-    assert "DOCKER_HOST" in engine.status().start
+        connection.find()
+    assert "DOCKER_HOST" in connection.status().start
 
 
 def test_our_own_engine_may_be_named_while_it_does_not_run(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{home}/state/engine/docker.sock")
-    assert engine.find() is None
+    assert connection.find() is None
     serve("default.sock")
     assert version_found() == "default.sock"
 
@@ -269,17 +269,17 @@ def test_context_named_by_variable(
     assert version_found() == "context.sock"
     monkeypatch.setenv("DOCKER_CONTEXT", "unknown")
     with pytest.raises(EngineError, match="DOCKER_CONTEXT names 'unknown', which is no context"):
-        engine.find()
+        connection.find()
 
 
 def test_broken_configuration_of_docker_is_as_none(home: Path) -> None:
     (home / "docker/config.json").write_text("{", encoding="utf-8")
-    assert engine.find() is None
+    assert connection.find() is None
 
 
 def test_refused_connection_is_told_in_the_systems_words(home: Path) -> None:
     Server(str(home / "default.sock"), Handler).server_close()  # leaves the socket's file behind
-    assert engine.search()[1][0].endswith("default.sock: connection refused")
+    assert connection.search()[1][0].endswith("default.sock: connection refused")
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_refused_connection_is_told_in_the_systems_words(home: Path) -> None:
 def test_unfit_engines(serve: Serve, answer: dict[str, Any], message: str) -> None:
     serve("default.sock", **answer)
     with pytest.raises(EngineError, match=f"{message}.*; install Docker Engine 20.10") as caught:
-        engine.find()
+        connection.find()
     assert "\n" not in str(caught.value)
 
 
@@ -304,21 +304,22 @@ def test_unfit_engines(serve: Serve, answer: dict[str, Any], message: str) -> No
 def test_environment_names_one_engine(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_CONTEXT", "other")
     monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
-    given = engine.Engine(host="tcp://box:2375", version="27", private=False).environment()
+    given = connection.Engine(host="tcp://box:2375", version="27", private=False).environment()
     assert given["DOCKER_HOST"] == "tcp://box:2375"
     assert not {"DOCKER_CONTEXT", "DOCKER_TLS_VERIFY"} & given.keys()
     assert given["BUILDX_CONFIG"] == f"{home}/state/buildx"
     assert given["DOCKER_CONFIG"] == f"{home}/docker"
     monkeypatch.setenv("BUILDX_CONFIG", "/mine")
     assert (
-        engine.Engine(host="x", version="", private=False).environment()["BUILDX_CONFIG"] == "/mine"
+        connection.Engine(host="x", version="", private=False).environment()["BUILDX_CONFIG"]
+        == "/mine"
     )
 
 
 def test_environment_carries_the_certificates_of_a_context(home: Path) -> None:
     tls = context(home, "tcp://box:2376")
     tls.mkdir(parents=True)
-    candidate, named_by = next(engine.candidates())
+    candidate, named_by = next(connection.candidates())
     assert (candidate.certificates, candidate.verify, named_by) == (str(tls), True, "")
     given = candidate.environment()
     assert (given["DOCKER_CERT_PATH"], given["DOCKER_TLS_VERIFY"]) == (str(tls), "1")
@@ -326,9 +327,9 @@ def test_environment_carries_the_certificates_of_a_context(home: Path) -> None:
 
 def test_certificates_of_docker_host(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://box:2376")
-    assert next(engine.candidates())[0].certificates == ""
+    assert next(connection.candidates())[0].certificates == ""
     monkeypatch.setenv("DOCKER_TLS", "1")
-    candidate = next(engine.candidates())[0]
+    candidate = next(connection.candidates())[0]
     assert (candidate.certificates, candidate.verify) == (f"{home}/docker", False)
     assert candidate.environment()["DOCKER_TLS"] == "1"
 
@@ -338,24 +339,24 @@ def test_certificates_of_docker_host(home: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_buildx_beside_the_command_line_comes_first(serve: Serve, home: Path) -> None:
     serve("default.sock")
-    found = engine.find()
+    found = connection.find()
     assert found
     assert (found.buildx, found.buildx_version) == ((), "")
     buildx(home / "state/bin/docker-buildx", "0.13.1+ds1")
-    found = engine.find()
+    found = connection.find()
     assert found
     assert found.buildx == (f"{home}/state/bin/docker-buildx",)
     assert found.buildx_version == "0.13.1+ds1"
     buildx(home / "docker/cli-plugins/docker-buildx")
-    found = engine.find()
+    found = connection.find()
     assert found
     assert found.buildx == (f"{home}/docker/cli-plugins/docker-buildx",)
     buildx(home / "bin/docker", "v0.12.1")
-    found = engine.find()
+    found = connection.find()
     assert found
     assert found.buildx_version == "0.17.1"  # 0.12 is too old for us
     buildx(home / "bin/docker", "v0.18.0")
-    found = engine.find()
+    found = connection.find()
     assert found
     assert found.buildx == ("docker", "buildx")
 
@@ -366,7 +367,7 @@ def test_buildx_beside_the_command_line_comes_first(serve: Serve, home: Path) ->
 def test_not_root_and_no_engine(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(EngineError, match="only root can start one; install Docker") as caught:
-        private_engine.up(say=print)
+        private.up(say=print)
     assert "\n" not in str(caught.value)
     assert f"{home}/default.sock: no such file or directory" in str(caught.value)
 
@@ -378,19 +379,19 @@ def test_not_root_on_a_foreign_distribution_without_buildx(
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"ID": "fedora"})
     with pytest.raises(EngineError, match=r"buildx 0\.13 or newer is missing") as caught:
-        private_engine.up(say=print)
+        private.up(say=print)
     assert "docker-buildx-plugin" in caught.value.remedy
     assert "\n" not in str(caught.value)
 
 
 def test_root_on_a_foreign_distribution(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(packages, "system_path", lambda: str(home / "bin"))
+    monkeypatch.setattr(apt, "system_path", lambda: str(home / "bin"))
     monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"ID": "fedora"})
     with pytest.raises(
         EngineError, match=r"docker.io iptables cannot be installed: this is not Debian or Ubuntu"
     ):
-        private_engine.up(say=print)
+        private.up(say=print)
 
 
 @pytest.mark.parametrize(
@@ -406,7 +407,7 @@ def test_distribution(
     monkeypatch: pytest.MonkeyPatch, release: dict[str, str], expected: str
 ) -> None:
     monkeypatch.setattr(platform, "freedesktop_os_release", lambda: release)
-    assert packages.distribution() == expected
+    assert apt.distribution() == expected
 
 
 @pytest.fixture
@@ -420,11 +421,10 @@ def root(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_two_at_once_start_one_engine(root: Path) -> None:
     program(root / "bin/dockerd", FAKE_DOCKERD)
-    found: list[engine.Engine] = []
+    found: list[connection.Engine] = []
     said: list[str] = []
     threads = [
-        threading.Thread(target=lambda: found.append(private_engine.up(say=said.append)))
-        for _ in range(3)
+        threading.Thread(target=lambda: found.append(private.up(say=said.append))) for _ in range(3)
     ]
     for thread in threads:
         thread.start()
@@ -434,14 +434,14 @@ def test_two_at_once_start_one_engine(root: Path) -> None:
         assert [each.version for each in found] == ["99.0"] * 3
         assert all(each.private and each.buildx for each in found)
         assert sum(line.startswith("starting") for line in said) == 1
-        pid = private_engine.running()
+        pid = private.running()
         assert pid
-        assert private_engine.stop(say=said.append)
+        assert private.stop(say=said.append)
         assert not Path(f"/proc/{pid}").exists()
-        assert not private_engine.stop(say=said.append)
-        assert engine.find() is None
+        assert not private.stop(say=said.append)
+        assert connection.find() is None
     finally:
-        private_engine.stop(say=print)
+        private.stop(say=print)
 
 
 def test_engine_that_ends_at_once_is_quoted(root: Path) -> None:
@@ -453,7 +453,7 @@ def test_engine_that_ends_at_once_is_quoted(root: Path) -> None:
         "exit 1\n",
     )
     with pytest.raises(EngineError) as caught:
-        private_engine.up(say=print)
+        private.up(say=print)
     assert caught.value.message == (
         "dockerd ended with code 1: failed to start daemon: iptables: Operation not permitted"
     )
@@ -462,26 +462,26 @@ def test_engine_that_ends_at_once_is_quoted(root: Path) -> None:
 
 
 def test_engine_that_stays_silent_is_ended(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(private_engine, "START_SECONDS", 1)
+    monkeypatch.setattr(private, "START_SECONDS", 1)
     program(root / "bin/dockerd", "#!/bin/sh\necho thinking\nexec sleep 60\n")
     with pytest.raises(EngineError, match=r"does not answer after 1 seconds: thinking"):
-        private_engine.up(say=print)
-    assert private_engine._children[-1].wait(timeout=60) != 0
+        private.up(say=print)
+    assert private._children[-1].wait(timeout=60) != 0
 
 
 def test_state_directory_too_long_for_a_socket(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(root / "bin/dockerd", FAKE_DOCKERD)
     monkeypatch.setenv("DLC_STATE", str(root / ("long" * 20)))
     with pytest.raises(EngineError, match="too long for a socket"):
-        private_engine.up(say=print)
+        private.up(say=print)
 
 
 def test_last_words() -> None:
-    assert private_engine.last_words("") == "it wrote no log"
-    assert private_engine.last_words("one\ntwo\n\n") == "two"
+    assert private.last_words("") == "it wrote no log"
+    assert private.last_words("one\ntwo\n\n") == "two"
     log = 'level=error msg="first"\nlevel=error msg="the \\"second\\""\nlevel=info msg="bye"\n'
-    assert private_engine.last_words(log) == 'the \\"second\\"'
-    assert private_engine.last_words(f"failed to start daemon: why\n{log}").endswith("why")
+    assert private.last_words(log) == 'the \\"second\\"'
+    assert private.last_words(f"failed to start daemon: why\n{log}").endswith("why")
 
 
 # Stopping
@@ -515,27 +515,27 @@ def test_recorded_process_must_name_our_socket(
 ) -> None:
     record = home / "state/engine/dockerd.pid"
     record.parent.mkdir(parents=True)
-    assert private_engine.running() is None
+    assert private.running() is None
     for text in ("", "nonsense", "999999999", str(os.getpid())):
         record.write_text(text, encoding="ascii")
-        assert private_engine.running() is None
+        assert private.running() is None
     stranger = sleeper("--host", "unix:///elsewhere/docker.sock")
     record.write_text(str(stranger.pid), encoding="ascii")
-    assert private_engine.running() is None
-    ours = sleeper("--host", engine.private_host())
+    assert private.running() is None
+    ours = sleeper("--host", connection.private_host())
     record.write_text(str(ours.pid), encoding="ascii")
-    assert private_engine.running() == ours.pid
+    assert private.running() == ours.pid
 
 
 def test_a_zombie_does_not_run(home: Path, sleeper: Callable[..., subprocess.Popen[bytes]]) -> None:
-    ours = sleeper("--host", engine.private_host())
+    ours = sleeper("--host", connection.private_host())
     (home / "state/engine").mkdir(parents=True)
     (home / "state/engine/dockerd.pid").write_text(str(ours.pid), encoding="ascii")
     os.kill(ours.pid, 9)
     deadline = time.monotonic() + 60
-    while private_engine.running() and time.monotonic() < deadline:
+    while private.running() and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert private_engine.running() is None
+    assert private.running() is None
 
 
 def test_down_ends_only_what_is_ours(
@@ -544,20 +544,20 @@ def test_down_ends_only_what_is_ours(
     run_time = f"{home}/state/engine/exec/containerd/containerd.toml"
     (home / "state/engine").mkdir(parents=True)
     record = home / "state/engine/dockerd.pid"
-    ours = sleeper("--host", engine.private_host())
+    ours = sleeper("--host", connection.private_host())
     helper = sleeper("--config", run_time, name="containerd")
     other_engine = sleeper("--config", "/elsewhere/exec/containerd.toml", name="containerd")
     reader = sleeper("-f", run_time, name="tail")
     record.write_text(str(ours.pid), encoding="ascii")
-    assert private_engine.stop(say=print)
+    assert private.stop(say=print)
     assert (ours.wait(60), helper.wait(60)) == (-15, -15)
     assert (other_engine.poll(), reader.poll()) == (None, None)
     assert not record.exists()
     record.write_text(str(reader.pid), encoding="ascii")
-    assert not private_engine.stop(say=print)
+    assert not private.stop(say=print)
     assert reader.poll() is None
 
 
 def test_down_on_an_empty_machine_leaves_it_empty(home: Path) -> None:
-    assert not private_engine.stop(say=print)
+    assert not private.stop(say=print)
     assert not (home / "state").exists()

@@ -17,16 +17,17 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from builder.bake import _with_remedy
-from builder.engine import Engine
-from builder.engine_usage import free_bytes
+from builder.build.bake import _with_remedy
+from builder.build.build_times import Past
+from builder.build.buildkit_progress import Step
+from builder.build.plan import Inputs, inputs
+from builder.build.space import expected_bytes, expected_size, require_space
+from builder.dockerfile.render import Renderer
+from builder.engine.connection import Engine
+from builder.engine.image import Built
+from builder.engine.usage import free_bytes
 from builder.errors import BuildError
-from builder.history import Past
-from builder.plan import Built, Inputs, inputs
-from builder.render import Renderer
-from builder.solve import Step
-from builder.space_check import expected_bytes, expected_size, require_space
-from builder.target import Target
+from builder.matrix.target import Target
 from tests.conftest import ROOT, Dlc
 
 GB = 10**9
@@ -110,7 +111,7 @@ def state(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DOCKER_CONFIG", str(folder))
     monkeypatch.setenv("DLC_STATE", str(folder))
-    monkeypatch.setattr("builder.engine.DEFAULT_HOST", f"unix://{folder}/default.sock")
+    monkeypatch.setattr("builder.engine.connection.DEFAULT_HOST", f"unix://{folder}/default.sock")
     return folder
 
 

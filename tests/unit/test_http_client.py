@@ -14,7 +14,7 @@ import requests
 import trustme
 
 from builder.errors import LockError
-from builder.http_client import Session, download
+from builder.util.http import Session, download
 from tests.unit.test_bake import BUNDLES
 
 ME = "Basic " + base64.b64encode(b"me:hush").decode()

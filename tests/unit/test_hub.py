@@ -20,9 +20,9 @@ import pytest
 import trustme
 
 from builder.contract import hub
-from builder.contract.basics import FILES
 from builder.contract.hub import HubModel, Request
 from builder.contract.index import wheel
+from builder.serve.programs import FILES
 
 TINY = {"config.json": b"{}", "model.safetensors": b"weights"}
 OLDER = {**TINY, "config.json": b'{"older": true}'}

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from builder import locks
-from builder.cli_init import FILES
-from builder.render import Renderer
-from builder.targets import load_targets
+from builder.cli.init import FILES
+from builder.dockerfile.render import Renderer
+from builder.locks import lockfile
+from builder.matrix.targets import load_targets
 from tests.conftest import ROOT, Dlc
 
 LOCKS = ["build.lock", "framework.lock", "libraries.lock", "tools.lock"]
@@ -50,7 +50,7 @@ def test_its_image_is_ours(started: Path) -> None:
     own = Renderer(started / "templates").files(target)
     assert own == Renderer().files(ours), "change builder/starter/matrix.yaml like matrix.yaml"
     folder = Path("images", target.folder)
-    assert locks.is_fresh(started / folder, target), "change builder/starter/matrix.yaml"
+    assert lockfile.is_fresh(started / folder, target), "change builder/starter/matrix.yaml"
     for name in LOCKS:
         assert (started / folder / name).read_bytes() == (ROOT / folder / name).read_bytes()
     assert target.name == OURS

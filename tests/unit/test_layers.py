@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.layers import (
+from builder.engine.layers import (
     ImageLayers,
     Layer,
     Sharing,
@@ -21,8 +21,8 @@ from builder.layers import (
     step_of,
     to_json,
 )
-from builder.layers_picture import draw, summary
-from builder.target import Target
+from builder.matrix.target import Target
+from builder.report.layers_svg import draw, summary
 from tests.conftest import Dlc
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -20,10 +20,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.contract.basics import FILES
-from builder.contract.libraries import OPENED, Library, checks, compare, opened
 from builder.errors import ContainerError
-from builder.target import Target
+from builder.matrix.target import Target
+from builder.report.libraries import OPENED, Library, checks, compare, opened
+from builder.serve.programs import FILES
 from tests.conftest import Dlc
 
 CPU = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"

@@ -11,9 +11,9 @@ import docker.errors
 import pytest
 from docker.models.containers import Container
 
+from builder.engine.containers import failed, refused
 from builder.errors import ContainerError
-from builder.lifecycle import failed, refused
-from builder.models import make_tiny_model
+from builder.serve.model_archive import make_tiny_model
 
 FULL = "Traceback (most recent call last):\nOSError: [Errno 28] No space left on device"
 

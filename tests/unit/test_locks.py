@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
-from builder.locks import (
+from builder.dockerfile.render import LOCK_NAMES
+from builder.locks.lockfile import (
     Lock,
     inputs_digest,
     is_fresh,
@@ -25,8 +26,7 @@ from builder.locks import (
     state,
     write,
 )
-from builder.render import LOCK_NAMES
-from builder.target import Target
+from builder.matrix.target import Target
 from tests.conftest import ROOT
 
 OWN = "huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12"

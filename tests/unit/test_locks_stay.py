@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.locks import parse, pinned
+from builder.locks.lockfile import parse, pinned
 from tests.conftest import Dlc, Run
 from tests.package_index import PackageIndex, wheel
 from tests.unit.test_resolver import only

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from builder.document import Position
-from builder.render import Renderer
-from builder.target import Target
-from builder.targets import load_targets
+from builder.dockerfile.render import Renderer
+from builder.matrix.target import Target
+from builder.matrix.targets import load_targets
+from builder.matrix.yaml_nodes import Position
 from tests.conftest import GOLDEN
 from tests.unit.corpus import SMALL
 

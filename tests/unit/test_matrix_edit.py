@@ -10,11 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from builder.document import Report
 from builder.errors import MatrixError
-from builder.matrix import Matrix
-from builder.matrix_edit import MatrixText
-from builder.matrix_reader import read
+from builder.matrix.edit import MatrixText
+from builder.matrix.read import read
+from builder.matrix.records import Matrix
+from builder.matrix.yaml_nodes import Report
 from tests.compare import assert_same
 from tests.conftest import ROOT
 from tests.unit.corpus import SMALL

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import MatrixError
-from builder.mirrors import Archive, Mirrors, find, read, script
+from builder.matrix.mirrors import Archive, Mirrors, find, read, script
 
 SITE = """\
 registries: {docker.io: registry.example/hub}

@@ -15,12 +15,12 @@ from typing import Any, cast
 import docker
 import pytest
 
-from builder.engine import Engine
+from builder.engine.connection import Engine
+from builder.engine.images import images_of
+from builder.engine.namespace import NAMESPACE, NAMESPACE_LABEL, labels, local_name, prefix
+from builder.engine.tagging import name_image
 from builder.errors import EngineError
-from builder.local_images import images_of
-from builder.namespace import NAMESPACE, NAMESPACE_LABEL, labels, local_name, prefix
-from builder.tagging import name_image
-from builder.target import Target
+from builder.matrix.target import Target
 
 NAME = "huggingface-pytorch-training:1"
 

@@ -8,11 +8,11 @@ from importlib import import_module
 import click
 import pytest
 
-from builder.cli import COMMANDS, cli
+from builder.cli.main import COMMANDS, cli
 from tests.conftest import ROOT, Dlc
 
 for module in COMMANDS:
-    import_module(f"builder.{module}")
+    import_module(f"builder.cli.{module}")
 
 
 def commands(command: click.Command, name: str = "dlc") -> Iterator[tuple[str, click.Command]]:

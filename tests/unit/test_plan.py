@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from builder import locks
+from builder.build.plan import Context, Inputs, changed, inputs, plan, prepare, why
+from builder.dockerfile.render import LOCK_NAMES, Renderer
+from builder.engine.image import INPUTS_LABEL, Built
 from builder.errors import LockError
-from builder.plan import INPUTS_LABEL, Built, Context, Inputs, changed, inputs, plan, prepare, why
-from builder.render import LOCK_NAMES, Renderer
-from builder.target import Target
-from builder.targets import load_targets
+from builder.locks import lockfile
+from builder.matrix.target import Target
+from builder.matrix.targets import load_targets
 
 
 @pytest.fixture(scope="module")
@@ -176,19 +177,19 @@ def test_a_change_to_a_framework_lock_plans_its_targets_only(
 
 def _edit(folder: Path, target: Target) -> None:
     """Give a target's framework lock a requirement more, as if it had been resolved so."""
-    entries = {**locks.entries(folder, "framework"), "zzz": "zzz==1 --hash=sha256:00\n"}
-    framework = locks.Lock(
+    entries = {**lockfile.entries(folder, "framework"), "zzz": "zzz==1 --hash=sha256:00\n"}
+    framework = lockfile.Lock(
         layer="framework",
-        inputs=locks.inputs_digest("framework", target),
+        inputs=lockfile.inputs_digest("framework", target),
         entries=entries,
         python=target.python,
         date=target.locked.isoformat(),
     )
-    libraries = locks.Lock(
+    libraries = lockfile.Lock(
         layer="libraries",
-        inputs=locks.inputs_digest("libraries", target, framework.text()),
-        entries=locks.entries(folder, "libraries"),
+        inputs=lockfile.inputs_digest("libraries", target, framework.text()),
+        entries=lockfile.entries(folder, "libraries"),
         python=target.python,
         date=target.date.isoformat(),
     )
-    locks.write(folder, [framework, libraries])
+    lockfile.write(folder, [framework, libraries])

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.target import Target
-from builder.targets import load_targets
+from builder.matrix.target import Target
+from builder.matrix.targets import load_targets
 from tests.conftest import Dlc
 from tests.unit.conftest import write_part
 from tests.unit.test_cli_plan import git
@@ -53,7 +53,7 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def checkout(committed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same to be changed; no engine."""
     folder = shutil.copytree(committed, tmp_path / "checkout")
-    monkeypatch.setattr("builder.engine.candidates", lambda: iter(()))
+    monkeypatch.setattr("builder.engine.connection.candidates", lambda: iter(()))
     monkeypatch.setenv("DLC_STATE", str(tmp_path / "state"))
     return folder
 

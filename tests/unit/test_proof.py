@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from builder.contract.basics import Check
-from builder.locks import LAYERS
-from builder.target import Target
+from builder.locks.lockfile import LAYERS
+from builder.matrix.target import Target
+from builder.util.check import Check
 from tests.standins import sizes
 from tests.standins.result import Row, load, not_tried, picture, save, table, unproven
 from tests.standins.targets import locks_digest

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.errors import Interrupted, PushError
-from builder.push_engine import Bytes, Turns, Upload
-from builder.releases import Released, read, record
+from builder.release.record import Released, read, record
+from builder.release.upload_engine import Bytes, Turns, Upload
 from tests.conftest import Dlc
 
 STATUSES = ("Waiting", "Pushed", "Layer already exists", "Mounted from a/b", "Retrying in 5 s")

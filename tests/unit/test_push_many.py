@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from builder.errors import PushError
-from builder.push import Pusher
-from builder.push_many import push_all
-from builder.target import Target
+from builder.matrix.target import Target
+from builder.release.push import Pusher
+from builder.release.push_many import push_all
 
 
 class Counter:

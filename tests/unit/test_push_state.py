@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from builder.push_state import (
+from builder.matrix.target import Target
+from builder.registry.client import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Manifest
+from builder.release.compare import (
     OCI,
     SAGEMAKER,
     Local,
@@ -18,8 +20,6 @@ from builder.push_state import (
     misfit,
     oci_misfit,
 )
-from builder.registry_client import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Manifest
-from builder.target import Target
 
 CONFIG = "application/vnd.docker.container.image.v1+json"
 LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"

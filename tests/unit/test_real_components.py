@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from builder.components import KINDS
-from builder.document import Report, Text
-from builder.expansion import Expansion
-from builder.matrix import Component, Entry, Matrix, Release
-from builder.matrix_reader import read
-from builder.render import Renderer
-from builder.target import Target
+from builder.dockerfile.render import Renderer
+from builder.matrix.components import KINDS
+from builder.matrix.expand import Expansion
+from builder.matrix.read import read
+from builder.matrix.records import Component, Entry, Matrix, Release
+from builder.matrix.target import Target
+from builder.matrix.yaml_nodes import Report, Text
 from tests.conftest import ROOT
 
 # The columns of the table in docs/components.md that are components.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from builder.errors import PushError
-from builder.registry import parse_registry
-from builder.target import Target
+from builder.matrix.target import Target
+from builder.registry.reference import parse_registry
 from tests.conftest import Dlc
 
 

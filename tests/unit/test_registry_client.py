@@ -18,11 +18,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from builder import http_client
 from builder.errors import RegistryError
-from builder.push_state import OCI, SAGEMAKER, Remote, misfit, oci_misfit
-from builder.registry_client import DOCKER_MANIFEST, OCI_INDEX, Manifest, RegistryClient
-from builder.registry_login import Login, of_docker
+from builder.registry.auth import Login, of_docker
+from builder.registry.client import DOCKER_MANIFEST, OCI_INDEX, Manifest, RegistryClient
+from builder.release.compare import OCI, SAGEMAKER, Remote, misfit, oci_misfit
+from builder.util import http
 
 BASIC = "Basic " + base64.b64encode(b"builder:secret").decode()
 
@@ -308,7 +308,7 @@ def test_retry_after_is_honoured_up_to_a_limit(
     for wanted in ("1", "3600"):
         registry.faults = [f"429 {wanted}"]
         client.head(REPOSITORY, "1")
-    assert pauses == [1, http_client.LONGEST_PAUSE]
+    assert pauses == [1, http.LONGEST_PAUSE]
 
 
 def test_fault_that_stays_is_told_in_the_words_of_the_registry(

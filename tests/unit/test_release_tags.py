@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.plan import key_tag
-from builder.release_tags import (
+from builder.engine.image import key_tag
+from builder.matrix.tags import aliases
+from builder.matrix.target import Target
+from builder.release.tags import (
     MAJORS,
     is_fixed,
     moving,
     next_revision,
     revisions,
 )
-from builder.tag import aliases
-from builder.target import Target
 
 REVISIONS = st.from_regex(r"(?:0|[1-9][0-9]?)\.(?:0|[1-9][0-9]?)", fullmatch=True)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from builder.dockerfile.render import LOCK_NAMES, Change, Renderer, apply, changes
 from builder.errors import RenderError
-from builder.render import LOCK_NAMES, Change, Renderer, apply, changes
-from builder.target import Target
+from builder.matrix.target import Target
 from tests.conftest import GOLDEN, Dlc, Run
 
 OURS = {
@@ -229,7 +229,7 @@ def test_own_templates_go_before_ours(
         (
             "FROM a\n\n{{ target.nothing }}\n",
             "stages/libraries.j2:3",
-            "'builder.target.Target object' has no attribute 'nothing' (rendering {target})",
+            "'builder.matrix.target.Target object' has no attribute 'nothing' (rendering {target})",
         ),
         ("FROM a\n{{ nothing }}", "stages/libraries.j2:2", "'nothing' is undefined (rendering"),
         (

@@ -23,16 +23,16 @@ from urllib.parse import quote
 
 import pytest
 
-from builder.document import Position
+from builder.build.plan import inputs
+from builder.dockerfile.render import LOCK_NAMES, Renderer
 from builder.errors import LockError
-from builder.locks import State, parse, pinned, state
-from builder.matrix import Upgrade
-from builder.plan import inputs
-from builder.render import LOCK_NAMES, Renderer
-from builder.resolver import Resolver
-from builder.target import Target
-from builder.targets import load_targets
-from builder.upgrades import with_upgrade
+from builder.locks.lockfile import State, parse, pinned, state
+from builder.locks.resolve import Resolver
+from builder.locks.upgrades import with_upgrade
+from builder.matrix.records import Upgrade
+from builder.matrix.target import Target
+from builder.matrix.targets import load_targets
+from builder.matrix.yaml_nodes import Position
 from tests.conftest import Dlc, Run
 from tests.unit.corpus import SMALL
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.scaling import exponent, write
-from builder import locks
-from builder.plan import plan
-from builder.render import Renderer, changes
-from builder.targets import load_targets
+from builder.build.plan import plan
+from builder.dockerfile.render import Renderer, changes
+from builder.locks import lockfile
+from builder.matrix.targets import load_targets
 
 
 def test_every_target_could_be_built(tmp_path: Path) -> None:
@@ -18,7 +18,7 @@ def test_every_target_could_be_built(tmp_path: Path) -> None:
     write(folder, 12)
     targets = load_targets(folder / "matrix.yaml")
     assert len(targets) == 12
-    assert all(locks.is_fresh(folder / "images" / target.folder, target) for target in targets)
+    assert all(lockfile.is_fresh(folder / "images" / target.folder, target) for target in targets)
     assert list(changes(folder / "images", targets, Renderer(), prune=True)) == []
     planned = plan(targets, folder / "images", Renderer(), {})
     assert {each.reasons for each in planned} == {("there is no image",)}

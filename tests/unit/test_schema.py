@@ -15,8 +15,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.document import Report, load
-from builder.matrix_shape import MATRIX, schema_text
+from builder.matrix.format import MATRIX, schema_text
+from builder.matrix.yaml_nodes import Report, load
 from tests.conftest import Dlc
 from tests.unit.corpus import BROKEN, BROKEN_COMPONENTS, SMALL, Broken
 

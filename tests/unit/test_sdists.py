@@ -19,14 +19,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder import sdist_needs, sdists
 from builder.errors import LockError, UnansweredError, UnreachableError
-from builder.mirrors import Mirrors
-from builder.sandbox import SandboxError, run_python
-from builder.sdist_build import built_needs
-from builder.sdists import Needs, noted_needs, opened
-from builder.uv_compile import Question, compile_requirements
-from builder.uv_process import uv_process
+from builder.locks.sdist import needs as sdist_needs
+from builder.locks.sdist import source as sdists
+from builder.locks.sdist.build import built_needs
+from builder.locks.sdist.sandbox import SandboxError, run_python
+from builder.locks.sdist.source import Needs, noted_needs, opened
+from builder.locks.uv.compile import Question, compile_requirements
+from builder.locks.uv.process import uv_process
+from builder.matrix.mirrors import Mirrors
 from tests.package_index import IndexFile, PackageIndex, sdist, wheel
 from tests.unit.test_resolver import only
 
@@ -204,7 +205,7 @@ def asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         only(monkeypatch, UV_CACHE_DIR=tmp_path / "cache", **index.environment, **values)
 
     monkeypatch.setattr(sdist_needs, "_READ", {})
-    monkeypatch.setattr("builder.uv_compile._KNOWN", {})
+    monkeypatch.setattr("builder.locks.uv.compile._KNOWN", {})
     yield ask
 
 
@@ -369,8 +370,8 @@ def test_a_file_that_is_not_what_its_index_says(
 
 
 def test_a_machine_without_a_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builder.sandbox._TOOLS", ("a-tool-that-is-not-there",))
-    monkeypatch.setattr("builder.engine.find", lambda: None)
+    monkeypatch.setattr("builder.locks.sdist.sandbox._TOOLS", ("a-tool-that-is-not-there",))
+    monkeypatch.setattr("builder.engine.connection.find", lambda: None)
     with pytest.raises(SandboxError) as caught:
         run_python(tmp_path, "-c", "print(1)")
     assert str(caught.value) == (

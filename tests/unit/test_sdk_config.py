@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
-from builder.sdk_config import sdk_config
-from builder.tag import python_tag, short
-from builder.target import Target
-from builder.uris import regions, registry_host
+from builder.matrix.tags import python_tag, short
+from builder.matrix.target import Target
+from builder.matrix.uris import regions, registry_host
+from builder.report.sdk_config import sdk_config
 from docs.examples.own_images import use_images
 from tests.conftest import GOLDEN, Dlc
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from builder.errors import SelectionError, TagError
-from builder.selection import Filters, select, select_one
-from builder.target import Target
+from builder.matrix.select import Filters, select, select_one
+from builder.matrix.target import Target
 
 CPU = "1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
 GPU = "1.9.1-transformers4.12.3-gpu-py38-cu111-ubuntu20.04"

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.contract.size import Contents, Size, explain, limit
+from builder.build.size_budget import Contents, Size, explain, limit
+from builder.engine.layers import Layer
 from builder.errors import MatrixError
-from builder.layers import Layer
-from builder.targets import load_targets
+from builder.matrix.targets import load_targets
 from tests.conftest import GOLDEN
 
 SMALL = (GOLDEN / "matrix.yaml").read_text("utf-8")

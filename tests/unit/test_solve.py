@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.solve import Solve, Step, decode
+from builder.build.buildkit_progress import Solve, Step, decode
 
 Message = dict[str, Any] | str
 Stream = TypeVar("Stream", str, bytes)

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import uv
 
+from builder.dockerfile.render import Renderer
 from builder.errors import MatrixError
-from builder.mirrors import PACKAGE_SOURCES, read, script
-from builder.render import Renderer
-from builder.target import Target
-from builder.targets import load_targets
+from builder.matrix.mirrors import PACKAGE_SOURCES, read, script
+from builder.matrix.target import Target
+from builder.matrix.targets import load_targets
 from tests.unit.corpus import SMALL
 
 TOOLS = (

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from builder.contract.basics import Check
+from builder.dockerfile.render import Renderer
 from builder.errors import BaseImageError, LockError
-from builder.locks import LAYERS, parse, state
-from builder.matrix import Base
-from builder.render import Renderer
-from builder.target import Target
+from builder.locks.lockfile import LAYERS, parse, state
+from builder.matrix.records import Base
+from builder.matrix.target import Target
+from builder.util.check import Check
 from tests.standins.bases import default_interpreters, interpreters
 from tests.standins.prove import in_groups
 from tests.standins.result import Row, load, passed, save, table

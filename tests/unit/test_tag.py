@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.errors import TagError
-from builder.tag import (
+from builder.matrix.tags import (
     Repository,
     Tag,
     aliases,
@@ -17,7 +17,7 @@ from builder.tag import (
     python_tag,
     short,
 )
-from builder.target import Target
+from builder.matrix.target import Target
 
 NUMBERS = st.integers(0, 120)
 FULL = st.builds(

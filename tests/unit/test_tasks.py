@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from builder.containers import Response
 from builder.contract import tasks
-from builder.contract.basics import FILES
 from builder.contract.run import Result
 from builder.contract.task_answers import WrongAnswerError
 from builder.contract.task_models import MEDIA
 from builder.contract.task_requests import ASKS, Ask, refused
 from builder.contract.task_table import Row, TaskResult, load, results, save, table, wrong
 from builder.contract.tasks import BODY, TASKS, TOOLKIT, Facts, Limit
-from builder.target import Target
+from builder.matrix.target import Target
+from builder.serve.programs import FILES
+from builder.serve.server import Response
 
 NAMES = [task.name for task in TASKS]
 # As the reference pages name them; `ner` is what the pipelines call token-classification too.

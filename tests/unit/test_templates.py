@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from builder.build.plan import inputs, prepare
+from builder.dockerfile.render import LOCK_NAMES, Renderer, apply, changes
 from builder.errors import RenderError
-from builder.plan import inputs, prepare
-from builder.render import LOCK_NAMES, Renderer, apply, changes
-from builder.target import Target
+from builder.matrix.target import Target
 from tests.conftest import GOLDEN, ROOT, Dlc
 
 CPU = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
@@ -149,7 +149,7 @@ def test_the_folder_beside_the_matrix_is_taken(
         (
             OURS + "{% block labels %}\n\n{{ target.nothing }}\n{% endblock %}\n",
             4,
-            "'builder.target.Target object' has no attribute 'nothing'",
+            "'builder.matrix.target.Target object' has no attribute 'nothing'",
         ),
         (OURS + "{% block labels %}\n{{ supper() }}\n{% endblock %}\n", 3, "'supper' is undefined"),
         (OURS + "{% block labels %}\n{% if %}\n{% endblock %}\n", 3, "Expected an expression"),

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from builder import locks
-from builder.target import Target
+from builder.locks import lockfile
+from builder.matrix.target import Target
 from tests.conftest import ROOT
 from tests.unit.test_matrix import is_new
 
@@ -26,8 +26,8 @@ PARTS = ("sagemaker-pytorch-training", "sagemaker-tensorflow-training")
 def pins(target: Target) -> dict[str, str]:
     """The versions of all packages that the locks of a row name; none for a direct wheel."""
     folder = ROOT / "images" / target.folder
-    found = (locks.entries(folder, layer).values() for layer in locks.layers(target))
-    return dict(locks.pinned(entry) for entries in found for entry in entries)
+    found = (lockfile.entries(folder, layer).values() for layer in lockfile.layers(target))
+    return dict(lockfile.pinned(entry) for entries in found for entry in entries)
 
 
 def spans(releases: Sequence[str], order: Sequence[str]) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.render import Renderer
-from builder.target import Target
+from builder.dockerfile.render import Renderer
+from builder.matrix.target import Target
 from tests.conftest import ROOT
 
 PROGRAM = ROOT / "templates" / "files" / "transformers_5.py"

@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
-from builder import derived
-from builder.contract import size
-from builder.plan import Built, Inputs, inputs, key_tag
-from builder.render import Renderer
-from builder.target import Target
-from builder.targets import load_targets
+from builder.build import identity as derived
+from builder.build import size_budget
+from builder.build.plan import Inputs, inputs
+from builder.dockerfile.render import Renderer
+from builder.engine.image import Built, key_tag
+from builder.matrix.target import Target
+from builder.matrix.targets import load_targets
 from tests.conftest import Dlc
 
 REPORT = json.dumps({"packages": {"torch": [100, 100]}, "system": {}, "java": 0, "rest": {}})
@@ -93,7 +94,7 @@ def engine(
     monkeypatch.setenv("DLC_STATE", str(tmp_path / "state"))
     found = [image(each.target.name, each.labels(), n) for n, each in enumerate(made_of)]
     for each, inputs_of in zip(found, made_of, strict=True):
-        size.remember(each["Id"], REPORT)
+        size_budget.remember(each["Id"], REPORT)
         derived.remember(each["Id"], inputs_of.key)
     found.append({"Id": "sha256:1", "Size": 1, "Labels": None, "RepoTags": None})
     path = tmp_path / "engine.sock"
@@ -181,7 +182,7 @@ def tell(engine: Listing, number: int, config: Mapping[str, Any], steps: list[st
     """Let the engine have another image, that nobody here has built, under the same name."""
     other = {**engine.images[number], "Id": f"sha256:{number + 1000:064x}"}
     engine.images[number] = other
-    size.remember(other["Id"], REPORT)
+    size_budget.remember(other["Id"], REPORT)
     engine.told["/version"] = {"Version": "20.10.24", "ApiVersion": "1.41", "Os": "linux"}
     engine.told[f"/images/{other['Id']}/json"] = {"Id": other["Id"], "Config": config}
     engine.told[f"/images/{other['Id']}/history"] = [{"CreatedBy": step} for step in steps]

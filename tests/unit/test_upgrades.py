@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.document import Position
 from builder.errors import LockError
-from builder.locks import State
-from builder.matrix import Upgrade
-from builder.targets import load_targets
-from builder.upgrades import findings, parse_upgrade, with_upgrade
+from builder.locks.lockfile import State
+from builder.locks.upgrades import findings, parse_upgrade, with_upgrade
+from builder.matrix.records import Upgrade
+from builder.matrix.targets import load_targets
+from builder.matrix.yaml_nodes import Position
 from tests.unit.corpus import SMALL
 
 TODAY = datetime.date(2023, 5, 1)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.errors import RegionError, TagError
-from builder.target import Target
-from builder.uris import ImageUri, parse_uri, regions, registry_host
+from builder.matrix.target import Target
+from builder.matrix.uris import ImageUri, parse_uri, regions, registry_host
 from tests.conftest import ROOT, Dlc, Run
 
 HOSTS = [

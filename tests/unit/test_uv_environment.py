@@ -11,9 +11,9 @@ import pytest
 import uv
 
 from builder.errors import LockError, UnansweredError
-from builder.mirrors import Mirrors
-from builder.uv_compile import Question, compile_requirements
-from builder.uv_environment import passes, uv_environment
+from builder.locks.uv.compile import Question, compile_requirements
+from builder.locks.uv.environment import passes, uv_environment
+from builder.matrix.mirrors import Mirrors
 from tests.conftest import Dlc
 from tests.package_index import PackageIndex, sdist, wheel
 from tests.unit.test_resolver import only

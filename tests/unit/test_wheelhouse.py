@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from builder.document import Position
 from builder.errors import LockError
-from builder.matrix import Wheel
-from builder.wheelhouse import directories, find, stage
+from builder.locks.wheelhouse import directories, find, stage
+from builder.matrix.records import Wheel
+from builder.matrix.yaml_nodes import Position
 
 CONTENT = b"a wheel, as far as a hash can tell"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

@@ -1,0 +1,254 @@
+"""A new release, or more of one, as the text of a matrix, and the targets that it brings.
+
+What nobody names is as in the last entry of the same mode, on the same framework version if there
+is one.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.version import Version
+
+from builder.authoring.framework import NewFramework, framework_lines
+from builder.authoring.outdated import PACKAGES, newest
+from builder.authoring.request import Wanted, refuse_missing
+from builder.errors import LockError, MatrixError
+from builder.matrix.edit import MatrixText, flow
+from builder.matrix.read import read
+from builder.matrix.records import Entry, FrameworkVersion, Matrix, Release
+from builder.matrix.target import Target
+from builder.matrix.targets import load_targets
+from builder.matrix.yaml_nodes import Report
+
+__all__ = ["Addition", "addition"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Addition:
+    """The matrix as it would be, and the targets that it has more."""
+
+    text: str
+    targets: tuple[Target, ...]
+
+
+def addition(path: Path, wanted: Wanted) -> Addition:
+    """What adding would make of a matrix; nothing is written.
+
+    MatrixError if the result would be unsound or bring nothing, LockError if what is wanted is not
+    on the index or cannot be asked.
+    """
+    report = Report()
+    matrix = read(path, report)
+    before = load_targets(path)
+    report.raise_if_any()
+    assert matrix is not None  # noqa: S101 - else there was something to report
+    # Its own ends of lines, which reading it as text would change.
+    text = MatrixText(path.read_bytes().decode("utf-8"), str(path))
+    adding = _Adding(matrix, wanted, text)
+    if adding.framework is not None:
+        # What the matrix itself does not take is told before the index is asked.
+        _targets(path, adding.text(datasets=wanted.datasets or "0.0.0").text)
+    text = adding.asked()
+    targets = _targets(path, text.text)
+    known = {target.name for target in before}
+    new = tuple(target for target in targets if target.name not in known)
+    if not new:
+        raise LockError(
+            f"{path} has Transformers {wanted.transformers} with that already",
+            remedy="name another version, mode or device",
+        )
+    return Addition(text=text.text, targets=new)
+
+
+class _Adding:
+    """One addition to one matrix."""
+
+    def __init__(self, matrix: Matrix, wanted: Wanted, text: MatrixText) -> None:
+        self._matrix, self._wanted, self._text = matrix, wanted, text
+        known = [version for name, version in matrix.frameworks if name == wanted.framework]
+        if not known:
+            raise LockError(
+                f"the matrix has no {wanted.framework} to go by",
+                remedy="write the first version by hand",
+            )
+        self._newest = max(known, key=Version)
+        self._version = wanted.version or self._newest
+        self.framework = matrix.frameworks.get((wanted.framework, self._version))
+        self._release: Release | None = next(
+            (r for r in matrix.releases if r.transformers.value == wanted.transformers), None
+        )
+
+    def asked(self) -> MatrixText:
+        """The text with everything added, after the index was asked for what nobody named."""
+        wanted, datasets = self._wanted, self._wanted.datasets
+        # First: what follows would only say that something cannot be locked.
+        refuse_missing(self._named(), self._pythons(), self._date, self._wanted.mirrors)
+        lines = () if self.framework else framework_lines(self._new_framework())
+        if self._release is None and datasets is None:
+            datasets = newest(
+                "datasets",
+                python=self._pythons()[0],
+                date=self._date,
+                mirrors=self._wanted.mirrors,
+                beside=f"transformers=={wanted.transformers}",
+            )
+        return self.text(datasets=datasets or "", framework=lines)
+
+    def text(self, *, datasets: str, framework: Sequence[str] = ()) -> MatrixText:
+        """The text with everything added; `framework` are lines of a version that is new."""
+        wanted, text = self._wanted, self._text
+        if framework:
+            text = text.add_framework(wanted.framework, self._version, list(framework))
+        if self._release is not None:
+            date = self._own_date(self.framework)
+            for mode in wanted.modes:
+                entry = self._entry(mode, date)
+                text = text.add_entry(
+                    wanted.transformers, mode, wanted.framework, self._libraries(mode), entry
+                )
+            return text
+        lines = [
+            f"transformers: {wanted.transformers}",
+            f"datasets: {datasets}",
+            f"date: {self._date}",
+        ]
+        for mode in wanted.modes:
+            lines += [
+                f"{mode}:",
+                f"  libraries: {self._libraries(mode)}",
+                f"  {wanted.framework}: [{flow(self._entry(mode, None))}]",
+            ]
+        return text.add_release(wanted.transformers, lines)
+
+    @property
+    def _date(self) -> str:
+        return self._wanted.date or self._wanted.today
+
+    def _named(self) -> list[str]:
+        """What somebody named that the matrix does not have yet, as requirements."""
+        wanted, found = self._wanted, []
+        if self._release is None:
+            found.append(f"transformers=={wanted.transformers}")
+            found += [f"datasets=={wanted.datasets}"] if wanted.datasets else []
+        if self.framework is None:
+            found.append(f"{PACKAGES[wanted.framework]}=={self._version}")
+        return found
+
+    def _pythons(self) -> list[str]:
+        """Those that the targets may have, the usual one first."""
+        if self._wanted.python:
+            return [self._wanted.python]
+        known = self.framework or self._like()
+        said = [known.python, *(build.python for build in known.builds.values())]
+        said += [entry.python for mode in self._wanted.modes if (entry := self._last(mode))]
+        return list(dict.fromkeys(text.value for text in said if text))
+
+    def _entry(self, mode: str, date: str | None) -> dict[str, str]:
+        """The entry of a mode: what it says besides its version, as in the one it goes by."""
+        wanted, like = self._wanted, self._last(mode)
+        found = {"version": self._version}
+        devices = wanted.devices or [text.value for text in (like.devices if like else None) or ()]
+        if devices:
+            found["devices"] = f"[{', '.join(devices)}]"
+        same = like is not None and like.version.value == self._version
+        for name in ("python", "base", "accelerator"):
+            own = getattr(wanted, name)
+            said = getattr(like, name) if same else None
+            in_framework = (wanted.framework, self._version) not in self._matrix.frameworks
+            if own and not in_framework:
+                found[name] = own
+            elif said and not own:
+                found[name] = said.value
+        if date:
+            found["date"] = date
+        origin = wanted.origin or (like.origin.value if like and like.origin else "official")
+        if origin != "official":
+            found["origin"] = origin
+        return found
+
+    def _own_date(self, framework: FrameworkVersion | None) -> str | None:
+        """The date of an entry in a release that is there; None if the release's will do."""
+        wanted, release = self._wanted, self._release
+        assert release is not None  # noqa: S101
+        date = wanted.date
+        if date is None and (framework is None or framework.locked.value > release.date.value):
+            date = wanted.today
+        return date if date != release.date.value else None
+
+    def _libraries(self, mode: str) -> str:
+        like = self._last(mode)
+        if self._wanted.libraries:
+            return self._wanted.libraries
+        if like is None:
+            raise LockError(
+                f"no {mode} with {self._wanted.framework} is there to go by",
+                remedy="name a set of libraries: --libraries",
+            )
+        return like.libraries.value
+
+    def _last(self, mode: str) -> Entry | None:
+        """The entry to go by: the last of the mode, on the same version if there is one."""
+        entries = [
+            entry
+            for release in self._matrix.releases
+            for entry in release.entries
+            if (entry.mode.value, entry.framework.value) == (mode, self._wanted.framework)
+        ]
+        same = [entry for entry in entries if entry.version.value == self._version]
+        on_newest = [entry for entry in entries if entry.version.value == self._newest]
+        found = same or on_newest or entries
+        return found[-1] if found else None
+
+    def _like(self) -> FrameworkVersion:
+        return self._matrix.frameworks[self._wanted.framework, self._newest]
+
+    def _new_framework(self) -> NewFramework:
+        wanted, like = self._wanted, self._like()
+        devices = [
+            *(wanted.devices or ()),
+            *(
+                text.value
+                for mode in wanted.modes
+                for entry in [self._last(mode)]
+                if not wanted.devices and entry
+                for text in entry.devices or ()
+            ),
+        ] or ["cpu", "gpu"]
+        gpu = wanted.accelerator or (like.accelerators["gpu"].value if like.accelerators else None)
+        builds = ["cpu"] if "cpu" in devices else []
+        if "gpu" in devices:
+            if gpu is None:
+                raise LockError(
+                    f"{wanted.framework} {self._newest} has no accelerator to go by",
+                    remedy="name one: --accelerator",
+                )
+            builds.append(gpu)
+        return NewFramework(
+            framework=wanted.framework,
+            version=self._version,
+            date=self._date,
+            python=wanted.python or like.python.value,
+            base=wanted.base or like.base.value,
+            builds=builds,
+            like=like,
+            wheels=wanted.wheels,
+            folders=wanted.folders,
+            mirrors=wanted.mirrors,
+            sources={**self._matrix.sources, **wanted.sources},
+        )
+
+
+def _targets(path: Path, text: str) -> tuple[Target, ...]:
+    """The targets of a matrix that is not written yet; MatrixError as if it were."""
+    with tempfile.TemporaryDirectory(prefix="dlc-matrix-") as folder:
+        candidate = Path(folder, "matrix.yaml")
+        candidate.write_bytes(text.encode())
+        try:
+            return load_targets(candidate, name=str(path))
+        except MatrixError as error:
+            error.args = (f"{path} would not be sound with it:\n{error}",)
+            raise

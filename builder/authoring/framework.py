@@ -1,0 +1,206 @@
+"""A framework version that the matrix does not have yet, as lines for it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from builder.errors import LockError
+from builder.locks.direct import address
+from builder.locks.lockfile import pinned
+from builder.locks.uv.compile import Question, compile_requirements
+from builder.matrix.mirrors import NO_MIRRORS, Mirrors
+from builder.matrix.records import FrameworkVersion
+from builder.matrix.tags import python_tag
+from builder.util.text import system_words
+
+__all__ = ["NewFramework", "framework_lines", "given_wheels"]
+
+_SOURCE = "PYTORCH_WHEELS"
+_CUDA = re.compile(r"(nvidia|cuda)-|triton$")
+_RUNTIME = re.compile(r"nvidia-cuda-runtime(-cu\d+)?$|cuda-toolkit$")
+# More than PyTorch's own index has of all its versions; in bytes.
+_PAGE_BYTES = 1 << 24
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewFramework:
+    """What is known of it: its builds are `cpu` and accelerators; `like` is the one to follow.
+
+    `wheels` are hashes by address, `folders` those of a wheelhouse, `sources` where wheels are;
+    `mirrors` are a site's.
+    """
+
+    framework: str
+    version: str
+    date: str
+    python: str
+    base: str
+    builds: Sequence[str]
+    like: FrameworkVersion
+    wheels: Mapping[str, str]
+    folders: Sequence[Path]
+    sources: Mapping[str, str]
+    mirrors: Mirrors = NO_MIRRORS
+
+    @property
+    def label(self) -> str:
+        """How messages name it."""
+        return f"{self.framework} {self.version}"
+
+
+def framework_lines(new: NewFramework) -> list[str]:
+    """Its lines in the matrix; LockError where something of it is not known and not to be asked."""
+    accelerators = [name for name in new.builds if name != "cpu"]
+    lines = [f"locked: {new.date}", f"python: {new.python}", f"base: {new.base}"]
+    lines += [f"gpu: {name}" for name in accelerators[:1]]
+    if new.framework == "tensorflow":
+        builds = list(_tensorflow(new))
+    else:
+        shared, cuda = _requirements(new)
+        lines += ["requires:", *(f"  - {text}" for text in shared)]
+        builds = list(_pytorch(new, cuda))
+    if new.like.constraints:
+        lines += ["constraints:", *(f"  - {text.value}" for text in new.like.constraints)]
+    return [*lines, "builds:", *(f"  {line}" for line in builds)]
+
+
+def given_wheels(texts: Iterable[str], sources: Mapping[str, str]) -> dict[str, str]:
+    """Wheels given as URL=SHA256, by their address in the matrix; LockError if one is not."""
+    found = {}
+    for text in texts:
+        url, _, sha256 = text.rpartition("=")
+        for name, where in sources.items():
+            if url.startswith(f"{where}/"):
+                url = f"${{{name}}}{url.removeprefix(where)}"
+        if not re.fullmatch(r"\$\{\w+\}/\S+\.whl", url) or not re.fullmatch("[0-9a-f]{64}", sha256):
+            raise LockError(
+                f"{text!r} is not the address of a wheel and its SHA-256",
+                remedy=f"write ${{{_SOURCE}}}/cpu/NAME.whl=SHA256, or begin with its address",
+            )
+        found[url] = sha256
+    return found
+
+
+def _tensorflow(new: NewFramework) -> Iterator[str]:
+    for name in new.builds:
+        package = "tensorflow-cpu" if name == "cpu" else "tensorflow"
+        yield f"{name}: {{requires: [{package}=={new.version}]}}"
+
+
+def _pytorch(new: NewFramework, cuda: Mapping[str, str]) -> Iterator[str]:
+    for name in new.builds:
+        yield f"{name}:"
+        if name != "cpu":
+            _check_cuda(new, name, cuda)
+            yield "  requires:"
+            yield from (f"    - {package}=={version}" for package, version in cuda.items())
+        url, sha256 = _wheel(new, name)
+        yield "  wheels:"
+        yield f"    - url: {url}"
+        yield f"      sha256: {sha256}"
+
+
+def _requirements(new: NewFramework) -> tuple[list[str], dict[str, str]]:
+    """What the index's wheel asks for itself: for every build, and of CUDA, at its versions.
+
+    A version is named only where the newest of the day would not do.
+    """
+    asked = Question(
+        requirements=(f"torch=={new.version}",),
+        constraints=tuple(text.value for text in new.like.constraints),
+        python=new.python,
+        date=new.date,
+        why=True,
+    )
+    entries = compile_requirements(asked, new.label, new.mirrors)
+    direct = {
+        name: pinned(entry)[1]
+        for name, entry in entries.items()
+        if re.search(r"^ +#(?: via)? +torch$", entry, re.MULTILINE)
+    }
+    cuda = {name: version for name, version in direct.items() if _CUDA.match(name)}
+    names = [name for name in direct if name not in cuda]
+    free = Question(
+        requirements=tuple(names),
+        constraints=asked.constraints,
+        python=new.python,
+        date=new.date,
+        alone=True,
+    )
+    answer = compile_requirements(free, new.label, new.mirrors)
+    newest = {name: pinned(entry)[1] for name, entry in answer.items()}
+    shared = [name if newest[name] == direct[name] else f"{name}=={direct[name]}" for name in names]
+    return shared, cuda
+
+
+def _check_cuda(new: NewFramework, name: str, cuda: Mapping[str, str]) -> None:
+    """LockError unless the index's wheel, which was asked, is for the same CUDA."""
+    runtime = next((version for each, version in cuda.items() if _RUNTIME.match(each)), "")
+    carries = "cu" + "".join(runtime.split(".")[:2])
+    if carries != name:
+        raise LockError(
+            f"what the wheel of {new.label} for {name} needs cannot be asked: the package "
+            f"index's own is for {carries if runtime else 'no CUDA that it names'}",
+            remedy=f"name another --accelerator, or write it below `builds` by hand: {_BY_HAND}",
+        )
+
+
+_BY_HAND = "docs/new_releases.md says how"
+
+
+def _wheel(new: NewFramework, name: str) -> tuple[str, str]:
+    """The address and SHA-256 of PyTorch's own wheel: as given, of the wheelhouse, or its index."""
+    tag = python_tag(new.python).replace("py", "cp")
+    pattern = re.compile(
+        rf"torch-{re.escape(new.version)}\+{name}-{tag}-{tag}-\w*linux\w*_x86_64\.whl"
+    )
+    for url, sha256 in new.wheels.items():
+        if pattern.fullmatch(unquote(url.rsplit("/", 1)[1])):
+            return url, sha256
+    for folder in new.folders:
+        for path in sorted(folder.glob("torch-*.whl")):
+            if pattern.fullmatch(path.name):
+                with path.open("rb") as file:
+                    digest = hashlib.sha256()
+                    while block := file.read(1 << 20):
+                        digest.update(block)
+                return _url(name, path.name), digest.hexdigest()
+    page = _index_page(new, name)
+    for link in re.finditer(r'href="([^"#]*)#sha256=([0-9a-f]{64})"', page):
+        filename = unquote(link[1]).rsplit("/", 1)[-1]
+        if pattern.fullmatch(filename):
+            return _url(name, filename), link[2]
+    raise LockError(
+        f"{_SOURCE} has no wheel of {new.label} for {name} and Python {new.python}",
+        remedy="name another --python, --accelerator or --device",
+    )
+
+
+def _url(name: str, filename: str) -> str:
+    return f"${{{_SOURCE}}}/{name}/{quote(filename)}"
+
+
+def _index_page(new: NewFramework, name: str) -> str:
+    from builder.util.http import Session, download
+
+    where = address(f"${{{_SOURCE}}}/{name}/torch/", new.sources)
+    try:
+        with (
+            Session(credentials=new.mirrors.credentials, retries=2) as session,
+            tempfile.TemporaryDirectory(prefix="dlc-page-") as folder,
+        ):
+            page = Path(folder, "page")
+            download(session, where, page, most=_PAGE_BYTES)
+            return page.read_text("utf-8", errors="replace")
+    except OSError as error:
+        raise LockError(
+            f"{_SOURCE} could not be reached for the hash of {new.label} for {name} "
+            f"({system_words(error) or error})",
+            remedy=f"give it: --wheel '${{{_SOURCE}}}/{name}/NAME.whl=SHA256'",
+        ) from error

@@ -1,0 +1,206 @@
+"""From targets to tagged images: contexts, engine, bases, bakes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder.build import build_times, size_budget
+from builder.build.bake import Baker, Outcome, Watcher
+from builder.build.bakefile import NO_CACHE, Cache, Job
+from builder.build.builder import HERE, How, choose
+from builder.build.identity import derived_here
+from builder.build.plan import Context, Inputs, by_key, inputs, prepare, same
+from builder.build.space import require_space
+from builder.dockerfile.render import Renderer, apply, changes
+from builder.engine import bases
+from builder.engine.image import Built
+from builder.engine.images import images_here
+from builder.engine.namespace import labels
+from builder.engine.private import up
+from builder.engine.tagging import name_image
+from builder.errors import BaseImageError, BuildError, DlcError
+from builder.matrix.mirrors import Mirrors
+from builder.matrix.target import Target
+from builder.util.state import state_directory
+
+if TYPE_CHECKING:
+    from builder.engine.bases import BaseImage
+    from builder.engine.connection import Engine
+    from builder.matrix.records import Base
+
+__all__ = ["build"]
+
+Say = Callable[[str], None]
+
+
+def build(
+    targets: Sequence[Target],
+    *,
+    images: Path,
+    renderer: Renderer,
+    at_once: int,
+    watcher: Watcher,
+    say: Say,
+    mirrors: Mirrors | None = None,
+    again: bool = False,
+    builder: str = "",
+    cache: Cache = NO_CACHE,
+    check_space: bool = True,
+) -> list[Outcome]:
+    """Build targets and tag their images; one that fails does not stop the others.
+
+    An image that is up to date is left as it is, and one with the right key under another name is
+    taken, unless all are to be built `again`. The outcomes come in the order of `targets`.
+    EngineError if there is no engine to build with, BuildError if there is no such builder, or,
+    unless `check_space` is false, no space for what is to be built.
+    """
+    mirrors = mirrors or Mirrors()
+    apply(changes(images, targets, renderer, prune=False))
+    done: dict[str, Outcome] = {}
+    wanted: list[Inputs] = []
+    for target in targets:
+        try:
+            wanted.append(inputs(target, images, renderer))
+        except DlcError as error:
+            done[target.name] = _failure(target, error, watcher)
+
+    here = images_here() if wanted else {}
+    keyed = {} if again else by_key(here)
+    missing: list[Inputs] = []
+    taken: dict[str, tuple[str, Built]] = {}
+    for each in wanted:
+        own = same(each, keyed, derived_here)
+        if own and own[0] == each.target.name and size_budget.fits(own[1], each.target):
+            done[each.target.name] = _up_to_date(each.target, own[1])
+            continue
+        missing.append(each)
+        if own:
+            taken[each.target.name] = own
+    if missing:
+        engine = up(say=say)
+        for each in missing:
+            if each.target.name in taken:
+                name, image = taken[each.target.name]
+                done[each.target.name] = _take(engine, each, name, image, watcher, say)
+        rest = [each for each in missing if each.target.name not in taken]
+        how = choose(engine, builder, cache) if rest else HERE
+        if check_space and not how.elsewhere:
+            require_space(engine, rest, here.values(), build_times.load())
+        jobs = _jobs(engine, rest, mirrors, how, done, watcher, say)
+        baker = Baker(engine, watcher, check=size_budget.check, how=how)
+        built = baker.build(jobs, at_once=at_once, mirrors=mirrors)
+        build_times.record(built)
+        done |= {outcome.target.name: outcome for outcome in built}
+    return [done[target.name] for target in targets]
+
+
+def _take(
+    engine: Engine, made_of: Inputs, name: str, image: Built, watcher: Watcher, say: Say
+) -> Outcome:
+    """Give an image that was built of the same, wherever it came from, its target's names."""
+    import docker.errors
+    import requests
+
+    target = made_of.target
+    try:
+        with closing(engine.client(timeout=300)) as client:
+            size_budget.check(client, image.id, target)
+            name_image(client, image.id, target, made_of.key)
+    except DlcError as error:
+        return _failure(target, error, watcher)
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        refused = BuildError(
+            f"{name} cannot be taken: the engine says: {error}", remedy="see `dlc engine status`"
+        )
+        return _failure(target, refused, watcher)
+    if name != target.name:
+        say(f"{target.name}: taken from {name}, which was built of the same")
+    return _up_to_date(target, image)
+
+
+def _up_to_date(target: Target, image: Built) -> Outcome:
+    return Outcome(target=target, seconds=0.0, image_id=image.id, size=image.size, up_to_date=True)
+
+
+def _jobs(
+    engine: Engine,
+    wanted: Sequence[Inputs],
+    mirrors: Mirrors,
+    how: How,
+    done: dict[str, Outcome],
+    watcher: Watcher,
+    say: Say,
+) -> list[Job]:
+    """What is to be baked; a target whose base cannot be had is `done`."""
+    found: dict[str, BaseImage | BaseImageError] = {}
+    jobs = []
+    for each in wanted:
+        target = each.target
+        try:
+            if how.elsewhere:
+                base, tools = (_pulled(each, mirrors) for each in (target.base, target.tools_base))
+            else:
+                base = _base(engine, target.base, mirrors, found, say)
+                tools = _base(engine, target.tools_base, mirrors, found, say)
+        except BaseImageError as error:
+            done[target.name] = _failure(target, error, watcher)
+            continue
+        jobs.append(_job(prepare(each, state_directory() / "contexts"), base, tools))
+    return jobs
+
+
+def _job(context: Context, base: BaseImage, tools: BaseImage) -> Job:
+    return Job(
+        target=context.target,
+        context=context.folder,
+        arguments={"BASE": base.reference, "TOOLS_BASE": tools.reference},
+        labels={
+            "dlc.base": f"{base.how} {base.id}",
+            **context.inputs.labels(),
+            **labels(),
+        },
+    )
+
+
+def _pulled(base: Base, mirrors: Mirrors) -> BaseImage:
+    """A base as a builder elsewhere pulls it: what the engine here has is not there."""
+    image = mirrors.image(base.image)
+    digest = bases.BaseSource(name=base.name, image=image).digest
+    return bases.BaseImage(name=base.name, reference=image, id=digest, how="pulled")
+
+
+def _base(
+    engine: Engine,
+    base: Base,
+    mirrors: Mirrors,
+    found: dict[str, BaseImage | BaseImageError],
+    say: Say,
+) -> BaseImage:
+    """A base's image, asked for once, however many targets start from it."""
+    if base.image not in found:
+        import docker.errors
+        import requests
+
+        image = mirrors.image(base.image)
+        source = bases.BaseSource(name=base.name, image=image, bootstrap=base.bootstrap)
+        try:
+            found[base.image] = bases.ensure(engine, source, say=say)
+        except BaseImageError as error:
+            found[base.image] = error
+        except (docker.errors.DockerException, requests.RequestException) as error:
+            found[base.image] = BaseImageError(
+                f"no base {base.name}: the engine says: {error}", remedy="see `dlc engine status`"
+            )
+    had = found[base.image]
+    if isinstance(had, BaseImageError):
+        raise had
+    return had
+
+
+def _failure(target: Target, error: DlcError, watcher: Watcher) -> Outcome:
+    outcome = Outcome(target=target, seconds=0.0, error=str(error))
+    watcher.ended(outcome)
+    return outcome

@@ -1,0 +1,101 @@
+"""Which of buildx's builders builds, and what it can: the engine's own, or another that exists."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from builder.build.bakefile import NO_CACHE, Cache
+from builder.errors import BuildError
+
+if TYPE_CHECKING:
+    from builder.engine.connection import Engine
+
+__all__ = ["HERE", "How", "choose", "environment"]
+
+# The name of the builder that is the engine itself, wherever DOCKER_HOST points.
+_ENGINE = "default"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class How:
+    """By which builder, the engine's own if it has no name, and with which caches.
+
+    One `elsewhere` has no images of the engine; what it built is loaded into that.
+    """
+
+    builder: str = ""
+    elsewhere: bool = False
+    cache: Cache = NO_CACHE
+
+
+HERE = How()
+
+
+def environment(engine: Engine, builder: str) -> dict[str, str]:
+    """The variables for buildx. A builder that the user named is among the user's own."""
+    given = engine.environment()
+    if builder and "BUILDX_CONFIG" not in os.environ:
+        del given["BUILDX_CONFIG"]
+    # SageMaker takes no index of manifests, which an attestation would make of an image.
+    return {**given, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+
+
+def choose(engine: Engine, builder: str = "", cache: Cache = NO_CACHE) -> How:
+    """Look at a builder before anything is built with it.
+
+    BuildError if there is none of that name, if it does not run, or if it cannot keep a cache that
+    it is to.
+    """
+    if not builder and cache == NO_CACHE:
+        return HERE
+    told = _inspect(engine, builder or _ENGINE)
+    driver = told.get("Driver", "")
+    if driver == "docker" and builder not in ("", _ENGINE):
+        raise BuildError(
+            f"the builder {builder} is the engine of the Docker context {builder}",
+            remedy=f"set DOCKER_CONTEXT={builder} in the place of --builder",
+        )
+    exported = [text for text in cache.destinations if not text.startswith("type=inline")]
+    can = told.get("Cache export", "false" if driver == "docker" else "true")
+    if exported and can != "true":
+        raise BuildError(
+            f"the builder {builder or _ENGINE} cannot write a cache to {exported[0]}: "
+            f"its driver is {driver}",
+            remedy="name another with --builder (docker buildx create --driver docker-container), "
+            "or use the engine's containerd image store",
+        )
+    return How(builder=builder, elsewhere=driver != "docker", cache=cache)
+
+
+def _inspect(engine: Engine, name: str) -> Mapping[str, str]:
+    """What buildx tells of a builder's first node, by the words before the colon."""
+    result = subprocess.run(
+        [*engine.buildx, "inspect", "--bootstrap", name],
+        # Only then does it tell what the driver can.
+        env={**environment(engine, name if name != _ENGINE else ""), "DEBUG": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = {
+        found["word"]: found["value"]
+        for found in re.finditer(
+            r"^ *(?P<word>[A-Z][\w -]*?):[ \t]+(?P<value>\S.*)$", result.stdout, re.MULTILINE
+        )
+    }
+    wrong = told.get("Error", "")
+    if result.returncode:
+        said = re.search(r"^ERROR: (.*)", result.stderr, re.MULTILINE)
+        wrong = said[1] if said else result.stderr.strip()[-200:]
+    if wrong:
+        raise BuildError(
+            f"the builder {name} cannot be used: {wrong}",
+            remedy="`docker buildx ls` shows those that there are",
+        )
+    return told

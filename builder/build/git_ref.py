@@ -1,0 +1,100 @@
+"""What another commit would build: its matrix, templates and locks, as if its images were there."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+
+from builder.build.plan import inputs
+from builder.dockerfile.render import Renderer
+from builder.engine.image import Built
+from builder.errors import DlcError, LockError, MatrixError, SelectionError
+from builder.matrix.targets import load_targets
+from builder.util.console import say
+
+__all__ = ["built_at"]
+
+
+def built_at(
+    ref: str, matrix: Path, images: Path, templates: Path | None = None
+) -> dict[str, Built]:
+    """The images that a commit's builds would have made, by name, with their keys.
+
+    `matrix`, `images` and `templates` (templates/ beside the matrix by default) are where these are
+    now. Matrix and images must be in one git checkout; templates outside of it are as they are now,
+    others those of the commit, else this program's. Without matrix or images there is none.
+    SelectionError if git does not know the commit.
+    """
+    top = Path(_git(matrix.resolve().parent, "rev-parse", "--show-toplevel").decode().strip())
+    commit = _commit(top, ref)
+    matrix_then, images_then = (_within(top, path) for path in (matrix, images))
+    for path in (matrix_then, images_then):
+        if not _has(top, commit, path):
+            say(f"everything counts as changed, as {ref} has no {path}")
+            return {}
+    wanted = [matrix_then, images_then]
+    now = (templates or matrix.parent / "templates").resolve()
+    own = now.is_relative_to(top)
+    if own and _has(top, commit, now.relative_to(top)):
+        wanted.append(now.relative_to(top))
+    archive = _git(top, "archive", commit, "--", *map(str, wanted))
+    with tempfile.TemporaryDirectory(prefix="dlc-since-") as folder:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            tar.extractall(folder, filter="data")
+        then = Path(folder)
+        used = then / now.relative_to(top) if own else now
+        renderer, built = Renderer(used if used.is_dir() else None), {}
+        try:
+            targets = load_targets(then / matrix_then, name=f"{ref}:{matrix_then}")
+        except MatrixError as error:
+            say(f"everything counts as changed, as the matrix of {ref} cannot be read now: {error}")
+            return {}
+        for target in targets:
+            try:
+                made_of = inputs(target, then / images_then, renderer)
+            except LockError:  # it could not be built then
+                continue
+            built[target.name] = Built(id="", size=0, labels=made_of.labels())
+        return built
+
+
+def _commit(top: Path, ref: str) -> str:
+    """The commit's own name: nothing in it can be taken for an option."""
+    named = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    try:
+        return _git(top, *named).decode().strip()
+    except SelectionError as error:
+        raise SelectionError(
+            f"git knows no commit {ref} in {top}",
+            remedy="name a commit that is there; where the checkout is shallow, fetch it first",
+        ) from error
+
+
+def _within(top: Path, path: Path) -> Path:
+    """A path as a commit has it; SelectionError if it lies elsewhere."""
+    if not path.resolve().is_relative_to(top):
+        raise SelectionError(
+            f"--since compares with a commit, and {path} is not in the checkout {top}",
+            remedy="use the folder there",
+        )
+    return path.resolve().relative_to(top)
+
+
+def _has(top: Path, commit: str, path: Path) -> bool:
+    return bool(_git(top, "ls-tree", commit, "--", str(path)))
+
+
+def _git(folder: Path, *arguments: str) -> bytes:
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, check=True).stdout
+    except FileNotFoundError as error:
+        raise DlcError("--since needs git", remedy="install it") from error
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.decode("utf-8", "replace").strip()
+        raise SelectionError(
+            f"git {arguments[0]}: {said}", remedy="name a commit of a checkout"
+        ) from error

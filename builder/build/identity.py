@@ -1,0 +1,147 @@
+"""Whether an image is what its target's Dockerfile made, or was made from that image by somebody.
+
+Labels are inherited: every image that starts FROM ours has its build key too. What tells them apart
+is what came last. An image's history must end with the instructions of the Dockerfile's last stage,
+and it must start what that says. What was built or looked at here is known by its id from then on,
+so that nothing is asked of the engine twice.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from builder.build.plan import Inputs
+from builder.engine.image import Built
+from builder.engine.layers import step_of
+from builder.util.state import state_directory
+
+__all__ = ["derived_here", "derived_there", "difference", "instructions", "record_of", "remember"]
+
+_HEREDOC = re.compile(r"<<-?[\"']?(\w+)")
+# What the exporter says of a base's layers that brought no history: no instruction.
+_NO_STEP = "buildkit.exporter.image.v0"
+_NO_HISTORY = frozenset({"ONBUILD"})
+
+
+def derived_here(made_of: Inputs, image: Built) -> str:
+    """Why an image of the engine with the right key is not the target's; empty if it is.
+
+    EngineError if the engine does not say.
+    """
+    known = record_of(image.id)
+    if known.is_file() and known.read_bytes() == made_of.key.encode():
+        return ""
+    import docker.errors
+
+    from builder.engine.connection import engine_client
+
+    with engine_client() as client:
+        try:
+            told = client.images.get(image.id)
+            history = told.history()
+        except docker.errors.ImageNotFound:
+            return "it is gone"
+    steps = [_step(each, "CreatedBy", "Comment") for each in history]
+    why = difference(made_of, told.attrs.get("Config") or {}, steps)
+    if not why:
+        with suppress(OSError):  # a plan needs no state that it can write to
+            remember(image.id, made_of.key)
+    return why
+
+
+def derived_there(made_of: Inputs, image: Built) -> str:
+    """The same for an image of a registry, which comes with all that it says of itself."""
+    history, config = image.config.get("history"), image.config.get("config")
+    steps = [
+        _step(each, "created_by", "comment")
+        for each in reversed(history if isinstance(history, list) else [])
+        if isinstance(each, dict)
+    ]
+    return difference(made_of, config if isinstance(config, dict) else {}, steps)
+
+
+def remember(image_id: str, key: str) -> None:
+    """Keep that an image was built of what has this key: an id never gets other content."""
+    path = record_of(image_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(key, "utf-8")  # half of it is no key
+
+
+def difference(made_of: Inputs, config: Mapping[str, Any], history: Sequence[str]) -> str:
+    """What an image has that its Dockerfile did not make; empty if there is nothing.
+
+    `config` is as in its configuration, `history` are its steps, the newest first.
+    """
+    wanted = list(instructions(made_of.files["Dockerfile"].decode()))
+    steps = [step for step in history if step]
+    verbs = [verb for verb, _ in reversed(wanted) if verb not in _NO_HISTORY]
+    if [step_of(step).partition(" ")[0] for step in steps[: len(verbs)]] != verbs:
+        return f"changed after its build: {step_of(steps[0])}" if steps else "it has no history"
+    said = dict(wanted)  # the last of each kind, which is the one that holds
+    for verb in ("ENTRYPOINT", "CMD"):
+        with suppress(KeyError, ValueError):  # it is not said, or by the shell
+            if (has := config.get(verb.capitalize()) or []) != json.loads(said[verb]):
+                return f"changed after its build: {verb} is {json.dumps(has)}"
+    env = config.get("Env")
+    found = dict(str(each).partition("=")[::2] for each in (env if isinstance(env, list) else ()))
+    for name, value in _variables(text for verb, text in wanted if verb == "ENV").items():
+        if "$" not in value and found.get(name) != value:
+            return f"changed after its build: {name} is {found.get(name, 'not set')}"
+    return ""
+
+
+def instructions(dockerfile: str) -> Iterator[tuple[str, str]]:
+    """The instructions of a Dockerfile's last stage, and what they say, each on one line.
+
+    Those of an earlier stage that it starts from come first.
+
+    >>> list(instructions("FROM a\\nRUN b\\nFROM c\\n# why\\nENV D=1 \\\\\\n E=2\\nUSER e\\n"))
+    [('ENV', 'D=1  E=2'), ('USER', 'e')]
+    >>> list(instructions("FROM a AS b\\nRUN c\\nFROM d\\nFROM b\\nUSER e\\n"))
+    [('RUN', 'c'), ('USER', 'e')]
+    """
+    found: list[tuple[str, str]] = []
+    stages: dict[str, list[tuple[str, str]]] = {}
+    lines = [each for each in dockerfile.splitlines() if not each.lstrip().startswith("#")]
+    while lines:
+        text = lines.pop(0).strip()
+        while text.endswith("\\") and lines:
+            text = text.removesuffix("\\") + lines.pop(0).rstrip()
+        for end in _HEREDOC.findall(text):
+            if end in (stripped := [line.strip() for line in lines]):
+                del lines[: stripped.index(end) + 1]
+        verb, _, rest = text.partition(" ")
+        if verb.upper() == "FROM":
+            words = [word for word in rest.split() if not word.startswith("--")]
+            found = list(stages.get(words[0].lower(), ())) if words else []
+            if len(words) == 3:
+                stages[words[2].lower()] = found
+        elif verb:
+            found.append((verb.upper(), rest.strip()))
+    yield from found
+
+
+def _variables(texts: Iterator[str]) -> dict[str, str]:
+    """What instructions ENV set, the later ones holding; unreadable ones are left out."""
+    found: dict[str, str] = {}
+    for text in texts:
+        with suppress(ValueError):
+            words = shlex.split(text)
+            if "=" in words[0]:
+                found |= dict(word.partition("=")[::2] for word in words)
+    return found
+
+
+def _step(entry: Mapping[str, Any], by: str, comment: str) -> str:
+    return "" if entry.get(comment) == _NO_STEP else str(entry.get(by) or "-")
+
+
+def record_of(image_id: str) -> Path:
+    """Where the build key of an image that is known to be ours is kept."""
+    return state_directory() / "built" / image_id.partition(":")[2]

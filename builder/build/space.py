@@ -1,0 +1,100 @@
+"""Whether builds fit on the engine's disk, estimated before they start.
+
+An image takes its size unpacked, and its wheels about as much again in the cache that they are
+installed from. Where an image on the same framework layer is there, or comes before in the same
+call, half an image remains: the libraries, twice. By the rows of docs/proof.json that is rather too
+little than too much.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from builder.engine.image import INPUTS_LABEL
+from builder.engine.usage import free_bytes
+from builder.errors import BuildError
+from builder.util.text import human_size
+
+if TYPE_CHECKING:
+    from builder.build.build_times import Past
+    from builder.build.plan import Inputs
+    from builder.engine.connection import Engine
+    from builder.engine.image import Built
+    from builder.matrix.target import Target
+
+__all__ = ["expected_bytes", "expected_size", "require_space"]
+
+# No row of docs/proof.json is smaller than 1.1 GB.
+_SMALLEST = 1_000_000_000
+
+
+def require_space(
+    engine: Engine, builds: Iterable[Inputs], images: Iterable[Built], past: Mapping[str, Past]
+) -> None:
+    """BuildError if the engine's disk has less free than `builds` take.
+
+    `images` are those of the engine, `past` the sizes of earlier builds. Nothing is required of a
+    disk that is not this machine's.
+    """
+    import docker.errors
+    import requests
+
+    builds = list(builds)
+    if not builds:
+        return
+    try:
+        with closing(engine.client()) as client:
+            info = client.info()
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        raise BuildError(f"the engine says: {error}", remedy="see `dlc engine status`") from error
+    free, needed = free_bytes(engine, info), expected_bytes(builds, images, past)
+    if free is None or needed <= free:
+        return
+    what = builds[0].target.name if len(builds) == 1 else f"{len(builds)} targets"
+    raise BuildError(
+        f"not enough disk space to build {what}: about {human_size(needed)} needed, "
+        f"{human_size(free)} free in {info['DockerRootDir']}",
+        remedy="free some with `dlc engine prune`, or build all the same: --skip-space-check",
+    )
+
+
+def expected_bytes(
+    builds: Iterable[Inputs], images: Iterable[Built], past: Mapping[str, Past]
+) -> int:
+    """What builds add to the engine's disk, about."""
+    known = {_framework(_digests(image)) for image in images}
+    total = 0
+    for each in builds:
+        size, framework = expected_size(each.target, past), _framework(each.labels()[INPUTS_LABEL])
+        total += size // 2 if framework in known else 2 * size
+        known.add(framework)
+    return total
+
+
+def expected_size(target: Target, past: Mapping[str, Past]) -> int:
+    """An image's size, unpacked: its last one, or the median of its repository and device.
+
+    Without either it is that of the smallest there are.
+    """
+    if target.name in past:
+        return past[target.name].size
+    repository, device = f"{target.repository}:", f"-{target.device}-"
+    near = [
+        each.size
+        for name, each in past.items()
+        if name.startswith(repository) and device in name.removeprefix(repository)
+    ]
+    return round(statistics.median(near)) if near else _SMALLEST
+
+
+def _digests(image: Built) -> str:
+    return image.labels.get(INPUTS_LABEL, "")
+
+
+def _framework(told: str) -> tuple[str, str]:
+    """What tells framework layers apart, of the digests that an image says it was made of."""
+    digests = dict(text.partition("=")[::2] for text in told.split())
+    return digests.get("base", ""), digests.get("framework.lock", "")

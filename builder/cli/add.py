@@ -1,0 +1,190 @@
+"""The commands `dlc add` and `dlc outdated`: new releases, and what there is to add."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from builder.cli.main import Settings, cli, output_option, pass_settings
+from builder.cli.output import print_json, print_table
+from builder.matrix.format import DEVICES, FRAMEWORKS, MODES, ORIGINS
+from builder.util import atomic
+from builder.util.console import say
+
+if TYPE_CHECKING:
+    from builder.authoring.add import Addition
+    from builder.authoring.request import Wanted
+    from builder.dockerfile.render import Change
+    from builder.locks.lockfile import Lock
+    from builder.matrix.target import Target
+
+__all__: list[str] = []
+
+
+@cli.command()
+@click.option("--transformers", required=True, metavar="VERSION", help="The release.")
+@click.option("--datasets", metavar="VERSION", help="[default: the newest of the date]")
+@click.option(
+    "--date",
+    metavar="YYYY-MM-DD",
+    help="As of when the libraries are locked [default: today, UTC].",
+)
+@click.option("--pytorch", metavar="VERSION", help="[default: the newest of the matrix]")
+@click.option("--tensorflow", metavar="VERSION")
+@click.option("--mode", "modes", type=click.Choice(MODES), multiple=True, help="[default: both]")
+@click.option("--device", "devices", type=click.Choice(DEVICES), multiple=True)
+@click.option("--python", metavar="VERSION")
+@click.option("--base", metavar="NAME")
+@click.option("--accelerator", metavar="NAME", help="As in a tag: cu130.")
+@click.option("--libraries", metavar="NAME", help="The set of libraries.")
+@click.option("--origin", type=click.Choice(ORIGINS))
+@click.option(
+    "--wheel",
+    "wheels",
+    metavar="URL=SHA256",
+    multiple=True,
+    help="A wheel of PyTorch, where its index does not answer.",
+)
+@click.option("--dry-run", is_flag=True, help="Only print what would change.")
+@pass_settings
+def add(
+    settings: Settings,
+    /,
+    date: str | None,
+    pytorch: str | None,
+    tensorflow: str | None,
+    modes: tuple[str, ...],
+    devices: tuple[str, ...],
+    wheels: tuple[str, ...],
+    dry_run: bool,
+    **named: Any,
+) -> None:
+    """Add a release to the matrix, lock it, render it, and print the diff.
+
+    What is not named is as in the last entry of the same mode. Nothing is written unless all of it
+    could be locked.
+    """
+    from builder.authoring.framework import given_wheels
+    from builder.authoring.request import Wanted, mistakes
+    from builder.locks import wheelhouse
+
+    today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()
+    options = ("transformers", "datasets", "python", "base", "accelerator", "libraries")
+    said = {"pytorch": pytorch, "tensorflow": tensorflow, "date": date}
+    wrong = mistakes({**{name: named[name] for name in options}, **said}, today=today)
+    if pytorch is not None and tensorflow is not None:
+        wrong.append("--pytorch and --tensorflow: give one, and call again")
+    if wrong:
+        raise click.UsageError("\n".join(wrong))
+    framework = "tensorflow" if tensorflow else FRAMEWORKS[0]
+    sources = {**settings.targets[0].sources, **settings.mirrors.sources}
+    wanted = Wanted(
+        framework=framework,
+        version=tensorflow or pytorch,
+        today=today,
+        date=date,
+        modes=modes or MODES,
+        devices=devices or None,
+        wheels=given_wheels(wheels, sources),
+        folders=wheelhouse.directories(),
+        sources=sources,
+        mirrors=settings.mirrors,
+        **named,
+    )
+    _add(settings, wanted, dry_run=dry_run)
+
+
+def _add(settings: Settings, wanted: Wanted, *, dry_run: bool) -> None:
+    from builder.authoring.add import addition
+    from builder.authoring.request import check_index
+    from builder.dockerfile.render import Change, Renderer, changes
+    from builder.locks.committed import Committed
+    from builder.locks.resolve import Resolver
+
+    path = settings.matrix_path
+    found = addition(path, wanted)
+    check_index(found.targets, settings.mirrors)
+    # What other targets have of the same layer is taken from them: so the layers are shared.
+    resolver = Resolver(say, Committed(settings.images, settings.targets), mirrors=settings.mirrors)
+    made: list[tuple[Target, tuple[Lock, ...]]] = []
+    for target in found.targets:
+        made.append((target, resolver.lock(target)))
+        count = sum(len(each.entries) for each in made[-1][1])
+        say(f"{target.name}: {count} requirements locked")
+    rendered = list(
+        changes(settings.images, found.targets, Renderer(settings.templates), prune=False)
+    )
+    diff = [Change(path=path, before=path.read_bytes(), after=found.text.encode())]
+    for target, all_locks in made:
+        folder = settings.images / target.folder
+        diff += [each for each in rendered if each.path == folder / "Dockerfile"]
+        diff += [
+            Change(path=folder / f"{each.layer}.lock", before=None, after=each.text().encode())
+            for each in all_locks
+        ]
+    if not dry_run:
+        _write(settings, found, made, rendered)
+    for change in diff:
+        click.echo(change.diff(), nl=False)
+    how = "would be added" if dry_run else "added"
+    for target in found.targets:
+        say(f"{target.name} {how}")
+
+
+def _write(
+    settings: Settings,
+    found: Addition,
+    made: Sequence[tuple[Target, tuple[Lock, ...]]],
+    rendered: Sequence[Change],
+) -> None:
+    """Write locks, what is rendered, and the matrix last; a failure leaves nothing behind."""
+    from builder.dockerfile.render import apply
+    from builder.locks import lockfile
+
+    folders = [settings.images / target.folder for target, _ in made]
+    new = [folder for folder in folders if not folder.exists()]
+    try:
+        for (_, all_locks), folder in zip(made, folders, strict=True):
+            lockfile.write(folder, all_locks)
+        apply(rendered)
+        atomic.write(settings.matrix_path, found.text)
+    except BaseException:
+        for folder in new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+@cli.command()
+@output_option
+@pass_settings
+def outdated(settings: Settings, output: str) -> None:
+    """List what the package index has that is newer than anything in the matrix."""
+    from builder.authoring.outdated import outdated as compare
+    from builder.matrix.read import read
+    from builder.matrix.yaml_nodes import Report
+
+    report = Report()
+    matrix = read(settings.matrix_path, report)
+    report.raise_if_any()
+    assert matrix is not None  # noqa: S101 - else there was something to report
+    rows = [
+        {
+            "name": each.name,
+            "matrix": each.matrix,
+            "newest": each.newest,
+            "outdated": each.outdated,
+        }
+        for each in compare(matrix, settings.mirrors)
+    ]
+    if output == "json":
+        print_json(rows)
+        return
+    words = {True: "yes", False: "no"}
+    print_table(
+        [{**row, "outdated": words[bool(row["outdated"])]} for row in rows],
+        ("name", "matrix", "newest", "outdated"),
+    )

@@ -1,0 +1,144 @@
+"""The command `dlc build`: images from targets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from builder.cli.bake import builder_options
+from builder.cli.main import Settings, cli, output_option, selection_options
+from builder.cli.output import print_failures, print_json, print_table, watching
+from builder.errors import BuildError
+from builder.util.console import say
+from builder.util.text import human_size
+
+if TYPE_CHECKING:
+    from builder.build.bakefile import Cache
+    from builder.matrix.records import Base
+    from builder.matrix.target import Target
+
+__all__: list[str] = []
+
+
+@cli.command()
+@selection_options
+@click.option("--dry-run", is_flag=True, help="Only say what would be built, from what and how.")
+@click.option("--again", is_flag=True, help="Build what is up to date, too.")
+@click.option("--strict", is_flag=True, help="Fail where a base's end of life is over.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, help="Targets at a time."
+)
+@click.option(
+    "--skip-space-check", is_flag=True, help="Build even if the engine's disk seems too full."
+)
+@builder_options
+@output_option
+def build(
+    settings: Settings,
+    targets: tuple[Target, ...],
+    dry_run: bool,
+    again: bool,
+    strict: bool,
+    jobs: int,
+    skip_space_check: bool,
+    builder_name: str,
+    cache: Cache,
+    output: str,
+) -> None:
+    """Render, bake and tag images."""
+    from builder.cli.bases import warn_of_expired
+
+    if strict or not dry_run:
+        warn_of_expired(targets, strict=strict)
+    if dry_run:
+        _dry_run(settings, targets, output)
+        return
+    from builder.build.build import build as build_targets
+    from builder.dockerfile.render import Renderer
+
+    with watching() as watcher:
+        outcomes = build_targets(
+            targets,
+            images=settings.images,
+            renderer=Renderer(settings.templates),
+            at_once=jobs,
+            watcher=watcher,
+            say=say,
+            mirrors=settings.mirrors,
+            again=again,
+            builder=builder_name,
+            cache=cache,
+            check_space=not skip_space_check,
+        )
+    built = [outcome for outcome in outcomes if not outcome.error]
+    rows = [
+        {
+            "image": each.target.name,
+            "id": each.image_id,
+            "size": each.size,
+            "seconds": None if each.up_to_date else round(each.seconds, 1),
+        }
+        for each in built
+    ]
+    if output == "json":
+        print_json(rows)
+    elif rows:
+        short = [
+            {
+                "image": each.target.name,
+                "id": each.image_id[7:19],
+                "size": human_size(each.size),
+                "seconds": "up to date" if each.up_to_date else round(each.seconds, 1),
+            }
+            for each in built
+        ]
+        print_table(short, ("image", "id", "size", "seconds"))
+    if len(built) < len(outcomes):
+        print_failures(outcomes)
+        raise BuildError(f"{len(outcomes) - len(built)} of {len(outcomes)} targets did not build")
+
+
+def _dry_run(settings: Settings, targets: tuple[Target, ...], output: str) -> None:
+    from builder.build.bakefile import Job, definition
+    from builder.cli.mirrors import script_command
+    from builder.engine.bases import BaseSource
+    from builder.engine.build_secrets import certificates_secret
+    from builder.locks import lockfile
+    from builder.matrix.mirrors import Mirrors
+
+    def reference(base: Base) -> str:
+        return BaseSource(name=base.name, image=base.image, bootstrap=base.bootstrap).reference
+
+    if output == "json":
+        jobs = [
+            Job(
+                target=target,
+                context=(settings.images / target.folder).absolute(),
+                arguments={
+                    "BASE": reference(target.base),
+                    "TOOLS_BASE": reference(target.tools_base),
+                },
+                labels={},
+            )
+            for target in targets
+        ]
+        bundle = certificates_secret()
+        secrets = {"ca-bundle": bundle} if bundle else {}
+        if settings.mirrors != Mirrors():
+            secrets["site"] = Path("dlc-site").absolute()
+            write = script_command(settings, secrets["site"])
+            say(f"the secret `site` is not written; where it is to be: {write}")
+        print_json(definition(jobs, secrets, printed=True))
+        return
+    rows = [
+        {
+            "image": target.name,
+            "base": target.base.image.split("@", maxsplit=1)[0],
+            "locks": lockfile.state(settings.images / target.folder, target).text,
+        }
+        for target in targets
+    ]
+    print_table(rows, ("image", "base", "locks"))

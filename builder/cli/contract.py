@@ -1,0 +1,61 @@
+"""The command `dlc test`: a built image against its contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from builder.cli.main import Settings, cli, output_option, pass_settings
+from builder.cli.output import print_json
+from builder.errors import ContainerError
+from builder.util.console import say
+
+if TYPE_CHECKING:
+    from builder.contract.run import Result
+
+__all__ = ["tell"]
+
+
+@cli.command()
+@click.argument("selector", metavar="TARGET")
+@click.option("--image", metavar="REFERENCE", help="Another image that must do the same.")
+@click.option("--only", default="", metavar="EXPRESSION", help="Tests to run, as of pytest's -k.")
+@output_option
+@pass_settings
+def test(settings: Settings, selector: str, image: str | None, only: str, output: str) -> None:
+    """Test a built image: every task, variable and hook that it promises.
+
+    It needs an engine, and neither the internet nor a model.
+    """
+    from builder.contract.run import run
+    from builder.engine.connection import engine_client
+    from builder.engine.images import find_image
+    from builder.matrix.select import select_one
+
+    target = select_one(settings.targets, selector)
+    with engine_client() as client:
+        tested = find_image(client, target, image)
+    results = run(tested, name=target.name, only=only, told=tell)
+    if output == "json":
+        print_json([asdict(result) for result in results])
+    failed = [result for result in results if result.outcome == "failed"]
+    for result in failed:
+        say(f"\n{result.test}\n{result.output}")
+    say(", ".join(f"{_count(results, how)} {how}" for how in ("passed", "failed", "skipped")))
+    if failed:
+        raise ContainerError(
+            f"{tested} breaks its contract: " + ", ".join(result.test for result in failed)
+        )
+
+
+def tell(result: Result) -> None:
+    """Say what became of one test."""
+    detail = f": {result.detail}" if result.detail else ""
+    say(f"{result.outcome:7} {result.seconds:6.1f} s  {result.test}{detail}")
+
+
+def _count(results: Sequence[Result], outcome: str) -> int:
+    return sum(result.outcome == outcome for result in results)

@@ -1,0 +1,146 @@
+"""The commands `dlc list`, `show`, `uri` and `schema`: what the matrix says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from builder.cli.main import (
+    DEFAULT_REGION,
+    Settings,
+    cli,
+    output_option,
+    pass_settings,
+    selection_options,
+)
+from builder.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from builder.matrix.target import Target
+
+__all__: list[str] = []
+
+LISTED = ("repository", "tag", "datasets", "date", "origin")
+
+
+def uri_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--account and --region."""
+    region = click.option("--region", default=DEFAULT_REGION, show_default=True)
+    account = click.option("--account", help="[default: the official one of the region]")
+    return account(region(function))
+
+
+def image_uri(target: Target, account: str | None, region: str) -> str:
+    """Where a target's image is, or would be, in ECR."""
+    from builder.matrix.uris import registry_host
+
+    return f"{registry_host(region, account)}/{target.name}"
+
+
+@cli.command("list")
+@selection_options
+@uri_options
+@output_option
+def list_targets(
+    settings: Settings,  # noqa: ARG001 - selection_options passes it to every command
+    targets: tuple[Target, ...],
+    account: str | None,
+    region: str,
+    output: str,
+) -> None:
+    """List targets.
+
+    SELECTOR is a repository:tag, a tag, or a glob over either; all targets without one.
+    """
+    rows = [{**t.row(), "image_uri": image_uri(t, account, region)} for t in targets]
+    if output == "json":
+        print_json(rows)
+    else:
+        asked = account is not None or region != DEFAULT_REGION
+        print_table(rows, ("image_uri",) if asked else LISTED)
+
+
+@cli.command()
+@click.argument("selector", metavar="TARGET")
+@uri_options
+@output_option
+@pass_settings
+def show(settings: Settings, selector: str, account: str | None, region: str, output: str) -> None:
+    """Show all that is known of a target."""
+    from builder.locks import lockfile
+    from builder.matrix.components import described
+    from builder.matrix.select import select_one
+    from builder.matrix.tags import aliases
+
+    target = select_one(settings.targets, selector)
+    folder = settings.images / target.folder
+    values: dict[str, Any] = {
+        **target.row(),
+        "image_uri": image_uri(target, account, region),
+        "aliases": list(aliases(target.parts)),
+        "folder": str(folder),
+        "end_of_life": target.base.end_of_life.isoformat(),
+        "build": target.build.carries,
+        "locked": target.locked.isoformat(),
+        "framework_requirements": [
+            *target.framework_requirements,
+            *(wheel.filename for wheel in target.build.wheels),
+        ],
+        "constraints": list(target.constraints),
+        "libraries": target.libraries,
+        "library_requirements": list(target.library_requirements),
+        "compilers": list(target.compilers),
+        "system_packages": list(target.system_packages),
+        "accelerator_packages": list(target.accelerator_packages),
+        "driver_cuda": target.driver_cuda or None,
+        "components": [described(each) for each in target.components],
+        "uv": target.uv,
+        "build_requirements": list(target.build_requirements),
+        "lock": lockfile.state(folder, target).text,
+        "labels": target.labels(),
+    }
+    said = {
+        key: str(target.said[key])
+        for key, value in values.items()
+        if key in target.said and value is not None
+    }
+    if output == "json":
+        print_json({"name": target.name, "values": values, "said": said})
+        return
+    rows = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            lines = [f"{name}={text}" for name, text in value.items()]
+        else:
+            lines = value if isinstance(value, list) else [value]
+        for number, line in enumerate(lines):
+            first = number == 0
+            rows.append(
+                {
+                    "what": key if first else "",
+                    "value": line,
+                    "said": said.get(key, "") if first else "",
+                }
+            )
+    print_table(rows, ("what", "said", "value"))
+
+
+@cli.command()
+@click.argument("selector", metavar="TARGET")
+@uri_options
+@pass_settings
+def uri(settings: Settings, selector: str, account: str | None, region: str) -> None:
+    """Print a target's image URI."""
+    from builder.matrix.select import select_one
+
+    click.echo(image_uri(select_one(settings.targets, selector), account, region))
+
+
+@cli.command()
+def schema() -> None:
+    """Print the matrix's JSON schema, for editors."""
+    from builder.matrix.format import schema_text
+
+    click.echo(schema_text(), nl=False)

@@ -1,0 +1,186 @@
+"""The command `dlc plan`: what would be built, and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from builder.cli.main import Settings, cli, filled, output_option, selection_options
+from builder.cli.output import print_json, print_table
+from builder.util.console import say
+from builder.util.text import human_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from builder.build.build_times import Estimate
+    from builder.build.plan import Planned
+    from builder.matrix.target import Target
+
+__all__ = ["comparison_options", "planned_now"]
+
+# Reasons last, and no longer than that: one that is long widens no other row.
+COLUMNS = ("image", "state", "seconds", "size", "why")
+WHY_WIDTH = 80
+
+
+def comparison_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--since and --registry."""
+    since = click.option(
+        "--since",
+        callback=filled,
+        metavar="GIT_REF",
+        help="Compare with that commit, not with the engine's images.",
+    )
+    registry = click.option(
+        "--registry",
+        callback=filled,
+        metavar="HOST[:PORT]/PREFIX",
+        help="Compare with the images there, not with the engine's.",
+    )
+    return since(registry(function))
+
+
+def planned_now(
+    settings: Settings, targets: Sequence[Target], since: str | None, registry: str | None
+) -> list[Planned]:
+    """The plan of targets beside a commit, a registry, or the engine's images.
+
+    With both commit and registry, what is up to date beside either is up to date.
+    """
+    from builder.build.plan import plan as plan_targets
+    from builder.dockerfile.render import Renderer
+
+    renderer = Renderer(settings.templates)
+    if not since and not registry:
+        from builder.build.identity import derived_here
+        from builder.engine.images import images_here
+
+        return plan_targets(targets, settings.images, renderer, images_here(), derived_here)
+    planned: list[Planned] = []
+    if since:
+        from builder.build.git_ref import built_at
+
+        before = built_at(since, settings.matrix_path, settings.images, settings.templates)
+        planned = plan_targets(targets, settings.images, renderer, before)
+    if registry:
+        from builder.build.identity import derived_there
+        from builder.registry.images import images_in
+
+        rest = [each.target for each in planned if each.inputs and not each.up_to_date]
+        rest = rest if since else list(targets)
+        found = images_in(registry, rest)
+        there = plan_targets(rest, settings.images, renderer, found, derived_there)
+        by_name = {each.target.name: each for each in [*planned, *there]}
+        planned = [by_name[target.name] for target in targets]
+    return planned
+
+
+@cli.command()
+@selection_options
+@comparison_options
+@click.option(
+    "--why",
+    callback=filled,
+    metavar="TARGET",
+    help="Show every input of one target, and what changed.",
+)
+@output_option
+def plan(
+    settings: Settings,
+    targets: tuple[Target, ...],
+    since: str | None,
+    registry: str | None,
+    why: str | None,
+    output: str,
+) -> None:
+    """Show what would be built and why, and what is up to date.
+
+    Seconds and bytes (unpacked) are those of the last build here, or, after a ~, of like targets'.
+    """
+    from builder.build.build_times import estimates, load
+
+    if why:
+        from builder.matrix.select import select_one
+
+        one = select_one(settings.targets, why)
+        _explain(planned_now(settings, [one], since, registry)[0], output)
+        return
+    planned = planned_now(settings, targets, since, registry)
+    expected = estimates(targets, settings.targets, load())
+    rows = [_row(each, expected.get(each.target.name)) for each in planned]
+    if output == "json":
+        print_json(rows)
+        return
+    shown = [row for row in rows if row["state"] != "up to date"] if len(rows) > 1 else rows
+    print_table([_short(row) for row in shown], COLUMNS)
+    say(_summary(rows))
+
+
+def _explain(planned: Planned, output: str) -> None:
+    """Print every input of a target beside those of its image."""
+    from builder.build.plan import compare
+    from builder.engine.image import INPUTS_LABEL
+
+    if planned.inputs is None:
+        say(f"{planned.target.name} {planned.reasons[0]}; {planned.remedy}")
+        before = ""
+    else:
+        before = planned.image.labels.get(INPUTS_LABEL, "") if planned.image else ""
+    differences = compare(planned.inputs, before) if planned.inputs else []
+    rows = [
+        {"input": each.name, "before": each.before, "now": each.now, "state": each.state}
+        for each in differences
+    ]
+    if output == "json":
+        why = list(planned.reasons)
+        print_json({"image": planned.target.name, "why": why, "inputs": rows})
+        return
+    if rows:
+        print_table(rows, ("input", "before", "now", "state"))
+        say(", ".join(planned.reasons) or f"{planned.target.name} is up to date")
+
+
+def _row(each: Planned, expected: Estimate | None) -> dict[str, Any]:
+    had = each.image.size if each.image else 0
+    return {
+        "image": each.target.name,
+        "state": each.state,
+        "why": [f"it is {each.other_name}"] if each.other_name else list(each.reasons),
+        "key": each.inputs.key if each.inputs else None,
+        "seconds": expected.seconds if expected and not each.up_to_date else None,
+        "size": had if had and each.up_to_date else expected.size if expected else had or None,
+        "estimated_from": expected.like if expected and not each.up_to_date else None,
+    }
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    about = "~" if row["estimated_from"] else ""
+    size = about + human_size(row["size"]) if row["size"] else None
+    seconds = None if row["seconds"] is None else f"{about}{row['seconds']:.1f}"
+    why = ", ".join(row["why"])
+    if len(why) > WHY_WIDTH:
+        why = f"{why[: WHY_WIDTH - 1].rstrip()}…"
+    return {**row, "why": why or None, "size": size, "seconds": seconds}
+
+
+def _summary(rows: Sequence[dict[str, Any]]) -> str:
+    count = Counter(row["state"] for row in rows)
+    told = [f"{count['build']} to build", f"{count['up to date']} up to date"]
+    if count["stale"]:
+        told.append(f"{count['stale']} to lock first (`dlc lock`)")
+    if count["blocked"]:
+        told.append(f"{count['blocked']} cannot be built")
+    known = [row for row in rows if row["state"] == "build" and row["seconds"] is not None]
+    if known:
+        seconds, size = (sum(row[name] for row in known) for name in ("seconds", "size"))
+        like = sum(bool(row["estimated_from"]) for row in known)
+        which = f"the {len(known)} known" if len(known) < count["build"] else "all"
+        told.append(
+            f"about {seconds:.0f} s, one after the other, and {human_size(size)} for {which}"
+        )
+        if like:
+            told.append(f"{like} of them estimated from like targets")
+    return ", ".join(told)

@@ -1,0 +1,202 @@
+"""`dlc push`: images to a registry, with all their tags."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from builder.cli.main import Settings, cli, output_option, selection_options
+from builder.cli.output import print_json
+from builder.cli.releases import folder_of, folder_option
+from builder.errors import DlcError, EngineError, PushError
+from builder.util.console import say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from builder.matrix.target import Target
+    from builder.release.compare import Local
+    from builder.release.push import Export
+    from builder.release.record import Released
+
+_PROFILES = ("sagemaker", "oci")
+
+
+def _revision(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    if value and not re.fullmatch(r"(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)", value, re.ASCII):
+        raise click.BadParameter("write a release as two numbers, like 1.0")
+    return value
+
+
+def _patience(_context: click.Context, _option: click.Parameter, value: float) -> float:
+    if math.isnan(value):
+        raise click.BadParameter("nan is no number of seconds")
+    return value
+
+
+def _exporter(settings: Settings) -> Export:
+    from builder.build.plan import inputs
+    from builder.dockerfile.render import Renderer
+    from builder.release.provenance import commit_of
+    from builder.release.upload_oci import exporter
+
+    renderer = Renderer(settings.templates)
+
+    def commit(local: Local) -> str:
+        """The commit of images/, if the image was built from what is there now."""
+        try:
+            key = inputs(local.target, settings.images, renderer).key
+        except DlcError:
+            return ""
+        return commit_of(settings.images) if key == local.key else ""
+
+    return exporter(commit)
+
+
+def _changed(settings: Settings) -> Callable[[Local], str]:
+    from builder.build.identity import derived_here
+    from builder.build.plan import inputs
+    from builder.dockerfile.render import Renderer
+    from builder.engine.image import Built
+
+    renderer = Renderer(settings.templates)
+
+    def changed(local: Local) -> str:
+        """Why it was not built of its key; not known of a key that is not today's."""
+        try:
+            made_of = inputs(local.target, settings.images, renderer)
+        except DlcError:
+            return ""
+        if made_of.key != local.key:
+            return ""
+        return derived_here(made_of, Built(id=local.id, size=0, labels=local.labels))
+
+    return changed
+
+
+@cli.command()
+@selection_options
+@click.option("--registry", required=True, metavar="HOST[:PORT][/PREFIX]")
+@click.option(
+    "--profile",
+    type=click.Choice(_PROFILES),
+    default="sagemaker",
+    show_default=True,
+    help="Docker's media types and gzip, or OCI's with zstd, SBOM and provenance.",
+)
+@click.option(
+    "--release",
+    "revision",
+    default="",
+    metavar="X.Y",
+    callback=_revision,
+    help="For the tag -vX.Y [default: that of the same image, else the next].",
+)
+@click.option("--immutable", is_flag=True, help="Let no tag that is there move.")
+@folder_option
+@click.option(
+    "--date",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DATE",
+    help="The day it is recorded under [default: today, in UTC].",
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=90,
+    show_default=True,
+    metavar="SECONDS",
+    callback=_patience,
+    help="Give up when no layer got through for so long.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=4, show_default=True, help="Images at a time."
+)
+@output_option
+def push(
+    settings: Settings,
+    targets: tuple[Target, ...],
+    registry: str,
+    profile: str,
+    revision: str,
+    immutable: bool,
+    releases: Path | None,
+    date: datetime.datetime | None,
+    patience: float,
+    jobs: int,
+    output: str,
+) -> None:
+    """Push images to a registry with all their tags; prints where they are, by digest.
+
+    What is there already is not uploaded again: after a failure, run the same once more.
+    """
+    from builder.cli.push_progress import watching_pushes
+    from builder.engine.connection import find
+    from builder.registry.client import RegistryClient
+    from builder.registry.ecr import keeper, logins
+    from builder.registry.reference import parse_registry
+    from builder.release.push import Pusher
+    from builder.release.push_many import push_all
+    from builder.release.record import check_writable, file_of, read, record
+    from builder.release.tags import check_revision
+
+    place = parse_registry(registry)
+    if revision:
+        check_revision(revision, targets)
+    day = (date or datetime.datetime.now(datetime.timezone.utc)).strftime("%Y-%m-%d")
+    folder = folder_of(settings, releases)
+    # Before anything is pushed that could not be recorded.
+    read(file_of(folder, day))
+    check_writable(folder)
+    engine = find()
+    if engine is None:
+        raise EngineError("no engine runs, so there is no image", remedy="build it: dlc build")
+    done: list[Released] = []
+
+    def pushed(released: Released) -> None:
+        try:
+            record(folder, day, released)
+        except PushError as error:
+            raise PushError(
+                f"{released.reference} was pushed, but not recorded: {error.message}",
+                remedy="mend that, and push again: nothing is uploaded twice",
+            ) from error
+        done.append(released)
+        if output != "json":
+            click.echo(released.reference)
+
+    find_login = logins()
+    keeps = (lambda _repository, _tag: True) if immutable else keeper(place.host)
+    with watching_pushes() as watcher:
+        pusher = Pusher(
+            engine=engine,
+            place=place,
+            targets=settings.targets,
+            client=RegistryClient(place.host, logins=find_login),
+            logins=find_login,
+            watcher=watcher,
+            profile=profile,
+            revision=revision,
+            patience=patience,
+            keeps=keeps,
+            export=_exporter(settings) if profile == "oci" else None,
+            changed=_changed(settings),
+        )
+        failures = push_all(pusher, targets, at_once=jobs, pushed=pushed)
+    if output == "json":
+        print_json([asdict(each) for each in sorted(done, key=lambda r: (r.image, r.tag))])
+    if len(failures) == 1 and len(targets) == 1:
+        raise failures[0].error
+    for failure in failures:
+        say(f"dlc: {failure.error}")
+    if failures:
+        raise PushError(
+            f"{len(failures)} of {len(targets)} images were not pushed",
+            remedy="run the same again: what is there is not uploaded twice",
+        )

@@ -1,0 +1,51 @@
+"""The commands of `dlc` for the records of what was pushed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from builder.cli.main import Settings, cli, pass_settings
+from builder.util.console import say
+
+__all__ = ["folder_of", "folder_option"]
+
+folder_option = click.option(
+    "--releases",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where <date>.json says what was pushed [default: releases/ beside the images].",
+)
+
+
+def folder_of(settings: Settings, given: Path | None) -> Path:
+    """The folder of the records."""
+    return given or settings.images.parent / "releases"
+
+
+@cli.group()
+def releases() -> None:
+    """What was pushed, by day."""
+
+
+@releases.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@folder_option
+@pass_settings
+def merge(settings: Settings, sources: tuple[Path, ...], releases: Path | None) -> None:
+    """Add what other machines recorded, in SOURCES, to the files here.
+
+    SOURCES are such files, or folders that have some below them. Their order does not matter, and
+    what is there already stays once.
+    """
+    from builder.release.record import merge as merge_files
+
+    paths = [
+        path
+        for source in sources
+        for path in (sorted(source.rglob("*.json")) if source.is_dir() else [source])
+    ]
+    for path in merge_files(folder_of(settings, releases), paths):
+        click.echo(path)
+    say(f"{len(paths)} files merged")

@@ -1,0 +1,44 @@
+"""The command `dlc render`: Dockerfiles from targets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from builder.cli.main import Settings, cli, selection_options
+from builder.errors import DriftError
+from builder.util.console import say
+
+if TYPE_CHECKING:
+    from builder.matrix.target import Target
+
+__all__: list[str] = []
+
+
+@cli.command()
+@selection_options
+@click.option("--check", is_flag=True, help="Write nothing; show a diff and fail if there is one.")
+def render(settings: Settings, targets: tuple[Target, ...], check: bool) -> None:
+    """Write Dockerfiles and what they copy.
+
+    Those of targets that the matrix no longer has are removed.
+    """
+    from builder.dockerfile.render import Renderer, apply, changes
+
+    everything = len(targets) == len(settings.targets)
+    renderer = Renderer(settings.templates)
+    found = list(changes(settings.images, targets, renderer, prune=everything))
+    if check:
+        for change in found:
+            click.echo(change.diff(), nl=False)
+        if found:
+            raise DriftError(
+                f"{len(found)} files below {settings.images} are not as rendered",
+                remedy="run `dlc render` and commit the result",
+            )
+        return
+    apply(found)
+    for change in found:
+        say(f"{'removed' if change.after is None else 'wrote'} {change.path}")
+    say(f"{len(targets)} targets rendered, {len(found)} files changed")

@@ -1,0 +1,104 @@
+"""What templates are told of a target."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from packaging.version import Version
+
+from builder.matrix.components import KINDS, locked, wheels
+from builder.matrix.records import Component
+from builder.matrix.target import Target
+from builder.matrix.validate import fill
+
+__all__ = ["HEADER", "template_context"]
+
+HEADER = "Rendered from matrix.yaml by `dlc render`: change that or the templates, not this file."
+
+# Before this Transformers, which leaves downloads to huggingface_hub 0.9, they do not follow the
+# redirects that the Hub answers with today.
+_FOLLOWS_REDIRECTS = "4.22"
+# From this Transformers on the last toolkit does not import.
+_BREAKS_TOOLKIT = "5"
+# A wheel that brings the program; only its name is to be put on PATH.
+_FFMPEG_WHEEL = "imageio-ffmpeg"
+# Repositories by NVIDIA's and Ubuntu's names for a base.
+_CUDA_REPOSITORY = "https://developer.download.nvidia.com/compute/cuda/repos"
+_NEURON_REPOSITORY = "https://apt.repos.neuron.amazonaws.com"
+_ACCELERATOR_KINDS = {"gpu": "cuda", "neuron": "neuron", "neuronx": "neuron"}
+_SUITES = {
+    "ubuntu18.04": "bionic",
+    "ubuntu20.04": "focal",
+    "ubuntu22.04": "jammy",
+    "debian12": "bookworm",
+}
+
+
+def template_context(target: Target) -> Mapping[str, Any]:
+    """The variables that every template has, by name."""
+    accelerator = target.accelerator
+    components = [_component(target, each) for each in target.components]
+    sources = {wheel.source: target.sources[wheel.source] for wheel in target.build.wheels}
+    if target.build.indexes:
+        indexes = (target.sources[source.value] for source in target.build.indexes)
+        sources["UV_INDEX"] = " ".join(indexes)
+    return {
+        "target": target,
+        "mended": _is_mended(target),
+        "toolkit_mended": _is_toolkit_mended(target),
+        "ffmpeg_wheel": _FFMPEG_WHEEL in target.library_requirements,
+        "header": HEADER,
+        "accelerator_kind": _ACCELERATOR_KINDS.get(target.device, ""),
+        "cuda_series": ".".join(accelerator.version.split(".")[:2]) if accelerator else "",
+        # What the image really has: cu102 is CUDA 10.2, whatever its tag says.
+        "cuda_carried": re.sub(r"cu(\d+)(\d)", r"\1.\2", target.build.carries),
+        "cuda_repository": _CUDA_REPOSITORY,
+        "cuda_folder": f"{target.base.name.replace('.', '')}/x86_64",
+        "neuron_repository": _NEURON_REPOSITORY,
+        "suite": _SUITES.get(target.base.name, ""),
+        "python_packages": list(target.base.pythons.get(target.python, ())),
+        "wheel_sources": sorted(sources.items()),
+        "components": components,
+        "python_components": [each for each in components if each["locked"]],
+        "developing": any(each["develop"] for each in components),
+        "mpi": any(component.kind == "openmpi" for component in target.components),
+        "framework_title": target.framework_title,
+    }
+
+
+def _component(target: Target, component: Component) -> Mapping[str, Any]:
+    """What the templates of a component are told of it."""
+    kind = KINDS[component.kind]
+    source, name, path = "", "", ""
+    if component.source:
+        name, path = component.source.value[2:].split("}/", 1)
+        source = target.sources[name]
+    compilers = [fill(text.value, {"python": target.python}) for text in component.compilers]
+    accelerator = target.accelerator
+    return {
+        "kind": component.kind,
+        "version": component.version,
+        "variable": name,
+        "source": source,
+        "path": path,
+        "file": path.rpartition("/")[2],
+        "sha256": component.sha256 or "",
+        "locked": component in locked(target.components),
+        "compilers": compilers,
+        "develop": [t.value for t in accelerator.develop] if kind.develops and accelerator else [],
+        "system": [text.value for text in component.system],
+        "wheel_sources": sorted(
+            {wheel.source: target.sources[wheel.source] for wheel in wheels([component])}.items()
+        ),
+    }
+
+
+def _is_mended(target: Target) -> bool:
+    return Version(target.transformers) < Version(_FOLLOWS_REDIRECTS)
+
+
+def _is_toolkit_mended(target: Target) -> bool:
+    newer = Version(target.transformers) >= Version(_BREAKS_TOOLKIT)
+    return target.mode == "inference" and newer

@@ -1,0 +1,215 @@
+"""Targets to files: a Dockerfile and what it copies, byte for byte the same every time.
+
+images/<repository>/<tag>/ holds what is rendered here and the locks of builder.locks. Nothing else
+belongs there; rendering removes what is there of targets that the matrix no longer has, but never a
+file that the Dockerfile there does not copy.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder import PACKAGE
+from builder.dockerfile.build_context import copied, files, is_copied
+from builder.dockerfile.context import HEADER, template_context
+from builder.errors import RenderError
+from builder.matrix.target import Target
+from builder.util import atomic
+
+if TYPE_CHECKING:
+    import jinja2
+
+__all__ = ["LOCK_NAMES", "Change", "Renderer", "apply", "changes", "default_templates"]
+
+LOCK_NAMES = ("build.lock", "framework.lock", "libraries.lock", "tools.lock")
+
+# What the context has besides rendered files, so that no template folder needs to have it.
+_WHEELHOUSE = "wheelhouse*"
+_WHEELHOUSE_FOLDER = "wheelhouse/"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """A file that is not as it would be rendered; None stands for a file that is not there."""
+
+    path: Path
+    before: bytes | None
+    after: bytes | None
+    below: int = 2  # folders that go with the last file in them
+
+    def diff(self) -> str:
+        """The change as a unified diff."""
+        before, after = (
+            (text or b"").decode("utf-8", "replace").splitlines(keepends=True)
+            for text in (self.before, self.after)
+        )
+        lines = difflib.unified_diff(
+            before,
+            after,
+            fromfile="/dev/null" if self.before is None else f"{self.path} (committed)",
+            tofile="/dev/null" if self.after is None else f"{self.path} (rendered)",
+        )
+        end = "\n\\ No newline at end of file\n"
+        return "".join(line if line.endswith("\n") else line + end for line in lines)
+
+
+def default_templates() -> Path:
+    """The templates of this project: in the wheel beside the package, in a checkout above it."""
+    packed = PACKAGE / "templates"
+    return packed if packed.is_dir() else PACKAGE.parent / "templates"
+
+
+class Renderer:
+    """Renders targets with a team's own templates, if there are any, before ours."""
+
+    def __init__(self, templates: Path | None = None) -> None:
+        ours = default_templates()
+        if templates is not None and not templates.is_dir():
+            raise RenderError(f"{templates} is not a folder", remedy="check --templates")
+        self._own = templates if templates and templates.resolve() != ours.resolve() else None
+        self._ours = ours
+        self._taken: dict[str, dict[str, bytes]] = {}  # most targets take the same
+
+    def files(self, target: Target) -> dict[str, bytes]:
+        """What a target's folder holds besides its locks: file name to content."""
+        dockerfile = self._dockerfile(target)
+        found = {"Dockerfile": dockerfile.encode()}
+        for source in copied(dockerfile):
+            if source == _WHEELHOUSE or _is_reserved(source):
+                continue
+            if source not in self._taken:
+                self._taken[source] = self._take(source)
+            if not self._taken[source] and "$" not in source:
+                raise RenderError(
+                    f"{self._files_of}/{source}, which the Dockerfile of {target.name} copies, "
+                    "is in no template folder",
+                    remedy="add it",
+                )
+            found |= self._taken[source]
+        return found
+
+    def _take(self, source: str) -> dict[str, bytes]:
+        """The files of our folders that a Dockerfile takes by a name, a folder or a glob."""
+        return {
+            name: path.read_bytes()
+            for name, path in self._files.items()
+            if is_copied(name, [source])
+        }
+
+    @property
+    def _files_of(self) -> Path:
+        return (self._own or self._ours) / "files"
+
+    @cached_property
+    def _files(self) -> dict[str, Path]:
+        found = files([folder for folder in (self._own, self._ours) if folder])
+        return {name: path for name, path in found.items() if not _is_reserved(name)}
+
+    @cached_property
+    def _environment(self) -> jinja2.Environment:
+        # 60 ms of Jinja that `dlc list` need not pay.
+        from builder.dockerfile.loader import environment
+
+        return environment(self._own, self._ours)
+
+    def _dockerfile(self, target: Target) -> str:
+        import jinja2
+
+        try:
+            return self._environment.get_template("Dockerfile.j2").render(template_context(target))
+        except jinja2.TemplateSyntaxError as error:
+            raise RenderError(
+                f"{error.filename or error.name}:{error.lineno}: {error.message}",
+                remedy="mend the template",
+            ) from error
+        except jinja2.TemplateNotFound as error:
+            raise RenderError(
+                f"{_template_line(error)}no template is named {error.name}",
+                remedy="mend the template, or add that one",
+            ) from error
+        except RecursionError as error:
+            raise RenderError(
+                f"{_template_line(error)}a template includes or extends itself",
+                remedy="ours of the same name is below dlc/",
+            ) from error
+        except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise RenderError(
+                f"{_template_line(error)}{error} (rendering {target.name})",
+                remedy="mend the template",
+            ) from error
+
+
+def _template_line(error: Exception) -> str:
+    """`file:line: ` of the innermost template in an error's traceback."""
+    where, frame = "", error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_code.co_filename.endswith(".j2"):
+            where = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}: "
+        frame = frame.tb_next
+    return where
+
+
+def changes(
+    images: Path, targets: Iterable[Target], renderer: Renderer, *, prune: bool
+) -> Iterator[Change]:
+    """What rendering would change below `images`; with `prune`, also what it would remove."""
+    folders = set()
+    for target in targets:
+        folder = images / target.folder
+        folders.add(folder)
+        rendered = renderer.files(target)
+        locks = filter(_is_reserved, copied(rendered["Dockerfile"].decode()))
+        # Before the Dockerfile is replaced, which says what was copied until now.
+        yield from _removed(folder, kept={*rendered, *LOCK_NAMES, *locks})
+        for name, content in sorted(rendered.items()):
+            path = folder / name
+            before = path.read_bytes() if path.is_file() else None
+            if before != content:
+                yield Change(path=path, before=before, after=content)
+    if prune:
+        for dockerfile in sorted(images.glob("*/*/Dockerfile")):
+            if dockerfile.parent not in folders:
+                yield from _removed(dockerfile.parent, kept=set())
+
+
+def _removed(folder: Path, kept: set[str]) -> Iterator[Change]:
+    """What a Dockerfile of ours, as it was rendered before, copied, and what is not kept of it."""
+    dockerfile = folder / "Dockerfile"
+    if not _is_ours(dockerfile):
+        return
+    sources = [each for each in copied(dockerfile.read_text("utf-8")) if each != _WHEELHOUSE]
+    for path in sorted(folder.rglob("*"), key=lambda path: (-len(path.parts), path)):
+        name = path.relative_to(folder).as_posix()
+        if name in kept or not path.is_file() or name.startswith(_WHEELHOUSE_FOLDER):
+            continue
+        if name == "Dockerfile" or is_copied(name, sources):
+            depth = len(path.relative_to(folder).parts) + 1
+            yield Change(path=path, before=path.read_bytes(), after=None, below=depth)
+
+
+def _is_reserved(name: str) -> bool:
+    """Whether a file beside the Dockerfile comes from elsewhere than the templates' folders."""
+    return name == "Dockerfile" or ("/" not in name and name.endswith(".lock"))
+
+
+def _is_ours(dockerfile: Path) -> bool:
+    return dockerfile.is_file() and HEADER.encode() in dockerfile.read_bytes()
+
+
+def apply(found: Iterable[Change]) -> None:
+    """Write changes; each file is replaced whole or not at all."""
+    for change in found:
+        if change.after is None:
+            change.path.unlink()
+            for folder in list(change.path.parents)[: change.below]:
+                if not any(folder.iterdir()):
+                    folder.rmdir()
+            continue
+        change.path.parent.mkdir(parents=True, exist_ok=True)
+        mode = 0o755 if change.path.suffix == ".sh" else 0o644
+        atomic.write(change.path, change.after, mode=mode)

@@ -1,0 +1,63 @@
+"""Pins of bases: whether a base's days are over, and pinning it anew in the matrix's text."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from builder.matrix.records import Base
+from builder.matrix.target import Target
+
+__all__ = ["Expired", "expired", "is_over", "pinned_digest", "repinned"]
+
+# What YAML takes for the end of a line.
+_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Expired:
+    """A base whose end of life is over, and the targets that start from it."""
+
+    base: Base
+    targets: tuple[Target, ...]
+
+    def __str__(self) -> str:
+        return f"{self.base.name} reached its end of life on {self.base.end_of_life}"
+
+
+def is_over(base: Base, today: datetime.date) -> bool:
+    """Whether a base's end of life is over; on the day itself it is not yet."""
+    return base.end_of_life < today
+
+
+def expired(targets: Iterable[Target], today: datetime.date) -> list[Expired]:
+    """The bases of targets that are over, each once.
+
+    That of the tools is in no image, and does not count.
+    """
+    found: dict[str, list[Target]] = {}
+    for target in targets:
+        if is_over(target.base, today):
+            found.setdefault(target.base.name, []).append(target)
+    return [Expired(base=each[0].base, targets=tuple(each)) for each in found.values()]
+
+
+def pinned_digest(base: Base) -> str:
+    """The digest that the matrix pins a base to."""
+    return base.image.partition("@")[2]
+
+
+def repinned(matrix: str, bases: Iterable[Base], digests: Mapping[str, str]) -> str:
+    """The text of a matrix with new digests, by the name of the base; all else stays as it is.
+
+    What it then says is to be checked: YAML can write a digest in more ways than this looks for.
+    """
+    starts = [0, *(each.end() for each in _BREAK.finditer(matrix))]
+    for base in bases:
+        if base.name in digests:
+            said, old = base.said["base"], pinned_digest(base)
+            at = starts[said.line - 1] + said.column - 1
+            matrix = matrix[:at] + matrix[at:].replace(old, digests[base.name], 1)
+    return matrix

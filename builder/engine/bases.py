@@ -1,0 +1,286 @@
+"""Bases: pulled from a registry by digest, or bootstrapped from the distribution's archive."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal
+
+from builder.engine import apt
+from builder.errors import BaseImageError
+from builder.util.state import locked, state_directory
+
+if TYPE_CHECKING:
+    import docker
+
+    from builder.engine.connection import Engine
+
+__all__ = ["BaseImage", "BaseSource", "ensure", "existing"]
+
+Say = Callable[[str], None]
+# A stand-in is made by tests, where neither of the others can be had.
+How = Literal["pulled", "bootstrapped", "stand-in"]
+
+# A pull that sends no word for this long hangs; the engine reports progress far more often.
+SILENCE_SECONDS = 60.0
+# What the engine may take to swallow a tree after its last byte.
+IMPORT_SECONDS = 600
+# 2020-01-01: what is newer in a tree gets this time, so that the same packages give the same
+# layer. No earlier than 1980, which is where the times of zip files, thus of wheels, begin.
+EPOCH = "1577836800"
+
+LABEL_NAME = "dlc.base.name"
+LABEL_HOW = "dlc.base.how"
+LABEL_SUITE = "dlc.base.suite"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaseSource:
+    """Where a base comes from: `image` is a registry reference that ends in `@sha256:...`.
+
+    `bootstrap` is the suite of the Debian archive with the same content, None if there is none.
+    """
+
+    name: str
+    image: str
+    bootstrap: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """The pinned digest, `sha256:...`. Raises BaseImageError where none is pinned."""
+        match = re.search(r"@(sha256:[0-9a-f]{64})$", self.image)
+        if not match:
+            raise BaseImageError(
+                f"the base {self.name} is not pinned: {self.image}",
+                remedy="end its image in @sha256: and the digest",
+            )
+        return match[1]
+
+    @property
+    def repository(self) -> str:
+        """The image without tag and digest: `debian`, `registry:5000/debian`."""
+        return re.sub(r":[^:/]+$", "", self.image.partition("@")[0])
+
+    @property
+    def reference(self) -> str:
+        """The local tag to build FROM; the same for a pulled and a bootstrapped base."""
+        return f"dlc-base/{self.name}:{self.digest.removeprefix('sha256:')[:12]}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaseImage:
+    """A base that the engine has, under the tag `reference`."""
+
+    name: str
+    reference: str
+    id: str
+    how: How
+
+
+def ensure(engine: Engine, source: BaseSource, *, say: Say) -> BaseImage:
+    """Return the base; pulls or bootstraps it when the engine has it not yet.
+
+    Raises BaseImageError that tells why neither way worked.
+    """
+    with closing(engine.client(timeout=IMPORT_SECONDS)) as client:
+        if base := existing(client, source):
+            return base
+        with locked(f"base-{source.name}", say=say):
+            if base := existing(client, source):  # another dlc was faster
+                return base
+            _get(client, source, say=say)
+            if base := existing(client, source):
+                return base
+    raise BaseImageError(
+        f"the engine lost the base {source.reference}", remedy="run the command again"
+    )
+
+
+def existing(client: docker.DockerClient, source: BaseSource) -> BaseImage | None:
+    """Return the base if our tag is there and the image tells where it came from."""
+    import docker  # takes a sixth of a second
+
+    try:
+        image = client.images.get(source.reference)
+    except docker.errors.ImageNotFound:
+        return None
+    how: How
+    if (said := image.labels.get(LABEL_HOW)) in ("bootstrapped", "stand-in"):
+        how = said
+    elif any(d.endswith(f"@{source.digest}") for d in image.attrs.get("RepoDigests") or ()):
+        how = "pulled"
+    else:
+        return None
+    return BaseImage(name=source.name, reference=source.reference, id=str(image.id), how=how)
+
+
+def _get(client: docker.DockerClient, source: BaseSource, *, say: Say) -> None:
+    say(f"pulling {source.image}")
+    failed = _pull(client, source)
+    if not failed:
+        return
+    message = f"no base {source.name}: pulling {source.image} failed ({failed})"
+    if not source.bootstrap:
+        raise BaseImageError(
+            f"{message}, and it cannot be bootstrapped",
+            remedy="connect the engine to its registry, or to a mirror of it",
+        )
+    say(f"{failed}; bootstrapping {source.name} with mmdebstrap instead, half a minute")
+    if failed := _bootstrap(client, source, source.bootstrap, say=say):
+        raise BaseImageError(
+            f"{message}; bootstrapping {source.bootstrap} failed ({failed})",
+            remedy="connect the engine to the registry, or run as root on Debian or Ubuntu "
+            "with mmdebstrap and its archive in reach",
+        )
+
+
+def _pull(client: docker.DockerClient, source: BaseSource) -> str:
+    """Pull by digest and tag; return why that failed, nothing if it worked."""
+    import docker  # takes a sixth of a second
+
+    pinned = f"{source.repository}@{source.digest}"
+    name, _, tag = source.reference.partition(":")
+    words: queue.Queue[str | None] = queue.Queue()
+
+    def pull() -> None:
+        try:
+            # `tag` takes a digest too, and then means exactly that one image.
+            for event in client.api.pull(
+                source.repository, tag=source.digest, stream=True, decode=True
+            ):
+                words.put(event.get("error", ""))
+        except Exception as error:  # whatever it is, it is why there is no image
+            words.put(getattr(error, "explanation", None) or str(error))
+        words.put(None)
+
+    # The SDK pulls without any limit of time; a thread left behind ends with the process.
+    threading.Thread(target=pull, daemon=True).start()
+    try:
+        while (word := words.get(timeout=SILENCE_SECONDS)) is not None:
+            if word:
+                return word.strip()
+        client.images.get(pinned).tag(name, tag=tag)
+    except queue.Empty:
+        return f"no word from the registry for {SILENCE_SECONDS:g} seconds"
+    except docker.errors.DockerException as error:
+        return str(error)
+    return ""
+
+
+def _bootstrap(client: docker.DockerClient, source: BaseSource, suite: str, *, say: Say) -> str:
+    """Bootstrap, import and tag; return why that failed, nothing if it worked."""
+    import docker  # takes a sixth of a second
+    import requests
+
+    if os.geteuid() != 0:
+        return "only root can"
+    scratch = state_directory() / f"bootstrap-{source.name}"
+    try:
+        if not shutil.which("mmdebstrap"):
+            apt.install("mmdebstrap", "debian-archive-keyring", say=say)
+        _remove(scratch)  # left by a run that was killed; the lock makes it ours
+        scratch.mkdir(parents=True)
+        with tempfile.TemporaryFile() as log:
+            return _import(client, source, suite, scratch=scratch, log=log)
+    except apt.InstallError as error:
+        return str(error)
+    except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+        return f"the import broke off: {error}"
+    finally:
+        _remove(scratch)
+
+
+def _import(
+    client: docker.DockerClient,
+    source: BaseSource,
+    suite: str,
+    *,
+    scratch: Path,
+    log: IO[bytes],
+) -> str:
+    """Stream a new tree into the engine; the tag comes last, once all of it went well."""
+    name, _, tag = source.reference.partition(":")
+    changes = [
+        'CMD ["bash"]',
+        "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        f"LABEL {LABEL_NAME}={source.name} {LABEL_HOW}=bootstrapped {LABEL_SUITE}={suite}",
+    ]
+    with _mmdebstrap(suite, scratch=scratch, log=log) as child:
+        answer = client.api.import_image_from_stream(child.stdout, changes=changes)
+    # One JSON object in each line; the last one has the id of the image or what went wrong.
+    last = json.loads(answer.strip().splitlines()[-1])
+    image = last.get("status", "")
+    if child.returncode == 0 and image.startswith("sha256:"):
+        client.images.get(image).tag(name, tag=tag)
+        return ""
+    if image.startswith("sha256:"):  # of a tree that broke off
+        client.images.remove(image)
+    if child.returncode == 0:
+        return f"the engine did not take the tree: {last.get('error', answer)}"
+    log.seek(0)
+    lines = log.read().decode(errors="replace").splitlines()
+    complaints = [line for line in lines if line.startswith("E:")] or lines or ["no word"]
+    return f"mmdebstrap: {complaints[0].removeprefix('E:').strip()}"
+
+
+@contextmanager
+def _mmdebstrap(suite: str, *, scratch: Path, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run mmdebstrap with the tree's tar as its output; it has ended when this is left.
+
+    Names no mirror, so mmdebstrap takes the archive's own and adds the suite's updates and
+    security updates: they are in the tree and, as its apt sources, in what is built on it.
+    """
+    command = [
+        # Its mounts and children go when it goes, however it ends: it would leave both behind.
+        *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+        "mmdebstrap",
+        "--variant=minbase",
+        "--include=ca-certificates",
+        # Merges /usr from the start, as the pulled image has it, without 50 MB of perl to do it.
+        "--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr",
+        # Both are copies of this machine's; the engine gives containers their own.
+        '--customize-hook=rm -f "$1/etc/resolv.conf" "$1/etc/hostname"',
+        suite,
+        "-",
+    ]
+    environment = {
+        **os.environ,
+        "PATH": apt.system_path(),
+        "SOURCE_DATE_EPOCH": os.environ.get("SOURCE_DATE_EPOCH", EPOCH),
+        "TMPDIR": str(scratch),
+    }
+    with subprocess.Popen(
+        command,
+        env=environment,
+        start_new_session=True,  # so that Ctrl-C reaches us alone, and the group can be ended
+        stderr=log,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    ) as child:
+        try:
+            yield child
+        except BaseException:
+            os.killpg(child.pid, signal.SIGKILL)
+            raise
+
+
+def _remove(scratch: Path) -> None:
+    """Remove a tree whose processes may still be ending, unless something is mounted in it."""
+    deadline = time.monotonic() + 10
+    while scratch.exists() and time.monotonic() < deadline:
+        # What is mounted there may be the machine's own /dev.
+        if f" {scratch}/" not in Path("/proc/self/mountinfo").read_text(encoding="utf-8"):
+            shutil.rmtree(scratch, ignore_errors=True)
+        time.sleep(0.05)

@@ -1,0 +1,86 @@
+"""The images that an engine has, by name: one of them, or all in one question."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from builder.engine import connection as engines
+from builder.engine.image import Built
+from builder.engine.namespace import NAMESPACE_LABEL, local_name, prefix, visible
+from builder.errors import ContainerError, EngineError
+
+if TYPE_CHECKING:
+    import docker
+
+    from builder.engine.connection import Engine
+    from builder.matrix.target import Target
+
+__all__ = ["find_image", "images_here", "images_of"]
+
+# What an engine before 25 says of an image without a name: one that failed a check, perhaps.
+_NONE = "<none>:<none>"
+
+
+def images_of(engine: Engine) -> dict[str, Built]:
+    """Every tagged image of the namespace, under each of its names without the namespace.
+
+    The SDK's errors are passed on.
+
+    EngineError if what answers is no engine.
+    """
+    # Without a version in the path, which any engine of any age answers without being asked first
+    # for its own; what is read of the answer is the same in all.
+    with closing(engine.client(version="1.41")) as client:
+        answer = client.api.get(f"{client.api.base_url}/images/json")
+        answer.raise_for_status()
+        # Not client.images.list, which asks for every image once more.
+        try:
+            return {
+                name.removeprefix(prefix()): Built(
+                    id=each["Id"], size=each["Size"], labels=each["Labels"] or {}
+                )
+                for each in answer.json()
+                for name in each["RepoTags"] or ()
+                if name != _NONE
+                if visible(name, (each["Labels"] or {}).get(NAMESPACE_LABEL, ""))
+            }
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise EngineError(
+                f"{engine.host} does not list its images as an engine does",
+                remedy="point DOCKER_HOST at Docker Engine 20.10 or newer",
+            ) from error
+
+
+def images_here() -> dict[str, Built]:
+    """The images of the engine that `connection.find` finds, with nothing else asked of it.
+
+    None without an engine; EngineError as there.
+    """
+    import docker.errors
+    import requests
+
+    for candidate, named_by in engines.candidates():
+        if not engines.listens(candidate):
+            if named_by:
+                break
+            continue
+        try:
+            return images_of(candidate)
+        except (docker.errors.DockerException, requests.RequestException, OSError):
+            break
+    found = engines.find()  # which says what is wrong with the one that does not answer
+    return images_of(found) if found else {}
+
+
+def find_image(client: docker.DockerClient, target: Target, image: str | None = None) -> str:
+    """The name of a target's image, or another's; ContainerError if the engine has it not."""
+    import docker.errors
+
+    remedy = f"pull {image}" if image else f"run `dlc build {target.name}`"
+    image = image or local_name(target.name)
+    try:
+        client.images.get(image)
+    except docker.errors.ImageNotFound as error:
+        raise ContainerError(f"there is no image {image}", remedy=remedy) from error
+    return image

@@ -1,0 +1,270 @@
+"""One entry of a release as targets; what of it is not possible is reported."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+
+from builder.matrix.components import check_device, check_wheels, choose, with_components
+from builder.matrix.records import (
+    Base,
+    Build,
+    Component,
+    Entry,
+    FrameworkVersion,
+    Libraries,
+    Matrix,
+    Release,
+    Wheel,
+)
+from builder.matrix.tags import python_tag
+from builder.matrix.target import Target
+from builder.matrix.validate import fill, known
+from builder.matrix.yaml_nodes import Position, Report, Text
+from builder.util.text import did_you_mean
+
+__all__ = ["Expansion"]
+
+# Docker's own limit; the official builder notes it too.
+_TAG_LENGTH = 128
+_DEFAULT_DEVICES = {"training": ("gpu",), "inference": ("cpu", "gpu")}
+# Wheels of these frameworks carry CUDA and cuDNN; TensorFlow loads them from the system.
+_CARRIES_CUDA = frozenset({"pytorch"})
+
+
+class Expansion:
+    """One entry of one release of the matrix."""
+
+    def __init__(self, matrix: Matrix, report: Report, release: Release, entry: Entry) -> None:
+        self.matrix, self.report = matrix, report
+        self.release, self.entry = release, entry
+
+    def targets(self) -> list[Target]:
+        """The entry's targets, one for each device, but those that are not possible."""
+        matrix, entry = self.matrix, self.entry
+        framework = entry.framework.value
+        if entry.version.value not in matrix.named[framework]:
+            self.report.add(
+                entry.version.at,
+                f"{framework} {entry.version.value} is not among the frameworks",
+                did_you_mean(entry.version.value, matrix.named[framework]),
+            )
+        known(matrix, "libraries", entry.libraries, self.report)
+        version = matrix.frameworks.get((framework, entry.version.value))
+        libraries = matrix.libraries.get(entry.libraries.value)
+        if version is None or libraries is None:
+            return []
+        devices = entry.devices or tuple(
+            Text(value=device, at=entry.version.at) for device in _DEFAULT_DEVICES[entry.mode.value]
+        )
+        self._check_own_accelerator([device.value for device in devices])
+        components = choose(matrix, entry, self.report)
+        found = [self._target(version, libraries, device, components) for device in devices]
+        # Without a component that does not go, a target may seem to be another's double.
+        if len(components) < len(entry.components):
+            return []
+        return [target for target in found if target is not None]
+
+    def _target(
+        self,
+        version: FrameworkVersion,
+        libraries: Libraries,
+        device: Text,
+        components: tuple[Component, ...],
+    ) -> Target | None:
+        entry, release, matrix = self.entry, self.release, self.matrix
+        named = self._accelerator(version, device)
+        if named is None:
+            return None
+        build = version.builds.get(named.value)
+        accelerator = matrix.accelerators.get(named.value)
+        if build is None and named.value not in version.named:
+            self.report.add(
+                named.at,
+                f"{version.framework} {version.version} was not built for {named.value}",
+                f"it has builds for {', '.join(version.builds) or 'nothing'}",
+            )
+        if build is None or (accelerator is None and named.value != "cpu"):
+            return None
+        if not check_device(entry, components, device, accelerator, self.report):
+            return None
+        build = with_components(build, components)
+
+        base_name = entry.base or build.base or version.base
+        known(matrix, "bases", base_name, self.report)
+        base = matrix.bases.get(base_name.value)
+        tools_base = matrix.bases.get(matrix.tools.base.value) if matrix.tools else None
+        python = entry.python or build.python or version.python
+        date = entry.date or release.date
+        texts = (*libraries.requires, *libraries.by_framework[version.framework])
+        requirements = self._fill(texts)
+        if base is None or not self._possible(version, build, python, base, date, components):
+            return None
+        if matrix.tools is None or tools_base is None or requirements is None:
+            return None
+
+        standalone = "" if python.value in base.pythons else matrix.tools.pythons[python.value]
+        carried = device.value == "gpu" and version.framework in _CARRIES_CUDA
+        packages = accelerator.packages if accelerator and not carried else ()
+        said = {
+            "mode": entry.mode.at,
+            "framework": entry.framework.at,
+            "framework_version": entry.version.at,
+            "transformers": release.transformers.at,
+            "datasets": release.datasets.at,
+            "python": python.at,
+            "os": base_name.at,
+            "device_tag": named.at if accelerator else base_name.at,
+            "date": date.at,
+            "locked": version.locked.at,
+            "build": build.at,
+            "libraries": entry.libraries.at,
+            "uv": matrix.tools.uv.at,
+            **_first("build_requirements", matrix.tools.build),
+            **base.said,
+            **_first("device", [device] if entry.devices else []),
+            **_first("origin", [entry.origin] if entry.origin else []),
+            **_first("major", [entry.major] if entry.major else []),
+            **_first("components", entry.components),
+            **_first("framework_requirements", [*version.requires, *build.requires, *build.wheels]),
+            **_first("constraints", version.constraints),
+            **_first("library_requirements", texts),
+            **_first("compilers", libraries.compilers),
+            **_first("system_packages", libraries.system),
+            **_first("accelerator_packages", packages),
+        }
+        target = Target(
+            mode=entry.mode.value,
+            framework=version.framework,
+            framework_version=version.version,
+            transformers=release.transformers.value,
+            datasets=release.datasets.value if entry.mode.value == "training" else None,
+            device=device.value,
+            python=python.value,
+            base=base,
+            accelerator=accelerator,
+            accelerator_packages=tuple(text.value for text in packages),
+            build=build,
+            locked=datetime.date.fromisoformat(version.locked.value),
+            date=datetime.date.fromisoformat(date.value),
+            framework_requirements=tuple(t.value for t in (*version.requires, *build.requires)),
+            constraints=tuple(text.value for text in version.constraints),
+            library_requirements=requirements,
+            libraries=libraries.name,
+            compilers=_compilers(libraries, python.value, standalone=bool(standalone)),
+            system_packages=tuple(text.value for text in libraries.system),
+            origin=entry.origin.value if entry.origin else "official",
+            major=entry.major.value if entry.major else "1",
+            standalone_python=standalone,
+            tools_base=tools_base,
+            uv=matrix.tools.uv.value,
+            build_requirements=tuple(
+                text.value
+                for texts in (matrix.tools.build, *(each.build for each in components))
+                for text in texts
+            ),
+            components=components,
+            sources=matrix.sources,
+            cuda_keyring=matrix.cuda_keyring,
+            upgrades=matrix.upgrades,
+            said=said,
+        )
+        if len(target.tag) > _TAG_LENGTH:
+            self.report.add(
+                entry.version.at,
+                f"the tag {target.tag} has {len(target.tag)} characters, not {_TAG_LENGTH} at most",
+                "shorten the name of its base",
+            )
+            return None
+        return target
+
+    def _check_own_accelerator(self, devices: Sequence[str]) -> None:
+        """Report an entry's accelerator that is unknown, or for none of the entry's devices."""
+        text = self.entry.accelerator
+        if text is None or not known(self.matrix, "accelerators", text, self.report):
+            return
+        found = self.matrix.accelerators.get(text.value)
+        if found and found.device not in devices:
+            self.report.add(
+                text.at,
+                f"{text.value} is for {found.device}, not for {' or '.join(devices)}",
+                "name another accelerator or other devices, or remove it",
+            )
+
+    def _accelerator(self, version: FrameworkVersion, device: Text) -> Text | None:
+        """The accelerator, or the text "cpu"; None, and a report, if the device has none."""
+        if device.value == "cpu":
+            return Text(value="cpu", at=device.at)
+        own, text = self.entry.accelerator, version.accelerators.get(device.value)
+        for candidate in (own, text):
+            found = self.matrix.accelerators.get(candidate.value) if candidate else None
+            if found and found.device == device.value:
+                return candidate
+        if own is None and text is None:
+            self.report.add(
+                device.at,
+                f"{version.framework} {version.version} names no accelerator for {device.value}",
+                f"add `{device.value}:` below line {version.at.line}, or name other devices",
+            )
+        return None
+
+    def _fill(self, texts: Sequence[Text]) -> tuple[str, ...] | None:
+        release = self.release
+        values = {"transformers": release.transformers.value, "datasets": release.datasets.value}
+        try:
+            return tuple(fill(text.value, values) for text in texts)
+        except KeyError:  # reported by check_sections
+            return None
+
+    def _possible(
+        self,
+        version: FrameworkVersion,
+        build: Build,
+        python: Text,
+        base: Base,
+        date: Text,
+        components: tuple[Component, ...],
+    ) -> bool:
+        what = f"{version.framework} {version.version}"
+        possible = True
+        standalone = self.matrix.tools.pythons if self.matrix.tools else {}
+        if python.value not in {*base.pythons, *standalone}:
+            others = f", and `tools` has {', '.join(standalone)}" if standalone else ""
+            self.report.add(
+                python.at,
+                f"{base.name} has no Python {python.value}",
+                f"it has {', '.join(base.pythons) or 'none'}{others}",
+            )
+            possible = False
+        own = {wheel for component in components for wheel in component.wheels}
+        for wheel in build.wheels:
+            right = {"", python_tag(python.value).replace("py", "cp")}
+            if wheel.python not in right and wheel not in own:
+                self.report.add(
+                    python.at,
+                    f"the wheel of {what} for {build.name} is for {wheel.python}, not for "
+                    f"Python {python.value}",
+                    f"change the python, or the wheel on line {wheel.at.line}",
+                )
+                possible = False
+        if not check_wheels(self.entry, components, python, self.report):
+            possible = False
+        if date.value < version.locked.value:
+            self.report.add(
+                date.at,
+                f"{date.value} is before {what} was locked ({version.locked.value})",
+                f"change the date, or `locked` on line {version.locked.at.line}",
+            )
+            possible = False
+        return possible
+
+
+def _compilers(libraries: Libraries, python: str, *, standalone: bool) -> tuple[str, ...]:
+    """The compilers of a set of libraries; a standalone Python brings its headers itself."""
+    names = (fill(text.value, {"python": python}) for text in libraries.compilers)
+    return tuple(name for name in names if not (standalone and name.startswith("python")))
+
+
+def _first(name: str, said: Sequence[Text | Wheel]) -> dict[str, Position]:
+    """Where a value was said that may not have been, or the first of several."""
+    return {name: said[0].at} if said else {}

@@ -1,0 +1,230 @@
+"""Mirrors: a site's own addresses for registries, archives, repositories and indexes.
+
+They are said in a file of their own, never in the matrix, and reach a build as one secret: a script
+that every step which downloads reads first. Nothing of it is in a Dockerfile, a layer or a label.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from builder.matrix.schema import MapOf, Record, TextOf
+from builder.matrix.yaml_nodes import Report, Table, Text, load
+from builder.util.text import did_you_mean
+
+__all__ = ["NO_MIRRORS", "PACKAGE_SOURCES", "Archive", "Mirrors", "find", "read", "script"]
+
+# NVIDIA's and Neuron's repositories of distribution packages, and the standalone builds of Python,
+# as the Dockerfiles name them.
+PACKAGE_SOURCES = ("CUDA_PACKAGES", "NEURON_PACKAGES", "PYTHON_BUILDS")
+
+_ADDRESS = TextOf(
+    what="an address without a slash at its end",
+    like="https://mirror.example/path",
+    pattern=r"https?://\S*[^/\s]",
+)
+_REGISTRY = TextOf(
+    what="a registry",
+    like="registry.example/hub",
+    pattern=r"[A-Za-z0-9][\w.-]*(?::\d+)?(?:/[a-z0-9._/-]*[a-z0-9])?",
+)
+_MIRRORS = Record(
+    what="the mirrors",
+    optional={
+        "registries": MapOf(
+            key=TextOf(what="a registry's host", like="docker.io", pattern=r"[\w.:-]+"),
+            value=_REGISTRY,
+            what="registries",
+        ),
+        "archives": MapOf(
+            key=TextOf(what="the name of a base", like="ubuntu20.04", pattern=r"[a-z][a-z0-9.]*"),
+            value=Record(
+                what="an archive", required={"main": _ADDRESS}, optional={"security": _ADDRESS}
+            ),
+            what="archives",
+        ),
+        "sources": MapOf(
+            key=TextOf(what="the name of a source", like="PYTORCH_WHEELS", pattern=r"[A-Z0-9_]+"),
+            value=_ADDRESS,
+            what="sources",
+        ),
+        "keys": Record(
+            what="the keys",
+            optional={
+                "CUDA_PACKAGES": TextOf(
+                    what="the SHA-256 of a keyring package",
+                    like="cf5ca985... (64 hexadecimal digits)",
+                    pattern="[0-9a-f]{64}",
+                ),
+                "NEURON_PACKAGES": TextOf(
+                    what="a key's fingerprint",
+                    like="00FA2C10... (40 hexadecimal digits)",
+                    pattern="[0-9A-F]{40}",
+                ),
+            },
+        ),
+        "index": _ADDRESS,
+        "netrc": TextOf(what="a file", like="~/.netrc"),
+    },
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Archive:
+    """A distribution's archive, and where its security updates are."""
+
+    main: str
+    security: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mirrors:
+    """What stands in for what: registries by host, archives by base, sources by name.
+
+    `keys` are what tells a site's own key, where it signs a repository of packages itself: for CUDA
+    the SHA-256 of its keyring package, for Neuron the key's fingerprint;
+    `index` is the package index; `credentials` is the text of a netrc file, for all of them.
+    """
+
+    registries: Mapping[str, str] = field(default_factory=dict)
+    archives: Mapping[str, Archive] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
+    index: str = ""
+    credentials: str = ""
+
+    def image(self, reference: str) -> str:
+        """Where an image is to be pulled from.
+
+        >>> Mirrors(registries={"docker.io": "mirror.example/hub"}).image("ubuntu:20.04")
+        'mirror.example/hub/library/ubuntu:20.04'
+        """
+        host, slash, rest = reference.partition("/")
+        if not slash or not ("." in host or ":" in host or host == "localhost"):
+            host, rest = "docker.io", reference if slash else f"library/{reference}"
+        mirror = self.registries.get(host)
+        return f"{mirror}/{rest}" if mirror else reference
+
+
+NO_MIRRORS = Mirrors()
+
+
+def find(beside: Path) -> Path | None:
+    """The file that DLC_MIRRORS names, else mirrors.yaml in the folder `beside`; None without."""
+    if named := os.environ.get("DLC_MIRRORS"):
+        return Path(named).expanduser()
+    path = beside / "mirrors.yaml"
+    return path if path.is_file() else None
+
+
+def read(path: Path, *, bases: Iterable[str], sources: Iterable[str]) -> Mirrors:
+    """Read a file of mirrors; MatrixError with all its mistakes.
+
+    `bases` and `sources` are the names that the matrix knows.
+    """
+    report = Report()
+    document = load(path, report)
+    checked = _MIRRORS.check(document, report) if document else None
+    if isinstance(checked, Table):
+        for section, known in (("archives", list(bases)), ("sources", list(sources))):
+            table = checked.entries.get(section)
+            for name, key in table.keys.items() if isinstance(table, Table) else ():
+                if name not in known:
+                    report.add(key.at, f"the matrix has no {name!r}", did_you_mean(name, known))
+    credentials = _credentials(checked, report)
+    report.raise_if_any()
+    assert isinstance(checked, Table)  # noqa: S101 - else there was something to report
+    archives = checked.entries.get("archives")
+    return Mirrors(
+        registries=_texts(checked.entries.get("registries")),
+        archives={
+            name: _archive(entry)
+            for name, entry in (archives.entries.items() if isinstance(archives, Table) else ())
+        },
+        sources=_texts(checked.entries.get("sources")),
+        keys=_texts(checked.entries.get("keys")),
+        index=_texts(checked).get("index", ""),
+        credentials=credentials,
+    )
+
+
+def script(mirrors: Mirrors, certificates: str = "") -> str:
+    """What a step that downloads reads first, as /media/site: sh, and empty without mirrors.
+
+    It sets the variables that pip, uv and the Dockerfiles read, and turns apt to the archive of the
+    distribution that it finds itself on, trusting the `certificates` (PEM).
+    """
+    if mirrors == NO_MIRRORS:
+        return ""
+    lines = ["# This site's mirrors, for one build."]
+    keys = {name.replace("_PACKAGES", "_KEY"): key for name, key in mirrors.keys.items()}
+    variables = {**mirrors.sources, **keys}
+    if mirrors.index:
+        variables |= {"UV_DEFAULT_INDEX": mirrors.index, "PIP_INDEX_URL": mirrors.index}
+        parts = urlsplit(mirrors.index)
+        if parts.scheme == "http":  # pip wants to be told; what it gets is checked by hash anyway
+            variables["PIP_TRUSTED_HOST"] = parts.netloc.rpartition("@")[2]
+    if mirrors.credentials:
+        variables["NETRC"] = "/media/netrc"
+        lines.append(f"printf %s {shlex.quote(mirrors.credentials)} > /media/netrc")
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(variables.items())]
+    if certificates:
+        lines.append(f"printf %s {shlex.quote(certificates)} > /media/ca.pem")
+    lines += [". /etc/os-release", 'case "$ID$VERSION_ID" in']
+    for base, archive in sorted(mirrors.archives.items()):
+        main, security = shlex.quote(archive.main), shlex.quote(archive.security)
+        lines.append(f"    {base}) main={main} security={security} ;;")
+    lines += ["    *) main= ;;", "esac", _APT.rstrip()]
+    return "\n".join(lines) + "\n"
+
+
+# apt's own configuration and lists stay as they are: these are read besides, or instead.
+_APT = """\
+export APT_CONFIG=/media/apt.conf
+{
+    [ ! -f /media/netrc ] || echo 'Dir::Etc::netrc "/media/netrc";'
+    [ ! -f /media/ca.pem ] || echo 'Acquire::https::CaInfo "/media/ca.pem";'
+} > /media/apt.conf
+if [ -n "$main" ]; then
+    parts=main
+    [ "$ID" != ubuntu ] || parts="main universe"
+    for suite in "$VERSION_CODENAME" "$VERSION_CODENAME-updates"; do
+        echo "deb $main $suite $parts"
+    done > /media/sources.list
+    echo "deb $security $VERSION_CODENAME-security $parts" >> /media/sources.list
+    export APT_PARTS=/media/parts
+    mkdir -p "$APT_PARTS"
+    {
+        echo 'Dir::Etc::SourceList "/media/sources.list";'
+        echo 'Dir::Etc::SourceParts "/media/parts";'
+    } >> /media/apt.conf
+fi
+"""
+
+
+def _texts(node: object) -> dict[str, str]:
+    entries = node.entries if isinstance(node, Table) else {}
+    return {name: value.value for name, value in entries.items() if isinstance(value, Text)}
+
+
+def _archive(node: object) -> Archive:
+    said = _texts(node)
+    return Archive(main=said["main"], security=said.get("security", said["main"]))
+
+
+def _credentials(node: object, report: Report) -> str:
+    """The text of the netrc file that the mirrors name; reported if it cannot be read."""
+    named = node.entries.get("netrc") if isinstance(node, Table) else None
+    if not isinstance(named, Text):
+        return ""
+    try:
+        return Path(named.value).expanduser().read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not text"
+        report.add(named.at, f"{named.value} cannot be read: {why}", "mend or remove `netrc`")
+        return ""

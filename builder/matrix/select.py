@@ -1,0 +1,123 @@
+"""Selectors: `repository:tag`, a tag, or a glob over either; and filters by field."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from builder.errors import SelectionError
+from builder.matrix.tags import python_from_tag
+from builder.matrix.target import Target
+from builder.util.text import did_you_mean
+
+__all__ = ["Filters", "select", "select_one"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Filters:
+    """Values of which a target must have one each; none admit every value."""
+
+    mode: tuple[str, ...] = ()
+    framework: tuple[str, ...] = ()
+    device: tuple[str, ...] = ()
+    python: tuple[str, ...] = ()
+    transformers: tuple[str, ...] = ()
+
+    def admit(self, target: Target) -> bool:
+        """Whether a target has one of the values of each kind."""
+        return all(
+            not wanted or actual in wanted
+            for wanted, actual in (
+                (self.mode, target.mode),
+                (self.framework, target.framework),
+                (self.device, target.device),
+                ([*map(python_from_tag, self.python)], target.python),
+                (self.transformers, target.transformers),
+            )
+        )
+
+
+def select(
+    targets: Iterable[Target], selectors: Sequence[str] = (), filters: Filters | None = None
+) -> tuple[Target, ...]:
+    """The targets that match any selector (all, without one) and every filter, in matrix order.
+
+    SelectionError, with the nearest names, if a selector, a value or all of them match nothing.
+    """
+    targets = tuple(targets)
+    filters = filters or Filters()
+    for selector in selectors:
+        if not any(_matches(selector, target) for target in targets):
+            # A full name is near to full names only; a tag or a repository to either of these.
+            names = [target.name for target in targets]
+            if ":" not in selector:
+                names = [target.tag for target in targets]
+                names += [f"{target.repository}:*" for target in targets]
+            raise SelectionError(
+                f"no target matches {selector!r}",
+                remedy=_near(selector, list(dict.fromkeys(names))),
+            )
+    _refuse_unknown(targets, filters)
+    found = tuple(
+        target
+        for target in targets
+        if filters.admit(target)
+        and (not selectors or any(_matches(selector, target) for selector in selectors))
+    )
+    if not found:
+        raise _nothing(selectors, filters)
+    return found
+
+
+def select_one(targets: Iterable[Target], selector: str) -> Target:
+    """The one target that a selector names; SelectionError if there are none or several."""
+    found = select(targets, [selector])
+    if len(found) > 1:
+        names = "\n  ".join(target.name for target in found[:10])
+        more = f"\n  and {len(found) - 10} more" if len(found) > 10 else ""
+        raise SelectionError(
+            f"{selector!r} matches {len(found)} targets, where one is wanted",
+            remedy=f"name one of\n  {names}{more}",
+        )
+    return found[0]
+
+
+def _matches(selector: str, target: Target) -> bool:
+    return any(fnmatch.fnmatchcase(name, selector) for name in (target.name, target.tag))
+
+
+def _near(selector: str, names: list[str]) -> str:
+    plain = selector.strip("*")
+    containing = [name for name in names if plain and plain in name]
+    if containing:
+        return f"did you mean {' or '.join(repr(name) for name in containing[:3])}?"
+    hint = did_you_mean(plain, names)
+    return hint if hint.startswith("did you mean") else "`dlc list` shows all targets"
+
+
+def _refuse_unknown(targets: Sequence[Target], filters: Filters) -> None:
+    """SelectionError if a value alone matches nothing."""
+    for name, values in _given(filters).items():
+        for value in values:
+            alone = Filters(**{name: (value,)})
+            if not any(alone.admit(target) for target in targets):
+                known = dict.fromkeys(str(getattr(target, name)) for target in targets)
+                raise SelectionError(
+                    f"no target has {name} {value}", remedy=did_you_mean(value, known)
+                )
+
+
+def _nothing(selectors: Sequence[str], filters: Filters) -> SelectionError:
+    """Blame all filters together: each alone matches something."""
+    named = f" that matches {' or '.join(map(repr, selectors))}" if selectors else ""
+    given = _given(filters).items()
+    wanted = " and ".join(f"{name} {' or '.join(values)}" for name, values in given)
+    return SelectionError(
+        f"no target{named} has {wanted}",
+        remedy="each of them alone matches targets, but none matches all: leave one out",
+    )
+
+
+def _given(filters: Filters) -> dict[str, tuple[str, ...]]:
+    return {name: values for name in Filters.__slots__ if (values := getattr(filters, name))}

@@ -1,0 +1,178 @@
+"""Checks that no single entry of a release is to blame for, each made once for the whole matrix."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING
+
+from builder.matrix.records import Accelerator, FrameworkVersion, Matrix, Wheel
+from builder.matrix.yaml_nodes import Report, Text
+from builder.util.text import did_you_mean
+
+if TYPE_CHECKING:
+    from packaging.version import Version
+
+__all__ = ["check_requirements", "check_sections", "fill", "known", "read_wheel"]
+
+
+def check_sections(matrix: Matrix, report: Report) -> None:
+    """Report mistakes in all sections but the releases, however many targets they spoil."""
+    if matrix.tools:
+        known(matrix, "bases", matrix.tools.base, report)
+        check_requirements(matrix.tools.build, {}, report)
+    for accelerator in matrix.accelerators.values():
+        _check_accelerator(matrix, accelerator, report)
+    for version in matrix.frameworks.values():
+        known(matrix, "bases", version.base, report)
+        _check_accelerators(matrix, version, report)
+        _check_builds(matrix, version, report)
+        check_requirements((*version.requires, *version.constraints), {}, report)
+    _check_upgrades(matrix, report)
+    for libraries in matrix.libraries.values():
+        texts = [*libraries.requires, *(t for ts in libraries.by_framework.values() for t in ts)]
+        check_requirements(texts, {"transformers": "1.0.0", "datasets": "1.0.0"}, report)
+
+
+def known(matrix: Matrix, section: str, text: Text, report: Report) -> bool:
+    """Whether a section has an entry of that name, sound or not; reported if it has none."""
+    if text.value in matrix.named[section]:
+        return True
+    report.add(
+        text.at,
+        f"{text.value!r} is not among the {section}",
+        did_you_mean(text.value, matrix.named[section]),
+    )
+    return False
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """Put values in for placeholders; KeyError if a placeholder is none of theirs.
+
+    >>> fill("datasets=={datasets}", {"datasets": "1.15.1"})
+    'datasets==1.15.1'
+    """
+    return re.sub(r"\{(\w*)\}", lambda match: values[match[1]], text)
+
+
+def _check_upgrades(matrix: Matrix, report: Report) -> None:
+    first: dict[str, int] = {}
+    for upgrade in matrix.upgrades:
+        if upgrade.package in first:
+            report.add(
+                upgrade.at,
+                f"a second upgrade of {upgrade.package}",
+                f"the first is on line {first[upgrade.package]}; keep one",
+            )
+        first.setdefault(upgrade.package, upgrade.at.line)
+        if upgrade.until <= upgrade.date:
+            report.add(
+                upgrade.at,
+                f"the upgrade of {upgrade.package} ends on {upgrade.until}, before it begins",
+                f"name a day after its date, {upgrade.date}",
+            )
+
+
+def _check_accelerator(matrix: Matrix, accelerator: Accelerator, report: Report) -> None:
+    """Report packages without a key, and a driver that cannot be what the accelerator needs."""
+    name, packages, driver = accelerator.name, accelerator.packages, accelerator.driver_cuda
+    if accelerator.device == "gpu" and packages and not matrix.named["cuda_keyring"]:
+        report.add(
+            packages[0].at,
+            f"{name} has packages, and the matrix no key to check them with",
+            "add `cuda_keyring:` with its path and sha256",
+        )
+    if driver is None:
+        return
+    if accelerator.device != "gpu":
+        report.add(driver.at, f"{name} is not for gpu, and has no CUDA", "remove the key")
+        return
+    needed = tuple(int(part) for part in driver.value.split("."))
+    own = tuple(int(part) for part in accelerator.version.split(".")[:2])
+    if needed[0] < 11 or needed[0] != own[0] or needed >= own:
+        report.add(
+            driver.at,
+            f"a driver with CUDA {driver.value} is not an older one that CUDA "
+            f"{own[0]}.{own[1]} runs on",
+            "name an older version of the same major one, 11 or later, or remove the key",
+        )
+
+
+def _check_accelerators(matrix: Matrix, version: FrameworkVersion, report: Report) -> None:
+    for device, text in version.accelerators.items():
+        if not known(matrix, "accelerators", text, report):
+            continue
+        accelerator = matrix.accelerators.get(text.value)
+        if accelerator and accelerator.device != device:
+            report.add(
+                text.at,
+                f"{text.value} is for {accelerator.device}, not for {device}",
+                f"name an accelerator for {device}",
+            )
+
+
+def _check_builds(matrix: Matrix, version: FrameworkVersion, report: Report) -> None:
+    for build in version.builds.values():
+        if build.base:
+            known(matrix, "bases", build.base, report)
+        for source, texts in build.indexes.items():
+            known(matrix, "sources", source, report)
+            check_requirements(texts, {}, report)
+        for wheel in build.wheels:
+            read_wheel(matrix, wheel, report)
+        check_requirements(build.requires, {}, report)
+
+
+def read_wheel(matrix: Matrix, wheel: Wheel, report: Report) -> tuple[str, Version] | None:
+    """The normalised name and the version in a wheel's file name; None, and a report, if not one's.
+
+    That its source is unknown is reported too.
+    """
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+    known(matrix, "sources", Text(value=wheel.source, at=wheel.at), report)
+    try:
+        if not re.fullmatch(r"[\w.+!-]+", wheel.filename, re.ASCII):  # tags may be anything to it
+            raise InvalidWheelFilename
+        name, version, _, _ = parse_wheel_filename(wheel.filename)
+    except InvalidWheelFilename:
+        report.add(
+            wheel.at,
+            f"{wheel.filename!r} is not a wheel's file name",
+            "write it as it was built: name-1.2.3-cp38-cp38-linux_x86_64.whl",
+        )
+        return None
+    return name, version
+
+
+def check_requirements(texts: Iterable[Text], values: Mapping[str, str], report: Report) -> None:
+    """Report what is no requirement; `values` are the placeholders that may be in one."""
+    for text in texts:
+        try:
+            filled = fill(text.value, values)
+        except KeyError as error:
+            report.add(
+                text.at,
+                f"{text.value!r} has an unknown placeholder {{{error.args[0]}}}",
+                f"known: {', '.join(f'{{{name}}}' for name in values) or 'none here'}",
+            )
+            continue
+        if not _is_requirement(filled):
+            report.add(
+                text.at,
+                f"{text.value!r} is not a requirement",
+                "write it as pip would read it: name[extra]==1.2.3",
+            )
+
+
+@cache
+def _is_requirement(text: str) -> bool:
+    """Whether pip could read it; one text is in many entries, and takes long to parse."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        Requirement(text)
+    except InvalidRequirement:
+        return False
+    return True

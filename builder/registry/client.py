@@ -1,0 +1,234 @@
+"""A client of registries: version 2 of their protocol, the part that images need."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urljoin
+
+from builder.errors import RegistryError
+from builder.registry.auth import Logins, of_docker
+from builder.registry.http import Connection, media_type
+from builder.registry.responses import CONFIG, MANIFEST, TAGS, json_object
+from builder.util.http import is_loopback
+
+__all__ = ["Descriptor", "Manifest", "RegistryClient", "is_loopback", "labels_of"]
+
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+INDEXES = frozenset({DOCKER_LIST, OCI_INDEX})
+MANIFESTS = (DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST)
+PLATFORM = ("linux", "amd64")
+
+_MANIFEST_BYTES = 4 << 20  # what the specification has registries accept
+_BLOB_BYTES = 32 << 20
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Descriptor:
+    """What a registry has under a reference; `size` in bytes, that of the manifest."""
+
+    digest: str
+    media_type: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """A manifest as its very bytes, which its digest is of, and what they say."""
+
+    content: bytes
+    media_type: str
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the bytes, as references have it."""
+        return f"sha256:{hashlib.sha256(self.content).hexdigest()}"
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """The bytes, read; RegistryError if they are no JSON object.
+
+        Of one that a client read, the shape is sound.
+        """
+        found = json_object(self.content)
+        if found is None:
+            raise RegistryError("a manifest is no JSON object", remedy="see who made it")
+        return found
+
+    @property
+    def size(self) -> int:
+        """Bytes of the config and of all layers, as they are stored; 0 for an index."""
+        parts = (self.document.get("config", {}), *self.document.get("layers", ()))
+        return sum(part.get("size", 0) for part in parts)
+
+
+def labels_of(config: Mapping[str, Any]) -> Mapping[str, str]:
+    """The labels in all that an image says of itself."""
+    return (config.get("config") or {}).get("Labels") or {}
+
+
+class RegistryClient:
+    """One registry. Its methods may be called from several threads."""
+
+    def __init__(self, host: str, *, logins: Logins = of_docker, pause: float = 0.5) -> None:
+        """`host` is HOST[:PORT]; `pause` the seconds before the second retry, then doubled."""
+        self.host = host
+        self._http = Connection(host, logins=logins, pause=pause)
+
+    def head(self, repository: str, reference: str) -> Descriptor | None:
+        """What is under a tag or digest; None if nothing is."""
+        path = f"{repository}/manifests/{reference}"
+        answer = self._http.ask("HEAD", path, repository, accept=MANIFESTS)
+        if answer.status_code == 404:
+            return None
+        self._http.refuse(answer, f"{repository}:{reference}")
+        digest = answer.headers.get("Docker-Content-Digest", "")
+        if not _DIGEST.fullmatch(digest):  # not every registry says it
+            found = self.manifest(repository, reference)
+            if found is None:
+                return None
+            size = len(found.content)
+            return Descriptor(digest=found.digest, media_type=found.media_type, size=size)
+        length = answer.headers.get("Content-Length", "")
+        return Descriptor(
+            digest=digest,
+            media_type=media_type(answer),
+            size=int(length) if length.isdecimal() and length.isascii() else 0,
+        )
+
+    def manifest(self, repository: str, reference: str) -> Manifest | None:
+        """The manifest under a tag or digest; None if there is none.
+
+        RegistryError if it is not what a digest asked for, or makes no sense.
+        """
+        what = f"{repository}:{reference}"
+        path = f"{repository}/manifests/{reference}"
+        read = self._http.read(path, repository, what, most=_MANIFEST_BYTES, accept=MANIFESTS)
+        if read is None:
+            return None
+        answer, content = read
+        found = Manifest(content=content, media_type=media_type(answer))
+        if _DIGEST.fullmatch(reference) and found.digest != reference:
+            raise self._http.error(f"it serves {found.digest} as {what}", "try again")
+        document = self._http.document(content, f"the manifest of {what}", MANIFEST)
+        named = document.get("mediaType", found.media_type)
+        if named not in MANIFESTS:
+            raise self._http.error(
+                f"{what} is no manifest of an image but {named[:80]!r}", "ask for another"
+            )
+        return Manifest(content=content, media_type=named)
+
+    def labels(self, repository: str, reference: str) -> Mapping[str, str] | None:
+        """The labels of the image under a reference; None if there is none."""
+        config = self.config(repository, reference)
+        return None if config is None else labels_of(config)
+
+    def config(self, repository: str, reference: str) -> Mapping[str, Any] | None:
+        """All that the image under a reference says of itself; None if there is none."""
+        manifest = self.image_manifest(repository, reference)
+        if manifest is None:
+            return None
+        what = f"the config of {repository}:{reference}"
+        digest = self._digest(manifest.document.get("config", {}), what)
+        return self._http.document(self.blob(repository, digest), what, CONFIG)
+
+    def image_manifest(self, repository: str, reference: str) -> Manifest | None:
+        """The same for an image, and for an index that of its image for x86-64 Linux."""
+        manifest = self.manifest(repository, reference)
+        if manifest is None or manifest.media_type not in INDEXES:
+            return manifest
+        for entry in manifest.document.get("manifests", ()):
+            platform = entry.get("platform", {})
+            if (platform.get("os"), platform.get("architecture")) == PLATFORM:
+                what = f"the image of {repository}:{reference} for {'/'.join(PLATFORM)}"
+                return self.manifest(repository, self._digest(entry, what))
+        raise self._http.error(
+            f"{repository}:{reference} has no image for {'/'.join(PLATFORM)}", ""
+        )
+
+    def _digest(self, descriptor: Mapping[str, Any], what: str) -> str:
+        digest = descriptor.get("digest", "")
+        if not _DIGEST.fullmatch(digest):  # it becomes part of an address
+            raise self._http.error(
+                f"{what} is named by {digest[:80]!r}, which is no digest", "see the registry"
+            )
+        return str(digest)
+
+    def tags(self, repository: str) -> list[str]:
+        """All tags of a repository, sorted; none where it does not exist."""
+        found: list[str] = []
+        path = f"{repository}/tags/list?n=1000"
+        asked: set[str] = set()
+        while path and path not in asked:  # one that sends back to where it was has no more
+            asked.add(path)
+            read = self._http.read(path, repository, repository, most=_BLOB_BYTES)
+            if read is None:
+                return []
+            answer, content = read
+            what = f"the list of tags of {repository}"
+            found += self._http.document(content, what, TAGS).get("tags", [])
+            following = answer.links.get("next", {}).get("url", "")
+            path = self._beside(answer.url, following) if following else ""
+        return sorted(set(found))
+
+    def put_manifest(self, repository: str, reference: str, manifest: Manifest) -> None:
+        """Store a manifest under a tag or its digest. Its blobs must be there already."""
+        path = f"{repository}/manifests/{reference}"
+        headers = {"Content-Type": manifest.media_type}
+        answer = self._http.ask("PUT", path, repository, data=manifest.content, headers=headers)
+        self._http.refuse(answer, f"{repository}:{reference}")
+        stored = answer.headers.get("Docker-Content-Digest", manifest.digest)
+        if stored != manifest.digest:
+            raise self._http.error(
+                f"it stored {stored} as {repository}:{reference}, not {manifest.digest}",
+                "push again; if it stays so, see the registry",
+            )
+
+    def blob(self, repository: str, digest: str) -> bytes:
+        """A small blob; RegistryError if it is missing, large or not what its digest says."""
+        what = f"{repository}@{digest}"
+        read = self._http.read(f"{repository}/blobs/{digest}", repository, what, most=_BLOB_BYTES)
+        if read is None:
+            raise self._http.error(f"it has no blob {what}", "push the image again")
+        content = read[1]
+        if f"sha256:{hashlib.sha256(content).hexdigest()}" != digest:
+            raise self._http.error(f"it serves other bytes as {what}", "try again")
+        return content
+
+    def _beside(self, address: str, other: str) -> str:
+        """An address that the registry tells, from one that was asked."""
+        try:
+            return urljoin(address, other)
+        except ValueError as error:
+            raise self._http.error(f"{other[:80]!r} is no address", "see the registry") from error
+
+    def has_blob(self, repository: str, digest: str) -> bool:
+        """Whether a blob is there."""
+        answer = self._http.ask("HEAD", f"{repository}/blobs/{digest}", repository)
+        if answer.status_code == 404:
+            return False
+        self._http.refuse(answer, f"{repository}@{digest}")
+        return True
+
+    def put_blob(self, repository: str, content: bytes) -> str:
+        """Store a small blob unless it is there; its digest."""
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        if self.has_blob(repository, digest):
+            return digest
+        begun = self._http.ask("POST", f"{repository}/blobs/uploads/", repository)
+        self._http.refuse(begun, repository)
+        place = self._beside(begun.url, begun.headers.get("Location", ""))
+        place += ("&" if "?" in place else "?") + f"digest={digest}"
+        headers = {"Content-Type": "application/octet-stream"}
+        ended = self._http.ask("PUT", place, repository, data=content, headers=headers)
+        # One that was sent twice, because its answer was lost, is unknown the second time.
+        if ended.status_code >= 300 and not self.has_blob(repository, digest):
+            self._http.refuse(ended, f"{repository}@{digest}")
+        return digest

@@ -1,0 +1,307 @@
+"""Pushes targets: looks first, uploads what is missing, tags by digest, reads everything back.
+
+What can be refused is refused first: all targets are prepared before the first is uploaded.
+
+An image goes up under the tag of its build key. Only when its manifest has been read back and fits
+the profile do the tags that people use get the same manifest, which needs no upload. So whatever
+breaks off, no tag names half an image, and the next push goes on where this one ended.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from builder.engine.image import KEY_LABEL, key_tag
+from builder.engine.namespace import local_name
+from builder.errors import EngineError, Interrupted, PushError, RegistryError
+from builder.matrix.target import STAND_IN_LABEL, Target
+from builder.registry.client import Manifest, RegistryClient
+from builder.release.compare import (
+    OCI,
+    SAGEMAKER,
+    Local,
+    Prepared,
+    Remote,
+    conflict,
+    is_same,
+    misfit,
+    oci_misfit,
+)
+from builder.release.record import Released
+from builder.release.tags import is_fixed, moving, next_revision, revisions
+from builder.release.upload_engine import Turns, upload
+
+if TYPE_CHECKING:
+    from builder.engine.connection import Engine
+    from builder.registry.auth import Logins
+    from builder.registry.reference import Place
+    from builder.release.upload_engine import PushWatcher
+
+__all__ = ["Export", "Pusher"]
+
+# What registries answer where a tag is to be kept: ECR 400, others 405, 409 or 412.
+_KEPT = frozenset({400, 405, 409, 412})
+
+# What reads all that it says of an image, and gives what uploads it to a repository in another way
+# than the engine's own; that gives the manifest there.
+Export = Callable[["Pusher", Local], Callable[[str], Manifest]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pusher:
+    """How targets are pushed to one registry.
+
+    `targets` are all of the matrix; `revision` is that of the release, empty for the next one;
+    `keeps` tells whether a repository keeps a tag although it is none of those that never move;
+    `export` uploads for the profile `oci`; `patience` is in seconds (see `upload_engine`);
+    `changed` tells why an image is not what was built of its key (see builder.build.identity).
+    """
+
+    engine: Engine
+    place: Place
+    targets: Sequence[Target]
+    client: RegistryClient
+    logins: Logins
+    watcher: PushWatcher
+    profile: str = SAGEMAKER
+    revision: str = ""
+    patience: float = 90.0
+    keeps: Callable[[str, str], bool] = lambda _repository, _tag: False
+    export: Export | None = None
+    changed: Callable[[Local], str] = lambda _local: ""
+    turns: Turns = field(default_factory=Turns)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def prepare(self, target: Target) -> Prepared:
+        """Look at a target's image here and in the registry; nothing is written.
+
+        PushError if it must not or cannot be pushed, EngineError if the engine fails.
+        """
+        with self._telling(target):
+            local = self._local(target)
+            repository = self.place.repository(target.repository)
+            fixed = [key_tag(local.key)]
+            if self.revision:
+                fixed.append(f"{target.tag}-v{self.revision}")
+            there = self._there(local, repository, fixed)
+            export = self.export(self, local) if self.export and there is None else None
+        return Prepared(local=local, repository=repository, there=there, export=export)
+
+    def push(self, prepared: Prepared) -> Released:
+        """Push what is prepared; what the registry then has.
+
+        PushError if it has not all of it, EngineError if the engine fails.
+        """
+        target = prepared.local.target
+        try:
+            with self._telling(target):
+                return self._push(prepared)
+        finally:
+            self.watcher.ended(target.name)
+
+    @contextmanager
+    def _telling(self, target: Target) -> Iterator[None]:
+        """The errors of the engine and the registry as errors of this target's push."""
+        import docker.errors
+        import requests
+
+        try:
+            yield
+        except (docker.errors.DockerException, requests.RequestException) as error:
+            raise EngineError(
+                f"{target.name}: the engine says: {error}", remedy="see `dlc engine status`"
+            ) from error
+        except RegistryError as error:
+            where = f"{self.place}/{target.name}"
+            raise PushError(f"{where}: {error.message}", remedy=error.remedy) from error
+
+    def _push(self, prepared: Prepared) -> Released:
+        local, repository = prepared.local, prepared.repository
+        target = local.target
+        if prepared.there is None:
+            manifest = self._upload(prepared)
+        else:
+            manifest = prepared.there
+            self.watcher.news(target.name, f"{manifest.digest} is there already")
+        self._check(repository, manifest)
+        revision = self.revision or self._revision(target, repository, manifest.digest)
+        tags = (
+            key_tag(local.key),
+            f"{target.tag}-v{revision}",
+            *moving(target, self.targets, revision=revision),
+        )
+        for tag in tags:
+            self._tag(local, repository, tag, manifest)
+        for tag in tags:
+            self._read_back(repository, tag, manifest)
+        return Released(
+            image=f"{self.place.host}/{repository}",
+            tag=target.tag,
+            tags=tuple(sorted(tags)),
+            digest=manifest.digest,
+            size=self._image_manifest(repository, manifest).size,
+            key=local.key,
+            profile=self.profile,
+        )
+
+    def _local(self, target: Target) -> Local:
+        """The engine's image of a target; PushError if it is none to be pushed."""
+        import docker.errors
+
+        with closing(self.engine.client()) as client:
+            try:
+                image = client.images.get(local_name(target.name))
+            except docker.errors.ImageNotFound as error:
+                raise PushError(
+                    f"there is no image {target.name}", remedy=f"run `dlc build {target.name}`"
+                ) from error
+        if what := image.labels.get(STAND_IN_LABEL):
+            raise PushError(
+                f"{target.name} is an image for tests, with a stand-in for {what}",
+                remedy="build the real one where its base and its wheels can be reached",
+            )
+        if not image.labels.get(KEY_LABEL):
+            raise PushError(
+                f"the image {target.name} does not say what it was built from",
+                remedy=f"run `dlc build {target.name}`",
+            )
+        local = Local(
+            target=target,
+            id=str(image.id),
+            labels=image.labels,
+            layers=tuple(image.attrs["RootFS"]["Layers"]),
+            created=image.attrs["Created"],
+        )
+        if why := self.changed(local):
+            raise PushError(
+                f"the image {target.name} is not the target's: {why}",
+                remedy=f"run `dlc build {target.name}`",
+            )
+        return local
+
+    def _there(self, local: Local, repository: str, fixed: Sequence[str]) -> Manifest | None:
+        """The image's manifest if the registry has it, before anything is uploaded.
+
+        PushError if a tag that must not move is another's.
+        """
+        found: Manifest | None = None
+        target = local.target
+        revision = self.revision or f"{target.major}.0"  # short tags have its first number only
+        moves = moving(target, self.targets, revision=revision)
+        kept = [tag for tag in moves if tag != target.tag and self.keeps(repository, tag)]
+        for tag in (*fixed, target.tag, *kept):
+            remote = self._remote(repository, tag)
+            if remote is None:
+                continue
+            same = is_same(local, remote) and not self._misfit(remote)
+            if not same and (tag in fixed or self.keeps(repository, tag)):
+                raise conflict(f"{self.place.host}/{repository}:{tag}", local, remote)
+            if same and found is None:
+                found = remote.top
+        return found
+
+    def _remote(self, repository: str, tag: str) -> Remote | None:
+        top = self.client.manifest(repository, tag)
+        if top is None:
+            return None
+        manifest = self._image_manifest(repository, top)
+        labels = self.client.labels(repository, manifest.digest) or {}
+        return Remote(top=top, manifest=manifest, labels=labels)
+
+    def _image_manifest(self, repository: str, top: Manifest) -> Manifest:
+        return self.client.image_manifest(repository, top.digest) or top
+
+    def _misfit(self, remote: Remote) -> str:
+        inner = oci_misfit(remote.manifest) if self.profile == OCI else ""
+        return misfit(remote.top, self.profile) or inner
+
+    def _upload(self, prepared: Prepared) -> Manifest:
+        local, repository = prepared.local, prepared.repository
+        name, tag = local.target.name, key_tag(local.key)
+        if prepared.export is not None:
+            return prepared.export(repository)
+        digest = upload(
+            self.engine,
+            local.id,
+            f"{self.place.host}/{repository}",
+            tag,
+            layers=local.layers,
+            login=lambda: self.logins(self.place.host),
+            turns=self.turns,
+            stop=self.stop,
+            patience=self.patience,
+            moved=lambda done: self.watcher.moved(name, done),
+            say=lambda text: self.watcher.news(name, text),
+        )
+        manifest = self.client.manifest(repository, digest)
+        if manifest is None:
+            raise PushError(
+                f"{self.place.host}/{repository}:{tag} was pushed as {digest}, which the registry "
+                "does not have",
+                remedy="push again",
+            )
+        return manifest
+
+    def _check(self, repository: str, manifest: Manifest) -> None:
+        """PushError unless the registry serves what the profile promises."""
+        image = self._image_manifest(repository, manifest)
+        if why := self._misfit(Remote(top=manifest, manifest=image, labels={})):
+            raise PushError(
+                f"{self.place.host}/{repository}@{manifest.digest} does not fit the profile "
+                f"{self.profile}: {why}",
+                remedy="use an engine whose image store is not containerd's"
+                if self.profile == SAGEMAKER
+                else "push again with another skopeo",
+            )
+
+    def _revision(self, target: Target, repository: str, digest: str) -> str:
+        """The newest revision that is this image already, else the one after the newest."""
+        known = revisions(target.tag, self.client.tags(repository))
+        for revision in reversed(known):
+            there = self.client.head(repository, f"{target.tag}-v{revision}")
+            if there is not None and there.digest == digest:
+                return revision
+        return next_revision(known, target.major)
+
+    def _tag(self, local: Local, repository: str, tag: str, manifest: Manifest) -> None:
+        """Let a tag name a manifest that is there, unless it does."""
+        if self.stop.is_set():
+            raise Interrupted("interrupted")
+        reference = f"{self.place.host}/{repository}:{tag}"
+        there = self.client.head(repository, tag)
+        if there is not None and there.digest == manifest.digest:
+            return
+        keeps = is_fixed(tag) or self.keeps(repository, tag)
+        remote = self._remote(repository, tag) if there is not None and keeps else None
+        if remote is not None:
+            raise conflict(reference, local, remote, manifest.digest)
+        try:
+            self.client.put_manifest(repository, tag, manifest)
+        except RegistryError as error:
+            if error.status not in _KEPT:
+                raise
+            # A repository that keeps its tags says so only now, and also if an answer was lost.
+            remote = self._remote(repository, tag)
+            if remote is None:
+                raise
+            if remote.top.digest != manifest.digest:
+                refused = conflict(reference, local, remote, manifest.digest)
+                raise PushError(
+                    f"{refused.message} ({error.message})", remedy=refused.remedy
+                ) from error
+        if there is not None:
+            self.watcher.news(local.target.name, f"{tag} moved from {there.digest}")
+
+    def _read_back(self, repository: str, tag: str, manifest: Manifest) -> None:
+        served = self.client.manifest(repository, tag)
+        if served is None or served.content != manifest.content:
+            what = served.digest if served else "nothing"
+            raise PushError(
+                f"{self.place.host}/{repository}:{tag} was pushed as {manifest.digest}, but the "
+                f"registry serves {what}",
+                remedy="somebody else pushed the same tag: push again, or agree on who does",
+            )

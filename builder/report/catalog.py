@@ -1,0 +1,196 @@
+"""The reference tables, from the matrix: rows in the order of the reference page, and the page.
+
+reference.json has what of them no matrix says: which rows the page lists, and in which order. It
+is that of both its editions; the later one has 4.26.0 too.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from builder.errors import DlcError
+from builder.matrix.target import Target
+
+__all__ = ["Row", "Table", "markdown", "page", "proof", "tables"]
+
+_DEVICES = {"cpu": "CPU", "gpu": "GPU", "neuron": "Inferentia"}
+_NEURONX = {"training": "Trainium", "inference": "Inferentia2"}
+# Titles as on the reference page; its inference table has no datasets.
+_TITLES = {
+    "transformers": "🤗 Transformers version",
+    "datasets": "🤗 Datasets version",
+    "framework": "PyTorch/TensorFlow version",
+    "type": "type",
+    "device": "device",
+    "python": "Python Version",
+}
+_HEADINGS = {"training": "Training", "inference": "Inference"}
+_INTRODUCTION = """\
+# Images
+
+Written by `dlc table --write` from the matrix{tables}.
+"""
+_TABLES = """: the tables of the reference page, row for row, and
+what came after them"""
+_PROVEN = """
+*proven* is what [proof.json](proof.json) tells: *yes* is the real image; *on a stand-in* is another
+base or wheel where the real one could not be reached, *in part* without packages that nothing stood
+in for.
+"""
+
+Key = tuple[str, str, str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One target as a row of a table; `cells` by the names of the columns."""
+
+    target: Target
+    cells: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """Rows under a heading; `name` is training or inference, or empty for what is in neither."""
+
+    name: str
+    heading: str
+    rows: Sequence[Row]
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The titles of the columns by their names."""
+        return {
+            name: title
+            for name, title in _TITLES.items()
+            if name != "datasets" or any(row.cells[name] for row in self.rows)
+        }
+
+
+@cache
+def _reference() -> dict[str, dict[Key, int]]:
+    """The place of each row in the page's tables."""
+    text = resources.files("builder").joinpath("reference.json").read_text("utf-8")
+    listed: dict[str, list[list[str]]] = json.loads(text)
+    return {
+        mode: {_key(mode, *row): place for place, row in enumerate(rows)}
+        for mode, rows in listed.items()
+    }
+
+
+def tables(targets: Iterable[Target]) -> list[Table]:
+    """The reference page's tables, as far as there are targets for them, and one of the others.
+
+    Targets that the page does not list come in the order of the matrix.
+    """
+    reference = _reference()
+    rows: dict[str, dict[int, Row]] = {mode: {} for mode in reference}
+    others: list[Row] = []
+    for target in targets:
+        row = Row(target=target, cells=_cells(target))
+        versions = (target.transformers, target.framework_version, target.device)
+        place = reference[target.mode].get((target.repository, *versions))
+        if place is None or place in rows[target.mode]:
+            others.append(row)
+        else:
+            rows[target.mode][place] = row
+    found = [
+        Table(name=mode, heading=_HEADINGS[mode], rows=[row for _, row in sorted(placed.items())])
+        for mode, placed in rows.items()
+        if placed
+    ]
+    if others:
+        heading = "After the tables" if found else "Images"
+        found.append(Table(name="", heading=heading, rows=others))
+    return found
+
+
+def markdown(found: Sequence[Table]) -> str:
+    """Tables as Markdown: with headings, unless there is one table only."""
+    parts = []
+    for table in found:
+        titles = table.columns
+        lines = _lines(
+            titles.values(), ([row.cells[name] for name in titles] for row in table.rows)
+        )
+        if len(found) > 1:
+            lines = [f"## {table.heading}", "", *lines]
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def page(found: Sequence[Table], proven: Mapping[str, str] | None) -> str:
+    """The page of all images, with what is `proven` of each by name; None leaves that out."""
+    tables = _TABLES if any(table.name for table in found) else ""
+    parts = [_INTRODUCTION.format(tables=tables), _PROVEN if proven is not None else ""]
+    for table in found:
+        titles = {**table.columns, "image": "image"}
+        rows = [{**row.cells, "image": f"`{row.target.name}`"} for row in table.rows]
+        if proven is not None:
+            titles["proven"] = "proven"
+            for row, cells in zip(table.rows, rows, strict=True):
+                cells["proven"] = proven.get(row.target.name, "no")
+        lines = _lines(titles.values(), ([cells[name] for name in titles] for cells in rows))
+        parts.append(f"\n## {table.heading}\n\n" + "\n".join(lines) + "\n")
+    return "".join(parts)
+
+
+def proof(content: str | bytes, name: str = "the proof") -> dict[str, str]:
+    """What proof.json says of each image by name: yes, or how far. DlcError if it is none."""
+    try:
+        return {str(row["image"]): _proven(row) for row in json.loads(content)["rows"]}
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise DlcError(
+            f"{name} cannot be read: {type(error).__name__}: {error}",
+            remedy="write it anew: make prove",
+        ) from error
+
+
+def _proven(row: Mapping[str, Any]) -> str:
+    if row["error"] or not row["checks"] or not all(check["passed"] for check in row["checks"]):
+        return "no"
+    if not row["stand_in"]:
+        return "yes"
+    return "on a stand-in, in part" if row["gaps"] else "on a stand-in"
+
+
+def _key(mode: str, transformers: str, framework: str, version: str, device: str) -> Key:
+    neuron = "-neuron" if device == "neuron" else ""
+    return (f"huggingface-{framework}-{mode}{neuron}", transformers, version, device)
+
+
+def _cells(target: Target) -> dict[str, str]:
+    return {
+        "transformers": target.transformers,
+        "datasets": target.datasets or "",
+        "framework": f"{target.framework_title} {target.framework_version}",
+        "type": target.mode,
+        "device": _DEVICES.get(target.device) or _NEURONX[target.mode],
+        "python": target.python,
+    }
+
+
+def _lines(titles: Iterable[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A Markdown table whose columns are aligned."""
+    cells = [list(titles), *map(list, rows)]
+    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+    cells.insert(1, ["-" * width for width in widths])
+    return [
+        "| "
+        + " | ".join(
+            cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)
+        )
+        + " |"
+        for row in cells
+    ]
+
+
+def _width(text: str) -> int:
+    """Columns that a text takes; emoji take two."""
+    return sum(2 if unicodedata.east_asian_width(each) == "W" else 1 for each in text)

@@ -1,0 +1,110 @@
+"""Models for a container: checked, archived, and a tiny one made where none is given."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder import PACKAGE
+from builder.engine.containers import created, failed, start
+from builder.errors import ContainerError
+
+if TYPE_CHECKING:
+    import docker
+
+__all__ = [
+    "TAR_END",
+    "archive",
+    "check_model",
+    "make_tiny_model",
+    "pack",
+    "tar_header",
+    "tiny_files",
+]
+
+TINY_MODEL = PACKAGE / "files" / "tiny_model.py"
+TINY_MODEL_SECONDS = 600
+
+TAR_END = bytes(2 * tarfile.BLOCKSIZE)
+
+
+def check_model(model: Path) -> None:
+    """ContainerError: the model is neither a directory with files nor a tar archive."""
+    if not model.exists():
+        wrong = "there is no such model"
+    elif model.is_dir():
+        wrong = "" if any(model.iterdir()) else "the model directory is empty"
+    else:
+        wrong = "" if tarfile.is_tarfile(model) else "the model is not a tar archive"
+    if wrong:
+        remedy = "give a directory with the model's files in it, or a model.tar.gz of them"
+        raise ContainerError(f"{model}: {wrong}", remedy=remedy)
+
+
+def make_tiny_model(client: docker.DockerClient, image: str) -> bytes:
+    """A tar of a directory `model`, made by tiny_model.py in a container of the image.
+
+    ContainerError: the script failed.
+    """
+    made = "/tmp/model"  # noqa: S108 a path of the container
+    with created(
+        client,
+        image,
+        # Not through the image's entrypoint: the official images' never ends.
+        entrypoint=["python", "-c", TINY_MODEL.read_text(encoding="utf-8"), made],
+        network_mode="none",
+    ) as container:
+        start(container, image)
+        if container.wait(timeout=TINY_MODEL_SECONDS)["StatusCode"] != 0:
+            raise failed(f"{image} could not make a tiny model", container)
+        return b"".join(container.get_archive(made)[0])
+
+
+def tiny_files(client: docker.DockerClient, image: str) -> dict[str, bytes]:
+    """The files of an image's tiny model, by name; ContainerError as of make_tiny_model."""
+    with tarfile.open(fileobj=io.BytesIO(make_tiny_model(client, image))) as tar:
+        members = [(member.name.rpartition("/")[2], tar.extractfile(member)) for member in tar]
+        return {name: file.read() for name, file in members if file}
+
+
+def archive(directory: Path) -> Iterator[bytes]:
+    """A tar of a directory's content, piece by piece: a model may be larger than the memory.
+
+    Links are followed, as the Hub's cache is made of them; everybody may read every file.
+    """
+    for folder, folders, files in os.walk(directory, followlinks=True):
+        for path in (Path(folder) / name for name in sorted(folders + files)):
+            name = path.relative_to(directory).as_posix()
+            if path.is_dir():
+                yield tar_header(name)
+            else:
+                size = path.stat().st_size
+                yield tar_header(name, size)
+                with path.open("rb") as file:
+                    while piece := file.read(1 << 20):
+                        yield piece
+                yield bytes(-size % tarfile.BLOCKSIZE)
+    yield TAR_END
+
+
+def tar_header(name: str, size: int | None = None) -> bytes:
+    """The header of a file of a size in bytes, or of a directory."""
+    member = tarfile.TarInfo(name)
+    member.type = tarfile.DIRTYPE if size is None else tarfile.REGTYPE
+    member.mode = 0o755 if size is None else 0o644
+    member.size = size or 0
+    return member.tobuf()
+
+
+def pack(files: Mapping[str, bytes]) -> bytes:
+    """A tar of files, by their paths; whoever unpacks it makes the folders."""
+    return b"".join(map(_packed, files, files.values())) + TAR_END
+
+
+def _packed(path: str, content: bytes) -> bytes:
+    header = tar_header(path.lstrip("/"), len(content))
+    return header + content + bytes(-len(content) % tarfile.BLOCKSIZE)
