@@ -1,7 +1,18 @@
 # `make` alone explains itself. Targets set up what they need: a virtual environment and, for
 # images, a Docker Engine.
 
-TARGET ?=
+# What a user names reaches the shell as environment and stays one word, whatever is in it: make
+# neither expands nor pastes it. One that is named and empty is told, and does not mean all.
+NAMED := $(foreach name,TARGET ROWS ONLY MODEL REGISTRY,$(if $(filter command environment,$(origin $(name))),$(name)))
+override TARGET := $(value TARGET)
+override ROWS := $(value ROWS)
+override ONLY := $(value ONLY)
+override MODEL := $(value MODEL)
+override REGISTRY := $(value REGISTRY)
+export TARGET ROWS ONLY MODEL REGISTRY
+named = $(filter $(1),$(NAMED))
+ONE = $(if $(call named,TARGET),"$$TARGET")
+
 PYTHON ?= python3
 VENV := .venv
 LOCK := requirements/all.txt
@@ -19,11 +30,11 @@ help: ## Show this help
 	@echo "  All targets: $(DLC) list"
 
 build: $(VENV)/.ready ## Build TARGET; without one, build and ask the Debian 12 inference image
-ifeq ($(TARGET),)
+ifeq ($(call named,TARGET),)
 	$(DLC) build $(DEFAULT)
 	$(DLC) smoke $(DEFAULT)
 else
-	$(DLC) build '$(TARGET)'
+	$(DLC) build "$$TARGET"
 endif
 
 test: $(VENV)/.ready-test ## Run what must pass: lint, unit tests, then images on a real engine
@@ -40,7 +51,7 @@ test-all: $(VENV)/.ready-test ## Run what is rare and slow, too: the whole contr
 TWO_AT_ONCE := --numprocesses 2 --dist loadfile
 
 test-image: $(VENV)/.ready-test ## Test TARGET's built image against its contract (ONLY=expression)
-	$(DLC) test '$(or $(TARGET),$(DEFAULT))' $(if $(ONLY),--only '$(ONLY)')
+	$(DLC) test $(or $(ONE),$(DEFAULT)) $(if $(call named,ONLY),--only "$$ONLY")
 
 # Tests start Python hundreds of times: what it compiles is kept, whatever the caller's settings are.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(VENV)/bin/pytest
@@ -84,33 +95,33 @@ lint: $(VENV)/.ready-test ## Check style, types, workflows and what is rendered
 		tests/golden/components/*/*/Dockerfile
 
 render: $(VENV)/.ready ## Write images/ from the matrix and the templates
-	$(DLC) render $(if $(TARGET),'$(TARGET)')
+	$(DLC) render $(ONE)
 
 lock: $(VENV)/.ready ## Resolve and lock the requirements of TARGET, or of all
-	$(DLC) lock $(if $(TARGET),'$(TARGET)')
+	$(DLC) lock $(ONE)
 
 docs: $(VENV)/.ready ## Write docs/images.md from the matrix and docs/proof.json
 	$(DLC) table --write docs/images.md
 
 serve: $(VENV)/.ready ## Run TARGET as SageMaker would, until Ctrl-C (MODEL=folder)
-	$(DLC) serve '$(or $(TARGET),$(DEFAULT))' $(if $(MODEL),--model '$(MODEL)')
+	$(DLC) serve $(or $(ONE),$(DEFAULT)) $(if $(call named,MODEL),--model "$$MODEL")
 
 prove: $(VENV)/.ready-test ## Build and check every row, on stand-ins where needed (ROWS=selector RESUME=1)
-	$(VENV)/bin/python -m tests.standins $(if $(RESUME),--resume) $(if $(ROWS),'$(ROWS)')
+	$(VENV)/bin/python -m tests.standins $(if $(RESUME),--resume) $(if $(call named,ROWS),"$$ROWS")
 	$(MAKE) --no-print-directory docs
 
 pages: $(VENV)/.ready-test ## Write docs/proof.md, size.md and layers.svg anew from what is recorded
 	$(VENV)/bin/python -m tests.standins --pages
 
 contract: $(VENV)/.ready-test ## Hold images to their whole contract and write docs/contract.md (ROWS=selector)
-	$(VENV)/bin/python -m tests.standins.contract '$(or $(ROWS),$(DEFAULT))'
+	$(VENV)/bin/python -m tests.standins.contract $(if $(call named,ROWS),"$$ROWS",$(DEFAULT))
 
 tasks: $(VENV)/.ready-test ## Ask images every task and write docs/tasks.md (ROWS=selector)
-	$(VENV)/bin/python -m tests.standins.tasks '$(or $(ROWS),$(DEFAULT))'
+	$(VENV)/bin/python -m tests.standins.tasks $(if $(call named,ROWS),"$$ROWS",$(DEFAULT))
 
 push: $(VENV)/.ready ## Push TARGET to REGISTRY=host/prefix
-	@test -n '$(REGISTRY)' || { echo "name a registry: make push TARGET=... REGISTRY=host/prefix"; exit 2; }
-	$(DLC) push '$(or $(TARGET),$(DEFAULT))' --registry '$(REGISTRY)'
+	@test -n "$$REGISTRY" || { echo "name a registry: make push TARGET=... REGISTRY=host/prefix"; exit 2; }
+	$(DLC) push $(or $(ONE),$(DEFAULT)) --registry "$$REGISTRY"
 
 bench: $(VENV)/.ready-test ## Compare with what one would do otherwise, in the same run
 	$(VENV)/bin/python -m benchmarks

@@ -1,0 +1,97 @@
+"""What users name on make's command line reaches the tool as one word, and runs nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+# Shells and make read these in ways of their own.
+VALUES = [
+    *("it's", 'say "x"', "a b", "two\nlines", "*inference*", "--all", "#1", "x\\"),
+    *("$HOME", "$$", "$(shell touch ran)", "$(x)", "${x}", "`touch ran`", "; touch ran", "a & b"),
+]
+FEW = ["it's", "two\\nlines", "$(shell touch ran)", "`touch ran`"]
+# A command, the variable that it takes, and what comes before its value.
+COMMANDS = [
+    ("build", "TARGET", ["build"]),
+    ("render", "TARGET", ["render"]),
+    ("lock", "TARGET", ["lock"]),
+    ("serve", "TARGET", ["serve"]),
+    ("serve TARGET=t", "MODEL", ["serve", "t", "--model"]),
+    ("test-image TARGET=t", "ONLY", ["test", "t", "--only"]),
+    ("push TARGET=t", "REGISTRY", ["push", "t", "--registry"]),
+    ("tasks", "ROWS", ["-m", "tests.standins.tasks"]),
+    ("contract", "ROWS", ["-m", "tests.standins.contract"]),
+]
+STARTER = [
+    *((name, "TARGET", [name]) for name in ("lock", "build", "smoke")),
+    ("push TARGET=t", "REGISTRY", ["push", "t", "--registry"]),
+]
+
+
+@pytest.fixture
+def venv(tmp_path: Path) -> Path:
+    """One that is ready, whose programs write down their arguments and do nothing."""
+    folder = tmp_path / "venv"
+    (folder / "bin").mkdir(parents=True)
+    for name in (".ready", ".ready-test"):
+        (folder / name).touch()
+    for name in ("dlc", "python"):
+        path = folder / "bin" / name
+        path.write_text(f"#!/bin/sh\nprintf '%s\\0' \"$@\" > {tmp_path}/arguments\n", "utf-8")
+        path.chmod(0o755)
+    return folder
+
+
+def given(
+    venv: Path, makefile: Path, command: str, **values: str
+) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """Run make, with values on its command line; its result, and what the program was given."""
+    said = [f"{name}={value}" for name, value in values.items()]
+    told = venv.parent / "arguments"
+    told.unlink(missing_ok=True)
+    run = subprocess.run(
+        ["make", "--silent", "--file", str(makefile), *command.split(), *said],
+        cwd=ROOT,
+        env={**os.environ, "PATH": f"{venv}/bin{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return run, told.read_text("utf-8").split("\0")[:-1] if told.is_file() else []
+
+
+@pytest.mark.parametrize(("command", "variable", "before"), COMMANDS)
+def test_a_value_is_one_word(
+    command: str, variable: str, before: list[str], venv: Path, tmp_path: Path
+) -> None:
+    for value in VALUES if command == "build" else FEW:
+        values = {variable: value, "VENV": str(venv)}
+        run, told = given(venv, ROOT / "Makefile", command, **values)
+        assert (run.returncode, told) == (0, [*before, value]), run.stderr
+    assert not [*ROOT.glob("ran"), *tmp_path.glob("ran")]
+
+
+@pytest.mark.parametrize(("command", "variable", "before"), STARTER)
+def test_so_it_is_in_a_repository_of_a_team(
+    command: str, variable: str, before: list[str], venv: Path
+) -> None:
+    for value in FEW:
+        makefile = ROOT / "builder/starter/Makefile"
+        run, told = given(venv, makefile, command, **{variable: value})
+        assert (run.returncode, told) == (0, [*before, value]), run.stderr
+    assert not [*ROOT.glob("ran")]
+
+
+@pytest.mark.parametrize("command", ["build", "render", "lock", "serve"])
+def test_an_empty_one_is_told_and_none_is_not(command: str, venv: Path) -> None:
+    """A variable that was never set must not mean all."""
+    _, told = given(venv, ROOT / "Makefile", command, TARGET="", VENV=str(venv))
+    assert told == [command, ""]
+    _, told = given(venv, ROOT / "Makefile", command, VENV=str(venv))
+    assert "" not in told
