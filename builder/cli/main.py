@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from builder import PACKAGE, __version__
+from builder.cli.commands import GROUPS, MODULES
 from builder.errors import DlcError, Interrupted, MatrixError
 from builder.util.console import say
+from builder.util.text import did_you_mean
 
 if TYPE_CHECKING:
     from builder.matrix.mirrors import Mirrors
@@ -24,14 +26,14 @@ if TYPE_CHECKING:
 __all__ = ["Settings", "cli", "filled", "main", "pass_settings", "run_command"]
 
 # As in builder.matrix.select.Filters, which `dlc --help` need not load.
-FILTERS = ("mode", "framework", "device", "python", "transformers")
+FILTERS: Mapping[str, tuple[str, ...]] = {
+    "mode": ("training", "inference"),
+    "framework": ("pytorch", "tensorflow"),
+    "device": ("cpu", "gpu", "neuron", "neuronx"),
+    "python": (),
+    "transformers": (),
+}
 DEFAULT_REGION = "us-east-1"
-# Modules whose commands register themselves when they are imported.
-COMMANDS = (
-    *("add", "bake", "bases", "build", "ci", "contract", "ecr", "engine", "init", "layers"),
-    *("libraries", "locks", "matrix", "mirrors", "plan", "push", "releases", "render"),
-    *("sdk_config", "serve", "size", "table"),
-)
 
 
 @dataclass(kw_only=True)
@@ -122,7 +124,39 @@ class _Group(_Command, click.Group):
     group_class = type
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+class _Root(_Group):
+    """`dlc` itself: commands in groups; the module of one is imported when it is asked for."""
+
+    group_class = _Group  # type: ignore[assignment]
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        return list(MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in MODULES:
+            import_module(f"builder.cli.{MODULES[cmd_name]}")
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            hint = did_you_mean(args[0], MODULES)
+            if not hint.startswith("did you mean"):
+                raise
+            raise click.UsageError(f"{error.message} D{hint[1:]}", ctx) from error
+
+    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, MODULES))
+        for title, commands in GROUPS.items():
+            with formatter.section(title):
+                rows = ((name.ljust(width), line) for name, (_, line) in commands.items())
+                formatter.write_dl(list(rows))
+
+
+@click.group(cls=_Root, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dlc")
 @click.option("--matrix", type=_PATH, metavar="FILE", help="The matrix [default: matrix.yaml].")
 @click.option(
@@ -132,7 +166,7 @@ class _Group(_Command, click.Group):
     "--templates",
     type=_PATH,
     metavar="DIR",
-    help="Templates that go before ours [default: templates/ beside it].",
+    help="Templates of your own [default: templates/ beside it].",
 )
 @click.option(
     "--mirrors", type=_PATH, metavar="FILE", help="A site's own addresses [default: mirrors.yaml]."
@@ -162,6 +196,35 @@ def output_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def _known(ctx: click.Context) -> tuple[Target, ...]:
+    """The targets that a command line is about; none where its matrix cannot be read."""
+    try:
+        told = {name: value for name, value in ctx.find_root().params.items() if value}
+        return Settings(
+            matrix=told.get("matrix"), images_folder=None, templates_folder=None, mirrors_file=None
+        ).targets
+    except (DlcError, OSError):
+        return ()
+
+
+def _names(ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Targets that what was begun may mean: the names, or the tags, that begin with it."""
+    names = [name for target in _known(ctx) for name in (target.name, target.tag)]
+    return [name for name in names if name.startswith(begun)]
+
+
+def _values(
+    name: str, closed: tuple[str, ...]
+) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """What completes a filter: its own values, else those of the targets."""
+
+    def complete(ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+        values = closed or tuple(dict.fromkeys(getattr(each, name) for each in _known(ctx)))
+        return [value for value in values if value.startswith(begun)]
+
+    return complete
+
+
 def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """SELECTOR... and the filters; the command gets the targets they leave as `targets`."""
 
@@ -173,16 +236,24 @@ def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     chosen.__name__, chosen.__doc__ = function.__name__, function.__doc__
     chosen.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
-    for name in reversed(FILTERS):
-        told = f"Only targets with this {name}, or with one of several."
-        chosen = click.option(f"--{name}", multiple=True, help=told)(chosen)
-    return click.argument("selectors", nargs=-1, metavar="[SELECTOR]...")(pass_settings(chosen))
+    for name, values in reversed([*FILTERS.items()]):
+        told = f"Only targets with this {name}; may be repeated."
+        # A text, as the message for another value names those that are near.
+        listed = f"[{'|'.join(values)}]" if values else "VERSION"
+        chosen = click.option(
+            f"--{name}",
+            multiple=True,
+            metavar=listed,
+            help=told,
+            shell_complete=_values(name, values),
+        )(chosen)
+    return click.argument("selectors", nargs=-1, metavar="[SELECTOR]...", shell_complete=_names)(
+        pass_settings(chosen)
+    )
 
 
 def main() -> NoReturn:
     """Run `dlc`."""
-    for module in COMMANDS:
-        import_module(f"builder.cli.{module}")
     run_command(cli, "dlc", usage="dlc")
 
 

@@ -8,10 +8,11 @@ from importlib import import_module
 import click
 import pytest
 
-from builder.cli.main import COMMANDS, cli
+from builder.cli.commands import MODULES
+from builder.cli.main import cli
 from tests.conftest import ROOT, Dlc
 
-for module in COMMANDS:
+for module in set(MODULES.values()):
     import_module(f"builder.cli.{module}")
 
 
