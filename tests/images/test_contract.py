@@ -19,12 +19,12 @@ pytestmark = pytest.mark.images
 
 # What is asked at every change, as `--only` takes it; the whole is for the night.
 CORE = {
-    INFERENCE: "protocol or lean or multi_model or before_the_model_is_loaded",
-    TRAINING: "first or lean or hyperparameters or source_directory or exception or reaches",
+    INFERENCE: "protocol or lean",
+    TRAINING: "first or lean or hyperparameters or exception",
 }
 # Each of these has at least one test that passes.
 CORE_MODULES = {
-    INFERENCE: {"lean", "multi_model", "protocol", "readiness"},
+    INFERENCE: {"lean", "protocol"},
     TRAINING: {"first", "lean", "training_end", "training_start"},
 }
 MODULES = {

@@ -25,6 +25,7 @@ def registry(registry_program: str, tmp_path_factory: pytest.TempPathFactory) ->
         yield found
 
 
+@pytest.mark.slow
 def test_pushed_image_comes_back_by_its_digest(
     inference_image: Image, registry: Registry, tmp_path: Path
 ) -> None:

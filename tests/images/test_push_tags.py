@@ -13,7 +13,7 @@ import pytest
 from builder.cli.push_progress import Lines
 from builder.engine.connection import Engine
 from builder.registry.auth import Login
-from builder.registry.client import RegistryClient
+from builder.registry.client import DOCKER_MANIFEST, RegistryClient
 from builder.registry.reference import Place
 from builder.release.push import Pusher
 from tests.images.pushing import Workshop
@@ -69,11 +69,19 @@ def reader(registry: Registry) -> RegistryClient:
 
 
 def test_all_tags_of_a_release(shop: Workshop, registry: Registry, reader: RegistryClient) -> None:
-    shop.image(shop.old, [noise(200_000), noise(100_000)])
+    built = shop.image(shop.old, [noise(200_000), noise(100_000)])
     result = shop.push(shop.old.name, registry=f"{registry.host}/team")
     assert result.returncode == 0, result.stderr
     name, digest = result.stdout.strip().split("@")
     assert name == f"{registry.host}/{TRAINING}:{OLD}"
+    manifest = reader.manifest(TRAINING, digest)
+    assert manifest is not None
+    # SageMaker takes Docker's media types only (aws/amazon-sagemaker-feedback#180).
+    assert manifest.media_type == DOCKER_MANIFEST
+    login = {"username": "builder", "password": "secret"}
+    pulled = shop.client.images.pull(f"{name.rpartition(':')[0]}@{digest}", auth_config=login)
+    assert pulled.id == built
+    shop.client.images.remove(f"{name.rpartition(':')[0]}@{digest}", noprune=True)
 
     row = shop.released()[name]
     tags = {

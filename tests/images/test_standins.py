@@ -12,7 +12,7 @@ import pytest
 from tests.images.conftest import ROOT, dlc
 from tests.standins.bases import default_interpreters, interpreters
 
-pytestmark = pytest.mark.images
+pytestmark = [pytest.mark.images, pytest.mark.slow]
 
 ROW = "huggingface-tensorflow-inference:2.4.1-transformers4.6.1-cpu-py37-ubuntu18.04"
 
