@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli.main import Settings, cli, filled, selection_options
+from builder.cli.main import Settings, cli, filled
+from builder.cli.selection import selection_options
 from builder.errors import BuildError, DriftError, LockError
 from builder.util.console import say
 

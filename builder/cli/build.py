@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from builder.cli.bake import builder_options
-from builder.cli.main import Settings, cli, output_option, selection_options
+from builder.cli.main import Settings, cli, output_option
 from builder.cli.output import print_failures, print_json, print_table, watching
+from builder.cli.selection import all_option, check_all, selection_options
 from builder.errors import BuildError
 from builder.util.console import say
 from builder.util.text import human_size
@@ -25,6 +26,7 @@ __all__: list[str] = []
 
 @cli.command()
 @selection_options
+@all_option
 @click.option("--dry-run", is_flag=True, help="Only say what would be built, from what and how.")
 @click.option("--again", is_flag=True, help="Build what is up to date, too.")
 @click.option("--strict", is_flag=True, help="Fail where a base's end of life is over.")
@@ -39,6 +41,7 @@ __all__: list[str] = []
 def build(
     settings: Settings,
     targets: tuple[Target, ...],
+    every: bool,
     dry_run: bool,
     again: bool,
     strict: bool,
@@ -51,6 +54,8 @@ def build(
     """Render, bake and tag images."""
     from builder.cli.bases import warn_of_expired
 
+    if not dry_run:
+        check_all("build", targets, every=every)
     if strict or not dry_run:
         warn_of_expired(targets, strict=strict)
     if dry_run:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from builder.cli.main import Settings, cli, selection_options
+from builder.cli.main import Settings, cli
 from builder.cli.plan import comparison_options, planned_now
+from builder.cli.selection import selection_options
 from builder.errors import StaleLockError
 from builder.util.console import say
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli.main import DEFAULT_REGION, Settings, cli, output_option, selection_options
+from builder.cli.main import DEFAULT_REGION, Settings, cli, output_option
 from builder.cli.output import print_json, print_table
+from builder.cli.selection import selection_options
 from builder.errors import DriftError
 from builder.util.console import say
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from builder.cli.main import Settings, cli, output_option, selection_options
+from builder.cli.main import Settings, cli, output_option
 from builder.cli.output import print_json
+from builder.cli.selection import selection_options
 from builder.errors import DlcError, LockError, MatrixError, StaleLockError
 from builder.util import atomic
 from builder.util.console import say

@@ -7,15 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli.main import (
-    DEFAULT_REGION,
-    Settings,
-    cli,
-    output_option,
-    pass_settings,
-    selection_options,
-)
+from builder.cli.main import DEFAULT_REGION, Settings, cli, output_option, pass_settings
 from builder.cli.output import print_json, print_table
+from builder.cli.selection import selection_options
 
 if TYPE_CHECKING:
     from builder.matrix.target import Target

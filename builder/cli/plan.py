@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli.main import Settings, cli, filled, output_option, selection_options
+from builder.cli.main import Settings, cli, filled, output_option
 from builder.cli.output import print_json, print_table
+from builder.cli.selection import selection_options
 from builder.util.console import say
 from builder.util.text import human_size
 

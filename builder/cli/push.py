@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from builder.cli.main import Settings, cli, output_option, selection_options
+from builder.cli.main import Settings, cli, output_option
 from builder.cli.output import print_json
 from builder.cli.releases import folder_of, folder_option
+from builder.cli.selection import all_option, check_all, selection_options
 from builder.errors import DlcError, EngineError, PushError
 from builder.util.console import say
 
@@ -82,6 +83,7 @@ def _changed(settings: Settings) -> Callable[[Local], str]:
 
 @cli.command()
 @selection_options
+@all_option
 @click.option("--registry", required=True, metavar="HOST[:PORT][/PREFIX]")
 @click.option(
     "--profile",
@@ -122,6 +124,7 @@ def _changed(settings: Settings) -> Callable[[Local], str]:
 def push(
     settings: Settings,
     targets: tuple[Target, ...],
+    every: bool,
     registry: str,
     profile: str,
     revision: str,
@@ -147,6 +150,7 @@ def push(
     from builder.release.tags import check_revision
 
     place = parse_registry(registry)
+    check_all("push", targets, every=every)
     if revision:
         check_revision(revision, targets)
     day = (date or datetime.datetime.now(datetime.timezone.utc)).strftime("%Y-%m-%d")

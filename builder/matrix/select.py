@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +14,8 @@ from builder.matrix.target import Target
 from builder.util.text import did_you_mean
 
 __all__ = ["Filters", "select", "select_one"]
+
+_WORD = re.compile(r"[A-Za-z]+[A-Za-z0-9]*|[0-9.]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +60,7 @@ def select(
                 names += [f"{target.repository}:*" for target in targets]
             raise SelectionError(
                 f"no target matches {selector!r}",
-                remedy=_near(selector, list(dict.fromkeys(names))),
+                remedy=_mended(selector, targets) or _near(selector, list(dict.fromkeys(names))),
             )
     _refuse_unknown(targets, filters)
     found = tuple(
@@ -89,11 +93,31 @@ def _matches(selector: str, target: Target) -> bool:
 
 def _near(selector: str, names: list[str]) -> str:
     plain = selector.strip("*")
-    containing = [name for name in names if plain and plain in name]
+    # A letter or two are in every name.
+    containing = [name for name in names if len(plain) > 2 and plain in name]
     if containing:
         return f"did you mean {' or '.join(repr(name) for name in containing[:3])}?"
     hint = did_you_mean(plain, names)
     return hint if hint.startswith("did you mean") else "`dlc list` shows all targets"
+
+
+def _mended(selector: str, targets: Iterable[Target]) -> str:
+    """A hint at a glob that matches: with near words for those that no target has; else empty."""
+    if not set(selector) & set("*?["):
+        return ""
+    names = [name for target in targets for name in (target.name, target.tag)]
+    known = sorted({word for name in names for word in _WORD.findall(name)})
+    near = {
+        word: found[0]
+        for word in _WORD.findall(selector)
+        if word not in known and (found := difflib.get_close_matches(word, known, 1, 0.7))
+    }
+    candidates = [selector.replace(word, other) for word, other in near.items()]
+    candidates.append(_WORD.sub(lambda word: near.get(word[0], word[0]), selector))
+    for candidate in candidates:
+        if fnmatch.filter(names, candidate):
+            return f"did you mean {candidate!r}?"
+    return ""
 
 
 def _refuse_unknown(targets: Sequence[Target], filters: Filters) -> None:

@@ -35,7 +35,7 @@ def both(
     stage.parent.mkdir(parents=True)
     framework = (ROOT / "templates/stages/framework.j2").read_text("utf-8")
     stage.write_text(f"ENV FOLDER={folder}\n{framework}", "utf-8")
-    for command in (["lock"], ["build", "--jobs", "2"]):
+    for command in (["lock"], ["build", "--all", "--jobs", "2"]):
         result = small.run(*command)
         assert result.returncode == 0, result.stderr
     yield small

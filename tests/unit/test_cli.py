@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from builder import __version__
-from builder.cli.main import FILTERS
+from builder.cli.selection import FILTERS
 from builder.matrix.select import Filters
 from builder.matrix.target import Target
 from tests.conftest import Dlc, Run
@@ -125,6 +125,14 @@ def test_filters_are_options(dlc: Dlc, golden: Path) -> None:
             4,
             "no target has framework tensorfow; did you mean 'tensorflow'?",
         ),
+        (
+            ["list", "*inferenc:2.4*"],
+            4,
+            "no target matches '*inferenc:2.4*'; did you mean '*inference:2.4*'?",
+        ),
+        (["list", "pytroch*"], 4, "no target matches 'pytroch*'; `dlc list` shows all targets"),
+        (["list", "*pytroch*"], 4, "no target matches '*pytroch*'; did you mean '*pytorch*'?"),
+        (["list", "x"], 4, "no target matches 'x'; `dlc list` shows all targets"),
         (["show", GPU], 4, f"'{GPU}' matches 2 targets, where one is wanted; name one of\n"),
         (["list", "--python", "x"], 5, "'x' is not a Python version; write py311 or 3.11"),
         (["list", "--region", "mars-1", "--format", "json"], 6, "'mars-1' is not a region"),

@@ -501,7 +501,7 @@ def test_build_warns_once_for_each_base(dlc: Dlc, matrix: Path) -> None:
         assert not expected or run.err.startswith(warning)
 
 
-@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+@pytest.mark.parametrize("options", [["--all"], ["--dry-run"]])
 def test_strict_builds_nothing(
     options: list[str], dlc: Dlc, matrix: Path, small: dict[str, Target]
 ) -> None:

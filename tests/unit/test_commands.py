@@ -83,3 +83,25 @@ def test_a_shell_s_script(shell: str, dlc: Dlc) -> None:
     run = dlc("completion", shell)
     assert run.code == 0
     assert "_DLC_COMPLETE" in run.out
+
+
+def test_all_targets_are_taken_by_name_only(dlc: Dlc) -> None:
+    """Who forgot a selector does not build or push a hundred images."""
+    golden = ("--matrix", GOLDEN / "matrix.yaml")
+    run = dlc(*golden, "build")
+    assert (run.code, run.err.splitlines()[-1]) == (
+        2,
+        "Error: No target is named: name some, or build all 8 with --all.",
+    )
+    run = dlc(*golden, "push", "--registry", "localhost:5000/team")
+    assert (run.code, run.err.splitlines()[-1]) == (
+        2,
+        "Error: No target is named: name some, or push all 8 with --all.",
+    )
+
+
+@pytest.mark.parametrize("named", [["--all"], ["*"], ["--mode", "training"]])
+def test_all_targets_that_are_named(named: list[str], dlc: Dlc, closed_port: int) -> None:
+    where = ("--registry", f"127.0.0.1:{closed_port}/team")
+    run = dlc("--matrix", GOLDEN / "matrix.yaml", "push", *where, *named)
+    assert run.code != 2, run.err

@@ -12,7 +12,7 @@ from builder.cli.commands import MODULES
 from builder.cli.main import cli
 from tests.conftest import ROOT, Dlc
 
-for module in set(MODULES.values()):
+for module in dict.fromkeys(MODULES.values()):
     import_module(f"builder.cli.{module}")
 
 
