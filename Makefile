@@ -3,13 +3,14 @@
 
 # What a user names reaches the shell as environment and stays one word, whatever is in it: make
 # neither expands nor pastes it. One that is named and empty is told, and does not mean all.
-NAMED := $(foreach name,TARGET ROWS ONLY MODEL REGISTRY,$(if $(filter command environment,$(origin $(name))),$(name)))
+NAMED := $(strip $(foreach name,TARGET ROWS ONLY MODEL REGISTRY,\
+	$(if $(filter command environment,$(origin $(name))),$(name))))
 override TARGET := $(value TARGET)
 override ROWS := $(value ROWS)
 override ONLY := $(value ONLY)
 override MODEL := $(value MODEL)
 override REGISTRY := $(value REGISTRY)
-export TARGET ROWS ONLY MODEL REGISTRY
+$(if $(NAMED),$(eval export $(NAMED)))
 named = $(filter $(1),$(NAMED))
 ONE = $(if $(call named,TARGET),"$$TARGET")
 

@@ -10,6 +10,8 @@ import pytest
 
 from tests.conftest import ROOT
 
+PASSED_ON = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL"}
+PASSED_ON |= {"TARGET", "ROWS", "ONLY", "MODEL", "REGISTRY"}
 # Shells and make read these in ways of their own.
 VALUES = [
     *("it's", 'say "x"', "a b", "two\nlines", "*inference*", "--all", "#1", "x\\"),
@@ -55,10 +57,12 @@ def given(
     said = [f"{name}={value}" for name, value in values.items()]
     told = venv.parent / "arguments"
     told.unlink(missing_ok=True)
+    # Those of a make that runs these tests, too: it hands them on.
+    kept = {name: os.environ[name] for name in os.environ if name not in PASSED_ON}
     run = subprocess.run(
         ["make", "--silent", "--file", str(makefile), *command.split(), *said],
         cwd=ROOT,
-        env={**os.environ, "PATH": f"{venv}/bin{os.pathsep}{os.environ['PATH']}"},
+        env={**kept, "PATH": f"{venv}/bin{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         check=False,
@@ -95,3 +99,16 @@ def test_an_empty_one_is_told_and_none_is_not(command: str, venv: Path) -> None:
     assert told == [command, ""]
     _, told = given(venv, ROOT / "Makefile", command, VENV=str(venv))
     assert "" not in told
+
+
+def test_none_is_handed_on_to_a_make_below(tmp_path: Path, venv: Path) -> None:
+    """What was not named stays so in a make that a recipe starts, as `make test` does."""
+    below = tmp_path / "below.mk"
+    below.write_text(
+        f"include {ROOT}/Makefile\nabove:\n\t$(MAKE) --file {ROOT}/Makefile lock VENV={venv}\n",
+        "utf-8",
+    )
+    run, told = given(venv, below, "above", VENV=str(venv))
+    assert (run.returncode, told) == (0, ["lock"]), run.stderr
+    run, told = given(venv, below, "above", VENV=str(venv), TARGET="it's $(x)")
+    assert (run.returncode, told) == (0, ["lock", "it's $(x)"]), run.stderr
