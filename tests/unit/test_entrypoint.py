@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -710,20 +711,21 @@ def test_ready_once_every_model_is_loaded(
 
     model_server[f"{MODELS}0"] = {"models": []}
     assert ready() == (1, "not ready: no model is registered yet")
-    # Two pages, and a name that needs quoting.
-    model_server[f"{MODELS}0"] = {"models": [{"modelName": "a test"}], "nextPageToken": "1"}
-    model_server[f"{MODELS}1"] = {"models": [{"modelName": "b-test"}]}
-    model_server["/models/a%20test"] = describe("READY")
-    model_server["/models/b-test"] = describe()
-    worker("a test", loaded=False)
-    assert ready() == (1, "not ready: model a test is still loading")
-    worker("a test", loaded=True)
-    assert ready() == (1, "not ready: model b-test has no worker")
-    model_server["/models/b-test"] = describe("UNLOADING")
-    assert ready() == (1, "not ready: model b-test has no worker")
-    model_server["/models/b-test"] = describe("UNLOADING", "READY")
-    assert ready() == (1, "not ready: model b-test is still loading")
-    worker("b-test", loaded=True)
+    # Two pages, and a name that needs quoting; workers of other runs are on this machine, too.
+    first, second = f"a test {os.getpid()}", f"b-test-{os.getpid()}"
+    model_server[f"{MODELS}0"] = {"models": [{"modelName": first}], "nextPageToken": "1"}
+    model_server[f"{MODELS}1"] = {"models": [{"modelName": second}]}
+    model_server[f"/models/{quote(first)}"] = describe("READY")
+    model_server[f"/models/{second}"] = describe()
+    worker(first, loaded=False)
+    assert ready() == (1, f"not ready: model {first} is still loading")
+    worker(first, loaded=True)
+    assert ready() == (1, f"not ready: model {second} has no worker")
+    model_server[f"/models/{second}"] = describe("UNLOADING")
+    assert ready() == (1, f"not ready: model {second} has no worker")
+    model_server[f"/models/{second}"] = describe("UNLOADING", "READY")
+    assert ready() == (1, f"not ready: model {second} is still loading")
+    worker(second, loaded=True)
     assert ready() == (0, "ready")
 
 
@@ -749,7 +751,7 @@ def test_answers_of_something_else_are_not_ready(
     assert "\n" not in said
 
 
-def test_no_server_is_not_ready(start: Callable[..., Started]) -> None:
-    started = start("ready", SAGEMAKER_BIND_TO_PORT="9")
+def test_no_server_is_not_ready(start: Callable[..., Started], closed_port: int) -> None:
+    started = start("ready", SAGEMAKER_BIND_TO_PORT=str(closed_port))
     assert "Connection refused" in started.line()
     assert started.end() == (1, "")
