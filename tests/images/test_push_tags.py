@@ -201,7 +201,9 @@ def test_parallel_pushes_send_a_shared_layer_once(
         shop.image(target, [shared, noise(500_000)])
     with serving(Proxy(registry)) as proxy:
         write_login(tmp_path, proxy.host)
-        result = shop.push("--jobs", "3", "--format", "json", registry=f"{proxy.host}/team")
+        result = shop.push(
+            "--all", "--jobs", "3", "--format", "json", registry=f"{proxy.host}/team"
+        )
         assert result.returncode == 0, result.stderr
         total = sum(proxy.uploaded.values())
     assert size + 1_500_000 < total < size + 1_700_000
