@@ -59,7 +59,7 @@ PYTEST = PYTHONDONTWRITEBYTECODE= $(VENV)/bin/pytest
 PARALLEL := --numprocesses auto --dist worksteal
 UNIT := $(PARALLEL) -m 'not images and not slow and not live' tests/unit
 
-unit: $(VENV)/.ready-test ## Run the tests that need neither engine nor network, in a minute
+unit: $(VENV)/.ready-test ## Run the tests that need neither engine nor network
 	$(PYTEST) $(UNIT)
 
 test-live: $(VENV)/.ready-test ## Run the tests that ask the real package index

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.dockerfile.render import Renderer
-from builder.engine.image import _SHORT, INPUTS_LABEL, KEY_LABEL, Built
+from builder.engine.image import DIGITS, INPUTS_LABEL, KEY_LABEL, Built
 from builder.errors import LockError, StaleLockError
 from builder.locks import lockfile, wheelhouse
 from builder.matrix import components
@@ -59,7 +59,7 @@ class Inputs:
 
     def labels(self) -> dict[str, str]:
         """What the image says of it."""
-        told = (f"{name}={digest[:_SHORT]}" for name, digest in sorted(self.digests.items()))
+        told = (f"{name}={digest[:DIGITS]}" for name, digest in sorted(self.digests.items()))
         return {KEY_LABEL: self.key, INPUTS_LABEL: " ".join(told)}
 
 
@@ -267,7 +267,7 @@ def compare(now: Inputs, before: str) -> list[Difference]:
     """Every input beside what a label of `dlc.inputs` says of it, in the order of their names."""
     was = dict(part.split("=", 1) for part in before.split() if "=" in part)
     return [
-        Difference(name=name, before=was.get(name), now=now.digests.get(name, "")[:_SHORT] or None)
+        Difference(name=name, before=was.get(name), now=now.digests.get(name, "")[:DIGITS] or None)
         for name in sorted({*now.digests, *was})
     ]
 

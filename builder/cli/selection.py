@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FILTERS", "all_option", "check_all", "selection_options"]
 
-# As in builder.matrix.select.Filters, which `dlc --help` need not load.
+# As in builder.matrix.select.Filters and builder.matrix.format, which `dlc --help` need not load.
 FILTERS: Mapping[str, tuple[str, ...]] = {
     "mode": ("training", "inference"),
     "framework": ("pytorch", "tensorflow"),

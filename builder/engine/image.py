@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["INPUTS_LABEL", "KEY_LABEL", "Built", "key_tag"]
+__all__ = ["DIGITS", "INPUTS_LABEL", "KEY_LABEL", "Built", "key_tag"]
 
 KEY_LABEL = "dlc.key"
 
 INPUTS_LABEL = "dlc.inputs"
 
-_SHORT = 16  # digits of an input's digest in the label
+DIGITS = 16  # of a digest, in labels and tags
 
 
 def key_tag(key: str) -> str:
@@ -21,7 +21,7 @@ def key_tag(key: str) -> str:
     >>> key_tag("0123456789abcdef" * 4)
     'key-0123456789abcdef'
     """
-    return f"key-{key[:_SHORT]}"
+    return f"key-{key[:DIGITS]}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

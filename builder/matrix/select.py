@@ -60,7 +60,7 @@ def select(
                 names += [f"{target.repository}:*" for target in targets]
             raise SelectionError(
                 f"no target matches {selector!r}",
-                remedy=_mended(selector, targets) or _near(selector, list(dict.fromkeys(names))),
+                remedy=_corrected(selector, targets) or _near(selector, list(dict.fromkeys(names))),
             )
     _refuse_unknown(targets, filters)
     found = tuple(
@@ -101,7 +101,7 @@ def _near(selector: str, names: list[str]) -> str:
     return hint if hint.startswith("did you mean") else "`dlc list` shows all targets"
 
 
-def _mended(selector: str, targets: Iterable[Target]) -> str:
+def _corrected(selector: str, targets: Iterable[Target]) -> str:
     """A hint at a glob that matches: with near words for those that no target has; else empty."""
     if not set(selector) & set("*?["):
         return ""

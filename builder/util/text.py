@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 __all__ = ["causes", "did_you_mean", "human_size", "short_name", "system_words"]
@@ -31,6 +30,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     >>> did_you_mean("pytroch", ["pytorch", "tensorflow"])
     "did you mean 'pytorch'?"
     """
+    import difflib  # for those who mistype only
+
     known = list(known)
     near = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
     if near:

@@ -13,6 +13,7 @@ import pytest
 
 from builder import __version__
 from builder.cli.selection import FILTERS
+from builder.matrix.format import DEVICES, FRAMEWORKS, MODES
 from builder.matrix.select import Filters
 from builder.matrix.target import Target
 from tests.conftest import Dlc, Run
@@ -95,6 +96,8 @@ def test_list_for_people(dlc: Dlc, golden: Path) -> None:
 
 def test_filters_are_options(dlc: Dlc, golden: Path) -> None:
     assert tuple(Filters.__slots__) == tuple(FILTERS)
+    closed = {name: values for name, values in FILTERS.items() if values}
+    assert closed == {"mode": MODES, "framework": FRAMEWORKS, "device": DEVICES}
     for options, count in (
         (["--mode", "training"], 3),
         (["--framework", "pytorch", "--device", "gpu"], 3),
