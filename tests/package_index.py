@@ -17,11 +17,12 @@ import threading
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from urllib.parse import unquote
 
 from builder.locks.lockfile import normalise
+from tests.quiet_server import QuietServer
 
 __all__ = ["IndexFile", "PackageIndex", "sdist", "wheel"]
 
@@ -167,7 +168,7 @@ class PackageIndex:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer((host, 0), Handler)
+        self._server = QuietServer((host, 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.01,), daemon=True

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar
 
 import pytest
@@ -20,6 +20,7 @@ from builder.contract.batch import (
     transform,
 )
 from builder.serve.server import Response, Server
+from tests.quiet_server import QuietServer
 
 MEGABYTE = 1024 * 1024
 
@@ -53,7 +54,7 @@ class Upper(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(Upper, "seen", [])
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Upper)
+    listening = QuietServer(("127.0.0.1", 0), Upper)
     thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
     thread.start()
     nothing: Any = None

@@ -13,12 +13,14 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+
+from tests.quiet_server import QuietServer
 
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "templates" / "files"
@@ -656,7 +658,7 @@ def model_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers]:
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             del format, args
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with QuietServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         monkeypatch.setenv("SAGEMAKER_BIND_TO_PORT", str(server.server_port))

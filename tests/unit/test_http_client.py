@@ -6,7 +6,7 @@ import base64
 import ssl
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ import trustme
 
 from builder.errors import LockError
 from builder.util.http import Session, download
+from tests.quiet_server import QuietServer
 from tests.unit.test_bake import BUNDLES
 
 ME = "Basic " + base64.b64encode(b"me:hush").decode()
@@ -41,7 +42,7 @@ class Server:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = QuietServer(("127.0.0.1", 0), Handler)
         self.scheme = "http"
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

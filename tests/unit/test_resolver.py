@@ -17,7 +17,7 @@ import socket
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import quote
 
@@ -34,6 +34,7 @@ from builder.matrix.target import Target
 from builder.matrix.targets import load_targets
 from builder.matrix.yaml_nodes import Position
 from tests.conftest import Dlc, Run
+from tests.quiet_server import QuietServer
 from tests.unit.corpus import SMALL
 
 CPU = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
@@ -375,7 +376,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         def log_message(self, *_: object) -> None:
             """Nothing on stderr, which tests read."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with QuietServer(("127.0.0.1", 0), Handler) as server:
         address = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
