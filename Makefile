@@ -108,17 +108,17 @@ serve: $(VENV)/.ready ## Run TARGET as SageMaker would, until Ctrl-C (MODEL=fold
 	$(DLC) serve $(or $(ONE),$(DEFAULT)) $(if $(call named,MODEL),--model "$$MODEL")
 
 prove: $(VENV)/.ready-test ## Build and check every row, on stand-ins where needed (ROWS=selector RESUME=1)
-	$(VENV)/bin/python -m tests.standins $(if $(RESUME),--resume) $(if $(call named,ROWS),"$$ROWS")
+	$(VENV)/bin/python -m tools.prove $(if $(RESUME),--resume) $(if $(call named,ROWS),"$$ROWS")
 	$(MAKE) --no-print-directory docs
 
 pages: $(VENV)/.ready-test ## Write docs/proof.md, size.md and layers.svg anew from what is recorded
-	$(VENV)/bin/python -m tests.standins --pages
+	$(VENV)/bin/python -m tools.prove --pages
 
 contract: $(VENV)/.ready-test ## Hold images to their whole contract and write docs/contract.md (ROWS=selector)
-	$(VENV)/bin/python -m tests.standins.contract $(if $(call named,ROWS),"$$ROWS",$(DEFAULT))
+	$(VENV)/bin/python -m tools.prove.contract $(if $(call named,ROWS),"$$ROWS",$(DEFAULT))
 
 tasks: $(VENV)/.ready-test ## Ask images every task and write docs/tasks.md (ROWS=selector)
-	$(VENV)/bin/python -m tests.standins.tasks $(if $(call named,ROWS),"$$ROWS",$(DEFAULT))
+	$(VENV)/bin/python -m tools.prove.tasks $(if $(call named,ROWS),"$$ROWS",$(DEFAULT))
 
 push: $(VENV)/.ready ## Push TARGET to REGISTRY=host/prefix
 	@test -n "$$REGISTRY" || { echo "name a registry: make push TARGET=... REGISTRY=host/prefix"; exit 2; }

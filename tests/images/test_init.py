@@ -1,6 +1,6 @@
 """`dlc init` with the wheel: a team's repository builds with it alone.
 
-That its files are ours is shown by tests/unit/test_wheel.py.
+That its files are ours is shown by tests/unit/project/test_wheel.py.
 """
 
 from __future__ import annotations

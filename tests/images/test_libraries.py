@@ -19,7 +19,7 @@ from builder.matrix.targets import load_targets
 from builder.report.libraries import OPENED, Library, checks, compare, look
 from tests.images.conftest import INFERENCE, TRAINING, Image, dlc
 from tests.images.printed import printed
-from tests.unit.test_libraries import shared_object
+from tests.unit.report.test_libraries import shared_object
 
 pytestmark = pytest.mark.images
 

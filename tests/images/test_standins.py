@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.images.conftest import ROOT, dlc
-from tests.standins.bases import default_interpreters, interpreters
+from tools.prove.bases import default_interpreters, interpreters
 
 pytestmark = [pytest.mark.images, pytest.mark.slow]
 
@@ -20,7 +20,7 @@ ROW = "huggingface-tensorflow-inference:2.4.1-transformers4.6.1-cpu-py37-ubuntu1
 def prove(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the prover as `make prove` does."""
     return subprocess.run(
-        [sys.executable, "-m", "tests.standins", *arguments],
+        [sys.executable, "-m", "tools.prove", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
