@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from builder.build.plan import inputs
-from builder.dockerfile.render import Renderer
+from builder.dockerfile.render import Renderer, default_runtime
 from builder.engine.image import Built
 from builder.errors import DlcError, LockError, MatrixError, SelectionError
 from builder.matrix.targets import load_targets
@@ -40,13 +40,22 @@ def built_at(
     own = now.is_relative_to(top)
     if own and _has(top, commit, now.relative_to(top)):
         wanted.append(now.relative_to(top))
+    # Ours too, if this program is in that checkout.
+    runtime = default_runtime().resolve()
+    committed = runtime.is_relative_to(top) and _has(top, commit, runtime.relative_to(top))
+    if committed:
+        wanted.append(runtime.relative_to(top))
     archive = _git(top, "archive", commit, "--", *map(str, wanted))
     with tempfile.TemporaryDirectory(prefix="dlc-since-") as folder:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             tar.extractall(folder, filter="data")
         then = Path(folder)
         used = then / now.relative_to(top) if own else now
-        renderer, built = Renderer(used if used.is_dir() else None), {}
+        renderer = Renderer(
+            used if used.is_dir() else None,
+            then / runtime.relative_to(top) if committed else runtime,
+        )
+        built = {}
         try:
             targets = load_targets(then / matrix_then, name=f"{ref}:{matrix_then}")
         except MatrixError as error:

@@ -15,13 +15,18 @@ __all__ = ["copied", "files", "is_copied"]
 _CONTINUED = re.compile(r"\\[ \t]*\n(?:[ \t]*#[^\n]*\n)*")
 
 
-def files(folders: Iterable[Path]) -> dict[str, Path]:
-    """Every file that images may copy, by its path below `files/`; the first folder's wins."""
+def files(folders: Iterable[Path], runtime: Path) -> dict[str, Path]:
+    """Every file that images may copy, by its path below `files/`; the first folder's wins.
+
+    After all of them come the programs in `runtime`.
+    """
     found: dict[str, Path] = {}
     for folder in folders:
         for path in sorted((folder / "files").rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 found.setdefault(path.relative_to(folder / "files").as_posix(), path)
+    for path in sorted(runtime.glob("*.py")):
+        found.setdefault(path.name, path)
     return found
 
 

@@ -24,7 +24,15 @@ from builder.util import atomic
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["LOCK_NAMES", "Change", "Renderer", "apply", "changes", "default_templates"]
+__all__ = [
+    "LOCK_NAMES",
+    "Change",
+    "Renderer",
+    "apply",
+    "changes",
+    "default_runtime",
+    "default_templates",
+]
 
 LOCK_NAMES = ("build.lock", "framework.lock", "libraries.lock", "tools.lock")
 
@@ -60,19 +68,29 @@ class Change:
 
 def default_templates() -> Path:
     """The templates of this project: in the wheel beside the package, in a checkout above it."""
-    packed = PACKAGE / "templates"
-    return packed if packed.is_dir() else PACKAGE.parent / "templates"
+    return _ours("templates")
+
+
+def default_runtime() -> Path:
+    """The programs that ship in images; where the templates are."""
+    return _ours("runtime")
+
+
+def _ours(name: str) -> Path:
+    packed = PACKAGE / name
+    return packed if packed.is_dir() else PACKAGE.parent / name
 
 
 class Renderer:
     """Renders targets with a team's own templates, if there are any, before ours."""
 
-    def __init__(self, templates: Path | None = None) -> None:
+    def __init__(self, templates: Path | None = None, runtime: Path | None = None) -> None:
         ours = default_templates()
         if templates is not None and not templates.is_dir():
             raise RenderError(f"{templates} is not a folder", remedy="check --templates")
         self._own = templates if templates and templates.resolve() != ours.resolve() else None
         self._ours = ours
+        self._runtime = runtime or default_runtime()
         self._taken: dict[str, dict[str, bytes]] = {}  # most targets take the same
 
     def files(self, target: Target) -> dict[str, bytes]:
@@ -107,7 +125,7 @@ class Renderer:
 
     @cached_property
     def _files(self) -> dict[str, Path]:
-        found = files([folder for folder in (self._own, self._ours) if folder])
+        found = files([each for each in (self._own, self._ours) if each], self._runtime)
         return {name: path for name, path in found.items() if not _is_reserved(name)}
 
     @cached_property

@@ -27,7 +27,8 @@ def committed(part: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) 
     """A git checkout of a part of the matrix, with templates, in one commit; not to be changed."""
     folder = tmp_path_factory.mktemp("committed") / "checkout"
     shutil.copytree(part, folder)
-    shutil.copytree(root / "templates", folder / "templates")
+    for name in ("templates", "runtime"):
+        shutil.copytree(root / name, folder / name)
     git(folder, "init", "--quiet")
     git(folder, "add", ".")
     git(folder, "commit", "--quiet", "--message", "All")
@@ -76,6 +77,23 @@ def test_a_template_changes_what_it_is_part_of(
         target.name: ["Dockerfile changed"]
         for target in targets
         if target.mode == "training" and target.device != "neuronx"
+    }
+
+
+def test_a_program_in_images_is_that_of_the_commit(
+    dlc: Dlc, checkout: Path, targets: tuple[Target, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = checkout / "runtime"
+    for module in ("builder.build.git_ref", "builder.dockerfile.render"):
+        monkeypatch.setattr(f"{module}.default_runtime", lambda: runtime)
+    with (runtime / "dlc_serving.py").open("a", encoding="utf-8") as file:
+        file.write("# changed\n")
+    found = states(dlc, checkout, "--since", "HEAD")
+    changed = {name: row["why"] for name, row in found.items() if row["state"] == "build"}
+    assert changed == {
+        target.name: ["dlc_serving.py changed"]
+        for target in targets
+        if target.mode == "inference" and "neuron" not in target.device
     }
 
 

@@ -206,9 +206,10 @@ def test_files_that_a_template_copies(project: Path, small: dict[str, Target]) -
     assert {name: found[name].decode() for name in COPIED} == {name: f"{name}\n" for name in COPIED}
 
 
-def test_a_file_of_ours_can_be_replaced(project: Path, small: dict[str, Target]) -> None:
-    write(project, "#!/bin/sh\n", "files/install.sh")
-    assert Renderer(project / "templates").files(small[CPU])["install.sh"] == b"#!/bin/sh\n"
+@pytest.mark.parametrize("name", ["install.sh", "dlc_serving.py"])
+def test_a_file_of_ours_can_be_replaced(name: str, project: Path, small: dict[str, Target]) -> None:
+    write(project, "true\n", f"files/{name}")
+    assert Renderer(project / "templates").files(small[CPU])[name] == b"true\n"
 
 
 def test_a_file_that_is_not_there(project: Path, small: dict[str, Target]) -> None:

@@ -379,8 +379,8 @@ def test_all_that_has_no_hash_is_said_at_once(rows: dict[str, Target], tmp_path:
 
 @pytest.fixture
 def mpi() -> ModuleType:
-    """templates/files/dlc_mpi.py, as a module."""
-    path = ROOT / "templates" / "files" / "dlc_mpi.py"
+    """runtime/dlc_mpi.py, as a module."""
+    path = ROOT / "runtime" / "dlc_mpi.py"
     spec = importlib.util.spec_from_file_location("dlc_mpi", path)
     assert spec is not None
     assert spec.loader is not None

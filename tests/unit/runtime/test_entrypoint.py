@@ -23,7 +23,7 @@ import pytest
 from tests.quiet_server import QuietServer
 
 ROOT = Path(__file__).parents[3]
-FILES = ROOT / "templates" / "files"
+FILES = ROOT / "runtime"
 ENTRYPOINT = FILES / "dockerd-entrypoint.py"
 # Not the tests' own interpreter: that one may have the toolkit.
 PYTHON = shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin") or sys.executable

@@ -1,4 +1,4 @@
-"""The downloads of 2021, mended: what templates/files/follow_redirects.py does to a file."""
+"""The downloads of 2021, mended: what runtime/follow_redirects.py does to a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-PROGRAM = ROOT / "templates" / "files" / "follow_redirects.py"
+PROGRAM = ROOT / "runtime" / "follow_redirects.py"
 FILES = ("huggingface_hub/file_download.py", "transformers/file_utils.py")
 
 # As huggingface_hub 0.4 and Transformers 4.17 do it, but for what does not matter here.

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-FILES = Path(__file__).parents[3] / "templates" / "files"
+FILES = Path(__file__).parents[3] / "runtime"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The toolkit, mended for Transformers 5: what templates/files/transformers_5.py does to it."""
+"""The toolkit, mended for Transformers 5: what runtime/transformers_5.py does to it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from builder.dockerfile.render import Renderer
 from builder.matrix.target import Target
 from tests.conftest import ROOT
 
-PROGRAM = ROOT / "templates" / "files" / "transformers_5.py"
+PROGRAM = ROOT / "runtime" / "transformers_5.py"
 FILE = "sagemaker_huggingface_inference_toolkit/transformers_utils.py"
 # As toolkit 2.6.0 has it.
 TOOLKIT = """\
