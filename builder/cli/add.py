@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli.main import Settings, cli, output_option, pass_settings
+from builder.cli.main import cli
+from builder.cli.options import output_option
 from builder.cli.output import print_json, print_table
+from builder.cli.settings import Settings, pass_settings
 from builder.matrix.format import DEVICES, FRAMEWORKS, MODES, ORIGINS
 from builder.util import atomic
 from builder.util.console import say

@@ -1,17 +1,17 @@
-"""The command `dlc bake`, and the options by which other builders and caches are named."""
+"""The command `dlc bake`: a bake file that needs no dlc."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from builder.cli.main import Settings, cli, filled
+from builder.cli.main import cli
 from builder.cli.selection import selection_options
+from builder.cli.settings import Settings
 from builder.errors import BuildError, DriftError, LockError
 from builder.util.console import say
 
@@ -20,59 +20,7 @@ if TYPE_CHECKING:
     from builder.matrix.records import Base
     from builder.matrix.target import Target
 
-__all__ = ["builder_options"]
-
-
-def builder_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """--builder, --cache-from and --cache-to, as `builder_name` and `cache`."""
-
-    def chosen(
-        *arguments: Any,
-        builder_name: str | None,
-        cache_from: tuple[str, ...],
-        cache_to: tuple[str, ...],
-        **options: Any,
-    ) -> Any:
-        from builder.build.bakefile import Cache
-
-        for text in (*cache_from, *cache_to):
-            if "=" not in text and ("@" in text or ":" in text.rsplit("/", 1)[-1]):
-                raise click.BadParameter(
-                    f"{text!r} is not HOST[:PORT]/REPOSITORY: each framework layer gets a tag of "
-                    "its own there; or write type=... as for buildx",
-                    param_hint="--cache-from or --cache-to",
-                )
-        cache = Cache(sources=cache_from, destinations=cache_to)
-        return function(*arguments, builder_name=builder_name or "", cache=cache, **options)
-
-    chosen.__name__, chosen.__doc__ = function.__name__, function.__doc__
-    chosen.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
-    repository = "HOST[:PORT]/REPOSITORY"
-    for option in (
-        click.option(
-            "--cache-to",
-            callback=filled,
-            multiple=True,
-            metavar=repository,
-            help="Keep all layers there, where the builder can; also type=... as for buildx.",
-        ),
-        click.option(
-            "--cache-from",
-            callback=filled,
-            multiple=True,
-            metavar=repository,
-            help="Look for layers there; also type=... as for buildx.",
-        ),
-        click.option(
-            "--builder",
-            "builder_name",
-            callback=filled,
-            metavar="NAME",
-            help="One of buildx's builders [default: the engine's own].",
-        ),
-    ):
-        chosen = option(chosen)
-    return chosen
+__all__: list[str] = []
 
 
 @cli.command()
@@ -166,7 +114,6 @@ def _warn_of_wheelhouse(target: Target) -> None:
 
 def _variables(settings: Settings) -> dict[str, str]:
     """What this caller's own site asks for, by the variables of the file."""
-    from builder.cli.mirrors import script_command
     from builder.engine.build_secrets import certificates_secret
     from builder.matrix.mirrors import Mirrors
 
@@ -176,5 +123,5 @@ def _variables(settings: Settings) -> dict[str, str]:
     if settings.mirrors != Mirrors():
         site = Path("dlc-site")
         found["SITE"] = str(site)
-        say(f"SITE names the mirrors' script; write it: {script_command(settings, site)}")
+        say(f"SITE names the mirrors' script; write it: {settings.mirrors_command(site)}")
     return found

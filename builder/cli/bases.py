@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from builder.cli.main import Settings, cli, output_option, pass_settings
+from builder.cli.main import cli
+from builder.cli.options import output_option
 from builder.cli.output import print_json, print_table
+from builder.cli.settings import Settings, pass_settings
 from builder.errors import BaseImageError, EngineError, MatrixError, SelectionError
 from builder.util import atomic
 from builder.util.console import say
@@ -21,9 +23,8 @@ from builder.util.console import say
 if TYPE_CHECKING:
     from builder.engine.connection import Engine
     from builder.matrix.records import Base, Matrix
-    from builder.matrix.target import Target
 
-__all__ = ["warn_of_expired"]
+__all__: list[str] = []
 
 LISTED = ("name", "image", "digest", "source", "end_of_life", "resolves")
 
@@ -229,21 +230,6 @@ def _sources(engine: Engine | None, chosen: list[Base]) -> dict[str, str]:
     except (docker.errors.DockerException, requests.RequestException) as error:
         say(f"warning: the engine says: {error}")
     return found
-
-
-def warn_of_expired(targets: Sequence[Target], *, strict: bool) -> None:
-    """Say which bases of targets have reached their end of life; BaseImageError if `strict`."""
-    from builder.engine.base_pins import expired
-
-    found = expired(targets, today())
-    if found and strict:
-        lines = [f"{each}: {', '.join(target.name for target in each.targets)}" for each in found]
-        raise BaseImageError(
-            "\n".join(lines), remedy="select targets on other bases, or build without --strict"
-        )
-    for each in found:
-        count = len(each.targets)
-        say(f"warning: {each} ({count} target{'' if count == 1 else 's'})")
 
 
 def today() -> datetime.date:

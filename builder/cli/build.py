@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import datetime
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from builder.cli.bake import builder_options
-from builder.cli.main import Settings, cli, output_option
+from builder.cli.main import cli
+from builder.cli.options import builder_options, output_option
 from builder.cli.output import print_failures, print_json, print_table, watching
 from builder.cli.selection import all_option, check_all, selection_options
-from builder.errors import BuildError
+from builder.cli.settings import Settings
+from builder.errors import BaseImageError, BuildError
 from builder.util.console import say
-from builder.util.text import human_size
+from builder.util.text import counted, human_size
 
 if TYPE_CHECKING:
     from builder.build.bakefile import Cache
@@ -52,12 +55,10 @@ def build(
     output: str,
 ) -> None:
     """Render, bake and tag images."""
-    from builder.cli.bases import warn_of_expired
-
     if not dry_run:
         check_all("build", targets, every=every)
     if strict or not dry_run:
-        warn_of_expired(targets, strict=strict)
+        _warn_of_expired(targets, strict=strict)
     if dry_run:
         _dry_run(settings, targets, output)
         return
@@ -106,9 +107,22 @@ def build(
         raise BuildError(f"{len(outcomes) - len(built)} of {len(outcomes)} targets did not build")
 
 
+def _warn_of_expired(targets: Sequence[Target], *, strict: bool) -> None:
+    """Say which bases of targets have reached their end of life; BaseImageError if `strict`."""
+    from builder.engine.base_pins import expired
+
+    found = expired(targets, datetime.datetime.now(tz=datetime.timezone.utc).date())
+    if found and strict:
+        lines = [f"{each}: {', '.join(target.name for target in each.targets)}" for each in found]
+        raise BaseImageError(
+            "\n".join(lines), remedy="select targets on other bases, or build without --strict"
+        )
+    for each in found:
+        say(f"warning: {each} ({counted(len(each.targets), 'target')})")
+
+
 def _dry_run(settings: Settings, targets: tuple[Target, ...], output: str) -> None:
     from builder.build.bakefile import Job, definition
-    from builder.cli.mirrors import script_command
     from builder.engine.bases import BaseSource
     from builder.engine.build_secrets import certificates_secret
     from builder.locks import lockfile
@@ -134,7 +148,7 @@ def _dry_run(settings: Settings, targets: tuple[Target, ...], output: str) -> No
         secrets = {"ca-bundle": bundle} if bundle else {}
         if settings.mirrors != Mirrors():
             secrets["site"] = Path("dlc-site").absolute()
-            write = script_command(settings, secrets["site"])
+            write = settings.mirrors_command(secrets["site"])
             say(f"the secret `site` is not written; where it is to be: {write}")
         print_json(definition(jobs, secrets, printed=True))
         return

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from builder.cli.main import Settings, cli
-from builder.cli.plan import comparison_options, planned_now
+from builder.cli.main import cli
+from builder.cli.options import comparison_options
 from builder.cli.selection import selection_options
+from builder.cli.settings import Settings
 from builder.errors import StaleLockError
 from builder.util.console import say
 
@@ -59,7 +60,15 @@ def ci_matrix(
     from builder.build.ci_jobs import shards as in_shards
 
     if since or registry:
-        planned = planned_now(settings, targets, since, registry)
+        from builder.build.comparison import Comparison
+
+        planned = Comparison(
+            matrix=settings.matrix_path,
+            images=settings.images,
+            templates=settings.templates,
+            since=since,
+            registry=registry,
+        ).plan(targets)
     else:
         from builder.build.plan import plan
         from builder.dockerfile.render import Renderer

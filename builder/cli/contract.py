@@ -8,24 +8,27 @@ from typing import TYPE_CHECKING
 
 import click
 
-from builder.cli.main import Settings, cli, output_option, pass_settings
+from builder.cli.main import cli
+from builder.cli.options import output_option
 from builder.cli.output import print_json
+from builder.cli.selection import target_options
+from builder.cli.settings import Settings
 from builder.errors import ContainerError
 from builder.util.console import say
 
 if TYPE_CHECKING:
     from builder.contract.run import Result
+    from builder.matrix.target import Target
 
 __all__ = ["tell"]
 
 
 @cli.command()
-@click.argument("selector", metavar="TARGET")
+@target_options
 @click.option("--image", metavar="REFERENCE", help="Another image that must do the same.")
 @click.option("--only", default="", metavar="EXPRESSION", help="Tests to run, as of pytest's -k.")
 @output_option
-@pass_settings
-def test(settings: Settings, selector: str, image: str | None, only: str, output: str) -> None:
+def test(_: Settings, target: Target, image: str | None, only: str, output: str) -> None:
     """Test a built image: every task, variable and hook that it promises.
 
     It needs an engine, and neither the internet nor a model.
@@ -33,9 +36,7 @@ def test(settings: Settings, selector: str, image: str | None, only: str, output
     from builder.contract.run import run
     from builder.engine.connection import engine_client
     from builder.engine.images import find_image
-    from builder.matrix.select import select_one
 
-    target = select_one(settings.targets, selector)
     with engine_client() as client:
         tested = find_image(client, target, image)
     results = run(tested, name=target.name, only=only, told=tell)

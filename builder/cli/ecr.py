@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli.main import DEFAULT_REGION, Settings, cli, output_option
+from builder.cli.main import cli
+from builder.cli.options import DEFAULT_REGION, output_option
 from builder.cli.output import print_json, print_table
 from builder.cli.selection import selection_options
+from builder.cli.settings import Settings
 from builder.errors import DriftError
 from builder.util.console import say
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from builder.cli.main import cli, output_option
+from builder.cli.main import cli
+from builder.cli.options import output_option
 from builder.cli.output import print_json, print_table
 from builder.errors import EngineError
 from builder.util.console import say

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli.main import Settings, cli, output_option
+from builder.cli.main import cli
+from builder.cli.options import output_option
 from builder.cli.output import print_json, print_table
 from builder.cli.selection import selection_options
+from builder.cli.settings import Settings
 from builder.errors import ContainerError
 from builder.util.console import say
 from builder.util.text import human_size

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-import click
-
-from builder.cli.main import Settings, cli, output_option, pass_settings
+from builder.cli.main import cli
+from builder.cli.options import output_option
 from builder.cli.output import print_json, print_table
+from builder.cli.selection import target_options
+from builder.cli.settings import Settings
 from builder.errors import ContainerError
+
+if TYPE_CHECKING:
+    from builder.matrix.target import Target
 
 __all__: list[str] = []
 
 
 @cli.command()
-@click.argument("selector", metavar="TARGET")
+@target_options
 @output_option
-@pass_settings
-def libraries(settings: Settings, selector: str, output: str) -> None:
+def libraries(_: Settings, target: Target, output: str) -> None:
     """Show the libraries that a built image's framework wants, and where each is found.
 
     It fails if one is missing, or if a CPU image has an accelerator's library. `driver` is what the
@@ -25,10 +29,8 @@ def libraries(settings: Settings, selector: str, output: str) -> None:
     """
     from builder.engine.connection import engine_client
     from builder.engine.namespace import local_name
-    from builder.matrix.select import select_one
     from builder.report.libraries import checks, compare, look
 
-    target = select_one(settings.targets, selector)
     with engine_client() as client:
         report = look(client, local_name(target.name), target)
     found, done = compare(report, target), checks(report, target)

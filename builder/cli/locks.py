@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from builder.cli.main import Settings, cli, output_option
+from builder.cli.main import cli
+from builder.cli.options import output_option
 from builder.cli.output import print_json
 from builder.cli.selection import selection_options
+from builder.cli.settings import Settings
 from builder.errors import DlcError, LockError, MatrixError, StaleLockError
 from builder.util import atomic
 from builder.util.console import say

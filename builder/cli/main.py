@@ -4,96 +4,42 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import NoReturn
 
 import click
 
-from builder import PACKAGE, __version__
+from builder import __version__
 from builder.cli.commands import GROUPS, MODULES
+from builder.cli.settings import GLOBAL_OPTIONS, GlobalOption
 from builder.errors import DlcError, Interrupted, MatrixError
 from builder.util.console import say
 from builder.util.text import did_you_mean
 
-if TYPE_CHECKING:
-    from builder.matrix.mirrors import Mirrors
-    from builder.matrix.target import Target
-
-__all__ = ["Settings", "cli", "filled", "main", "pass_settings", "run_command"]
-
-DEFAULT_REGION = "us-east-1"
-
-
-@dataclass(kw_only=True)
-class Settings:
-    """The global options, and what follows from them."""
-
-    matrix: Path | None
-    images_folder: Path | None
-    templates_folder: Path | None
-    mirrors_file: Path | None = None
-
-    @cached_property
-    def matrix_path(self) -> Path:
-        """--matrix, else matrix.yaml here, else the one that came with this program."""
-        if self.matrix is not None:
-            return self.matrix
-        here = Path("matrix.yaml")
-        ours = (PACKAGE / "matrix.yaml", PACKAGE.parent / "matrix.yaml")
-        return next((path for path in (here, *ours) if path.is_file()), here)
-
-    @property
-    def images(self) -> Path:
-        """--images, else images/ beside the matrix; for the matrix that came along, here."""
-        if self.images_folder is not None:
-            return self.images_folder
-        packed = self.matrix is None and self.matrix_path.parent == PACKAGE
-        return Path("images") if packed else self.matrix_path.parent / "images"
-
-    @property
-    def templates(self) -> Path | None:
-        """--templates, else templates/ beside the matrix; None without either."""
-        beside = self.matrix_path.parent / "templates"
-        return self.templates_folder or (beside if beside.is_dir() else None)
-
-    @cached_property
-    def targets(self) -> tuple[Target, ...]:
-        """All targets of the matrix; MatrixError with all its mistakes."""
-        from builder.matrix.targets import load_targets
-
-        return load_targets(self.matrix_path)
-
-    @cached_property
-    def mirrors(self) -> Mirrors:
-        """--mirrors, else DLC_MIRRORS, else mirrors.yaml beside the matrix; else none."""
-        from builder.matrix.mirrors import PACKAGE_SOURCES, Mirrors, find, read
-
-        path = self.mirrors_file or find(self.matrix_path.parent)
-        if path is None:
-            return Mirrors()
-        target = self.targets[0]
-        bases = {each.base.name for each in self.targets} | {target.tools_base.name}
-        return read(path, bases=sorted(bases), sources=[*target.sources, *PACKAGE_SOURCES])
-
-
-pass_settings = click.make_pass_decorator(Settings)
-
-_PATH = click.Path(path_type=Path)
-
-
-def filled(_context: click.Context, _parameter: click.Parameter, value: Any) -> Any:
-    """A callback for texts that must say something: an empty one is a variable never set."""
-    if any(not text.strip() for text in ([value] if isinstance(value, str) else value or ())):
-        raise click.BadParameter("it is empty; leave the option out if there is nothing to name")
-    return value
+__all__ = ["cli", "main", "run_command"]
 
 
 class _Command(click.Command):
-    """A command that refuses an option given twice, of which the last would quietly be taken."""
+    """A command that takes the global options too.
+
+    It refuses an option given twice, of which the last would quietly be taken.
+    """
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        return [*super().get_params(ctx), *(GLOBAL_OPTIONS if ctx.parent else ())]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows: dict[str, list[tuple[str, str]]] = {"Options": [], "Global options": []}
+        for parameter in self.get_params(ctx):
+            if not isinstance(parameter, click.Option):
+                continue
+            if record := parameter.get_help_record(ctx):
+                shared = ctx.parent and isinstance(parameter, GlobalOption)
+                rows["Global options" if shared else "Options"].append(record)
+        for title, records in rows.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         _, _, given = self.make_parser(ctx).parse_args(args=list(args))
@@ -114,6 +60,10 @@ class _Group(_Command, click.Group):
 
     command_class = _Command
     group_class = type
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
 
 
 class _Root(_Group):
@@ -148,44 +98,14 @@ class _Root(_Group):
                 formatter.write_dl(list(rows))
 
 
-@click.group(cls=_Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Root,
+    params=[*GLOBAL_OPTIONS],
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="dlc")
-@click.option("--matrix", type=_PATH, metavar="FILE", help="The matrix [default: matrix.yaml].")
-@click.option(
-    "--images", type=_PATH, metavar="DIR", help="Rendered files and locks [default: beside it]."
-)
-@click.option(
-    "--templates",
-    type=_PATH,
-    metavar="DIR",
-    help="Templates of your own [default: templates/ beside it].",
-)
-@click.option(
-    "--mirrors", type=_PATH, metavar="FILE", help="A site's own addresses [default: mirrors.yaml]."
-)
-@click.pass_context
-def cli(
-    context: click.Context,
-    matrix: Path | None,
-    images: Path | None,
-    templates: Path | None,
-    mirrors: Path | None,
-) -> None:
+def cli() -> None:
     """Build, prove, tag and push Hugging Face Deep Learning Containers."""
-    context.obj = Settings(
-        matrix=matrix, images_folder=images, templates_folder=templates, mirrors_file=mirrors
-    )
-
-
-def output_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """--format table|json."""
-    return click.option(
-        "--format",
-        "output",
-        type=click.Choice(["table", "json"]),
-        default="table",
-        help="For people or for programs.",
-    )(function)
 
 
 def main() -> NoReturn:

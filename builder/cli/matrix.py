@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli.main import DEFAULT_REGION, Settings, cli, output_option, pass_settings
+from builder.cli.main import cli
+from builder.cli.options import DEFAULT_REGION, output_option, uri_options
 from builder.cli.output import print_json, print_table
-from builder.cli.selection import selection_options
+from builder.cli.selection import selection_options, target_options
+from builder.cli.settings import Settings
 
 if TYPE_CHECKING:
     from builder.matrix.target import Target
@@ -17,13 +18,6 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 LISTED = ("repository", "tag", "datasets", "date", "origin")
-
-
-def uri_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """--account and --region."""
-    region = click.option("--region", default=DEFAULT_REGION, show_default=True)
-    account = click.option("--account", help="[default: the official one of the region]")
-    return account(region(function))
 
 
 def image_uri(target: Target, account: str | None, region: str) -> str:
@@ -57,18 +51,15 @@ def list_targets(
 
 
 @cli.command()
-@click.argument("selector", metavar="TARGET")
+@target_options
 @uri_options
 @output_option
-@pass_settings
-def show(settings: Settings, selector: str, account: str | None, region: str, output: str) -> None:
+def show(settings: Settings, target: Target, account: str | None, region: str, output: str) -> None:
     """Show all that is known of a target."""
     from builder.locks import lockfile
     from builder.matrix.components import described
-    from builder.matrix.select import select_one
     from builder.matrix.tags import aliases
 
-    target = select_one(settings.targets, selector)
     folder = settings.images / target.folder
     values: dict[str, Any] = {
         **target.row(),
@@ -122,14 +113,11 @@ def show(settings: Settings, selector: str, account: str | None, region: str, ou
 
 
 @cli.command()
-@click.argument("selector", metavar="TARGET")
+@target_options
 @uri_options
-@pass_settings
-def uri(settings: Settings, selector: str, account: str | None, region: str) -> None:
+def uri(_: Settings, target: Target, account: str | None, region: str) -> None:
     """Print a target's image URI."""
-    from builder.matrix.select import select_one
-
-    click.echo(image_uri(select_one(settings.targets, selector), account, region))
+    click.echo(image_uri(target, account, region))
 
 
 @cli.command()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import click
 
-from builder.cli.main import Settings, cli, pass_settings
+from builder.cli.main import cli
+from builder.cli.settings import Settings, pass_settings
 from builder.util.console import say
 
-__all__ = ["script_command"]
+__all__: list[str] = []
 
 
 @cli.group()
@@ -33,15 +33,3 @@ def script(settings: Settings, file: Path) -> None:
         raise click.UsageError("there are no mirrors, so builds need no script; see --mirrors")
     write_secret(file, text)
     say(f"wrote {file}; it may have credentials")
-
-
-def script_command(settings: Settings, file: Path) -> str:
-    """The command that writes the script, for the same matrix and mirrors.
-
-    >>> here = Settings(matrix=Path("a b"), images_folder=None, templates_folder=None)
-    >>> script_command(here, Path("site"))
-    "dlc --matrix 'a b' mirrors script site"
-    """
-    options = (("--matrix", settings.matrix), ("--mirrors", settings.mirrors_file))
-    given = [word for name, path in options if path for word in (name, str(path))]
-    return shlex.join(["dlc", *given, "mirrors", "script", str(file)])

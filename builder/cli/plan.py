@@ -7,76 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli.main import Settings, cli, filled, output_option
+from builder.cli.main import cli
+from builder.cli.options import comparison_options, filled, output_option
 from builder.cli.output import print_json, print_table
 from builder.cli.selection import selection_options
+from builder.cli.settings import Settings
 from builder.util.console import say
 from builder.util.text import human_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from builder.build.build_times import Estimate
     from builder.build.plan import Planned
     from builder.matrix.target import Target
 
-__all__ = ["comparison_options", "planned_now"]
+__all__: list[str] = []
 
 # Reasons last, and no longer than that: one that is long widens no other row.
 COLUMNS = ("image", "state", "seconds", "size", "why")
 WHY_WIDTH = 80
-
-
-def comparison_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """--since and --registry."""
-    since = click.option(
-        "--since",
-        callback=filled,
-        metavar="GIT_REF",
-        help="Compare with that commit, not with the engine's images.",
-    )
-    registry = click.option(
-        "--registry",
-        callback=filled,
-        metavar="HOST[:PORT]/PREFIX",
-        help="Compare with the images there, not with the engine's.",
-    )
-    return since(registry(function))
-
-
-def planned_now(
-    settings: Settings, targets: Sequence[Target], since: str | None, registry: str | None
-) -> list[Planned]:
-    """The plan of targets beside a commit, a registry, or the engine's images.
-
-    With both commit and registry, what is up to date beside either is up to date.
-    """
-    from builder.build.plan import plan as plan_targets
-    from builder.dockerfile.render import Renderer
-
-    renderer = Renderer(settings.templates)
-    if not since and not registry:
-        from builder.build.identity import derived_here
-        from builder.engine.images import images_here
-
-        return plan_targets(targets, settings.images, renderer, images_here(), derived_here)
-    planned: list[Planned] = []
-    if since:
-        from builder.build.git_ref import built_at
-
-        before = built_at(since, settings.matrix_path, settings.images, settings.templates)
-        planned = plan_targets(targets, settings.images, renderer, before)
-    if registry:
-        from builder.build.identity import derived_there
-        from builder.registry.images import images_in
-
-        rest = [each.target for each in planned if each.inputs and not each.up_to_date]
-        rest = rest if since else list(targets)
-        found = images_in(registry, rest)
-        there = plan_targets(rest, settings.images, renderer, found, derived_there)
-        by_name = {each.target.name: each for each in [*planned, *there]}
-        planned = [by_name[target.name] for target in targets]
-    return planned
 
 
 @cli.command()
@@ -102,14 +52,22 @@ def plan(
     Seconds and bytes (unpacked) are those of the last build here, or, after a ~, of like targets'.
     """
     from builder.build.build_times import estimates, load
+    from builder.build.comparison import Comparison
 
+    comparison = Comparison(
+        matrix=settings.matrix_path,
+        images=settings.images,
+        templates=settings.templates,
+        since=since,
+        registry=registry,
+    )
     if why:
         from builder.matrix.select import select_one
 
-        one = select_one(settings.targets, why)
-        _explain(planned_now(settings, [one], since, registry)[0], output)
+        one = select_one(settings.targets, [why])
+        _explain(comparison.plan([one])[0], output)
         return
-    planned = planned_now(settings, targets, since, registry)
+    planned = comparison.plan(targets)
     expected = estimates(targets, settings.targets, load())
     rows = [_row(each, expected.get(each.target.name)) for each in planned]
     if output == "json":

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from builder.cli.main import Settings, cli, output_option
+from builder.cli.main import cli
+from builder.cli.options import output_option, releases_folder, releases_option
 from builder.cli.output import print_json
-from builder.cli.releases import folder_of, folder_option
 from builder.cli.selection import all_option, check_all, selection_options
+from builder.cli.settings import Settings
 from builder.errors import DlcError, EngineError, PushError
 from builder.util.console import say
 
@@ -101,7 +102,7 @@ def _changed(settings: Settings) -> Callable[[Local], str]:
     help="For the tag -vX.Y [default: that of the same image, else the next].",
 )
 @click.option("--immutable", is_flag=True, help="Let no tag that is there move.")
-@folder_option
+@releases_option
 @click.option(
     "--date",
     type=click.DateTime(["%Y-%m-%d"]),
@@ -154,7 +155,7 @@ def push(
     if revision:
         check_revision(revision, targets)
     day = (date or datetime.datetime.now(datetime.timezone.utc)).strftime("%Y-%m-%d")
-    folder = folder_of(settings, releases)
+    folder = releases_folder(settings, releases)
     # Before anything is pushed that could not be recorded.
     read(file_of(folder, day))
     check_writable(folder)

@@ -6,22 +6,12 @@ from pathlib import Path
 
 import click
 
-from builder.cli.main import Settings, cli, pass_settings
+from builder.cli.main import cli
+from builder.cli.options import releases_folder, releases_option
+from builder.cli.settings import Settings, pass_settings
 from builder.util.console import say
 
-__all__ = ["folder_of", "folder_option"]
-
-folder_option = click.option(
-    "--releases",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Where <date>.json says what was pushed [default: releases/ beside the images].",
-)
-
-
-def folder_of(settings: Settings, given: Path | None) -> Path:
-    """The folder of the records."""
-    return given or settings.images.parent / "releases"
+__all__: list[str] = []
 
 
 @cli.group()
@@ -31,7 +21,7 @@ def releases() -> None:
 
 @releases.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@folder_option
+@releases_option
 @pass_settings
 def merge(settings: Settings, sources: tuple[Path, ...], releases: Path | None) -> None:
     """Add what other machines recorded, in SOURCES, to the files here.
@@ -46,6 +36,6 @@ def merge(settings: Settings, sources: tuple[Path, ...], releases: Path | None) 
         for source in sources
         for path in (sorted(source.rglob("*.json")) if source.is_dir() else [source])
     ]
-    for path in merge_files(folder_of(settings, releases), paths):
+    for path in merge_files(releases_folder(settings, releases), paths):
         click.echo(path)
     say(f"{len(paths)} files merged")

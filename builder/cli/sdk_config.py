@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from builder.cli.main import Settings, cli
+from builder.cli.main import cli
 from builder.cli.selection import selection_options
+from builder.cli.settings import Settings
 from builder.errors import SelectionError
 from builder.util.console import say
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli.main import Settings, pass_settings
-from builder.errors import DlcError
+from builder.cli.settings import Settings, pass_settings, settings_of
+from builder.errors import DlcError, Interrupted
 
 if TYPE_CHECKING:
     from builder.matrix.target import Target
 
-__all__ = ["FILTERS", "all_option", "check_all", "selection_options"]
+__all__ = ["FILTERS", "all_option", "check_all", "selection_options", "target_options"]
 
 # As in builder.matrix.select.Filters and builder.matrix.format, which `dlc --help` need not load.
 FILTERS: Mapping[str, tuple[str, ...]] = {
@@ -29,10 +30,7 @@ FILTERS: Mapping[str, tuple[str, ...]] = {
 def _known(ctx: click.Context) -> tuple[Target, ...]:
     """The targets that a command line is about; none where its matrix cannot be read."""
     try:
-        told = {name: value for name, value in ctx.find_root().params.items() if value}
-        return Settings(
-            matrix=told.get("matrix"), images_folder=None, templates_folder=None, mirrors_file=None
-        ).targets
+        return settings_of(ctx).targets
     except (DlcError, OSError):
         return ()
 
@@ -55,51 +53,78 @@ def _values(
     return complete
 
 
-def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """SELECTOR... and the filters; the command gets the targets they leave as `targets`."""
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """SELECTOR... and the filters."""
+    for name, values in reversed([*FILTERS.items()]):
+        field = name if values else f"{name.title()} version"
+        command = click.option(
+            f"--{name}",
+            multiple=True,
+            # A text, as the message for another value names those that are near.
+            metavar=f"[{'|'.join(values)}]" if values else "VERSION",
+            help=f"Only targets with this {field}; repeatable.",
+            shell_complete=_values(name, values),
+        )(command)
+    return click.argument("selectors", nargs=-1, metavar="[SELECTOR]...", shell_complete=_names)(
+        command
+    )
 
+
+def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """SELECTOR... and the filters; the command gets the targets that match as `targets`."""
+
+    @wraps(function)
     def chosen(settings: Settings, /, selectors: tuple[str, ...], **options: Any) -> Any:
         from builder.matrix.select import Filters, select
 
         values = {name: options.pop(name) for name in FILTERS}
-        return function(settings, select(settings.targets, selectors, Filters(**values)), **options)
+        targets = select(settings.targets, selectors, Filters(**values))
+        return function(settings, targets=targets, **options)
 
-    chosen.__name__, chosen.__doc__ = function.__name__, function.__doc__
-    chosen.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
-    for name, values in reversed([*FILTERS.items()]):
-        told = f"Only targets with this {name}; may be repeated."
-        # A text, as the message for another value names those that are near.
-        listed = f"[{'|'.join(values)}]" if values else "VERSION"
-        chosen = click.option(
-            f"--{name}",
-            multiple=True,
-            metavar=listed,
-            help=told,
-            shell_complete=_values(name, values),
-        )(chosen)
-    return click.argument("selectors", nargs=-1, metavar="[SELECTOR]...", shell_complete=_names)(
-        pass_settings(chosen)
-    )
+    return _options(pass_settings(chosen))
+
+
+def target_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """SELECTOR... and the filters, of which one target must be left: the command's `target`."""
+
+    @wraps(function)
+    def chosen(settings: Settings, /, selectors: tuple[str, ...], **options: Any) -> Any:
+        from builder.matrix.select import Filters, select_one
+
+        values = {name: options.pop(name) for name in FILTERS}
+        if not selectors and not any(values.values()) and len(settings.targets) > 1:
+            raise click.UsageError(
+                "No target is named: name one of those that `dlc list` shows.",
+                click.get_current_context(),
+            )
+        target = select_one(settings.targets, selectors, Filters(**values))
+        return function(settings, target=target, **options)
+
+    return _options(pass_settings(chosen))
 
 
 def all_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """--all, for `check_all`."""
-    return click.option("--all", "every", is_flag=True, help="All targets, without a question.")(
+    return click.option("--all", "every", is_flag=True, help="Select all targets, and do not ask.")(
         function
     )
 
 
 def check_all(doing: str, targets: Sequence[Target], *, every: bool) -> None:
-    """Ask before all targets are taken because none was named; UsageError where nobody can answer.
+    """Ask before a command takes all targets because none was named.
 
-    `doing` is what becomes of them, such as "build".
+    `doing` is what it does to them, such as "build". UsageError where nobody can answer, or where
+    --all contradicts a selection.
     """
     context = click.get_current_context()
-    if every or len(targets) == 1 or any(context.params[name] for name in ("selectors", *FILTERS)):
+    named = any(context.params[name] for name in ("selectors", *FILTERS))
+    if every and named:
+        raise click.UsageError("--all selects all targets: leave it or the selection out.", context)
+    if every or named or len(targets) == 1:
         return
-    if sys.stdin.isatty() and sys.stderr.isatty():
-        click.confirm(f"{doing.capitalize()} all {len(targets)} targets?", abort=True, err=True)
-        return
-    raise click.UsageError(
-        f"No target is named: name some, or {doing} all {len(targets)} with --all.", context
-    )
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise click.UsageError(
+            f"No target is named: name some, or {doing} all {len(targets)} with --all.", context
+        )
+    if not click.confirm(f"{doing.capitalize()} all {len(targets)} targets?", err=True):
+        raise Interrupted("cancelled", remedy="name the targets that you want")

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from builder.cli.main import Settings, cli, pass_settings
+from builder.cli.main import cli
+from builder.cli.selection import target_options
+from builder.cli.settings import Settings
 from builder.errors import ContainerError
 from builder.util.console import say
 
@@ -27,16 +29,15 @@ _MODEL = click.option(
 
 
 @cli.command()
-@click.argument("selector", metavar="TARGET")
+@target_options
 @_MODEL
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="On this machine [default: a free one]."
 )
 @click.option("--env", "variables", multiple=True, metavar="NAME=VALUE", help="For the container.")
-@pass_settings
 def serve(
-    settings: Settings,
-    selector: str,
+    _: Settings,
+    target: Target,
     model: Path | None,
     port: int | None,
     variables: tuple[str, ...],
@@ -46,7 +47,7 @@ def serve(
     from builder.engine.images import find_image
     from builder.serve import server as containers
 
-    target = _server(settings, selector)
+    _refuse_training(target)
     environment = dict(_variable(text) for text in variables)
     with (
         engine_client() as client,
@@ -64,32 +65,27 @@ def serve(
 
 
 @cli.command()
-@click.argument("selector", metavar="TARGET")
+@target_options
 @_MODEL
-@pass_settings
-def smoke(settings: Settings, selector: str, model: Path | None) -> None:
+def smoke(_: Settings, target: Target, model: Path | None) -> None:
     """Start an inference image, ask it once, print the answer and the seconds it took."""
     from builder.engine.connection import engine_client
     from builder.engine.images import find_image
     from builder.serve import server as containers
 
-    target = _server(settings, selector)
+    _refuse_training(target)
     with engine_client() as client:
         found = containers.smoke(client, find_image(client, target), model=model, say=say)
     click.echo(json.dumps(found.answer))
 
 
-def _server(settings: Settings, selector: str) -> Target:
-    """The inference target that a selector names; ContainerError if it is a training image."""
-    from builder.matrix.select import select_one
-
-    target = select_one(settings.targets, selector)
+def _refuse_training(target: Target) -> None:
+    """ContainerError if a target is a training image."""
     if target.mode != "inference":
         raise ContainerError(
             f"{target.name} is a training image, which serves nothing",
             remedy="name the inference image of the same release",
         )
-    return target
 
 
 def _variable(text: str) -> tuple[str, str]:

@@ -28,6 +28,10 @@ class Filters:
     python: tuple[str, ...] = ()
     transformers: tuple[str, ...] = ()
 
+    def __bool__(self) -> bool:
+        """Whether there is any value."""
+        return bool(_given(self))
+
     def admit(self, target: Target) -> bool:
         """Whether a target has one of the values of each kind."""
         return all(
@@ -74,14 +78,17 @@ def select(
     return found
 
 
-def select_one(targets: Iterable[Target], selector: str) -> Target:
-    """The one target that a selector names; SelectionError if there are none or several."""
-    found = select(targets, [selector])
+def select_one(
+    targets: Iterable[Target], selectors: Sequence[str] = (), filters: Filters | None = None
+) -> Target:
+    """The one target that matches; SelectionError, with the candidates, if none or several do."""
+    found = select(targets, selectors, filters)
     if len(found) > 1:
         names = "\n  ".join(target.name for target in found[:10])
         more = f"\n  and {len(found) - 10} more" if len(found) > 10 else ""
+        what = repr(selectors[0]) if len(selectors) == 1 and not filters else "the selection"
         raise SelectionError(
-            f"{selector!r} matches {len(found)} targets, where one is wanted",
+            f"{what} matches {len(found)} targets, but this command takes one",
             remedy=f"name one of\n  {names}{more}",
         )
     return found[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["causes", "did_you_mean", "human_size", "short_name", "system_words"]
+__all__ = ["causes", "counted", "did_you_mean", "human_size", "short_name", "system_words"]
 
 
 def human_size(size: int) -> str:
@@ -17,6 +17,17 @@ def human_size(size: int) -> str:
         if size >= 0.9995 * factor:  # what would be rounded to 1000 of the smaller unit
             return f"{size / factor:.3g} {unit}"
     return f"{size} B"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number and its noun, in the singular for one.
+
+    >>> counted(1, "target"), counted(2, "target"), counted(0, "entry")
+    ('1 target', '2 targets', '0 entries')
+    """
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count} {noun[:-1]}ies" if noun.endswith("ry") else f"{count} {noun}s"
 
 
 def short_name(name: str) -> str:

@@ -136,7 +136,7 @@ def test_filters_are_options(dlc: Dlc, golden: Path) -> None:
         (["list", "pytroch*"], 4, "no target matches 'pytroch*'; `dlc list` shows all targets"),
         (["list", "*pytroch*"], 4, "no target matches '*pytroch*'; did you mean '*pytorch*'?"),
         (["list", "x"], 4, "no target matches 'x'; `dlc list` shows all targets"),
-        (["show", GPU], 4, f"'{GPU}' matches 2 targets, where one is wanted; name one of\n"),
+        (["show", GPU], 4, f"'{GPU}' matches 2 targets, but this command takes one; name one of\n"),
         (["list", "--python", "x"], 5, "'x' is not a Python version; write py311 or 3.11"),
         (["list", "--region", "mars-1", "--format", "json"], 6, "'mars-1' is not a region"),
     ],

@@ -144,18 +144,18 @@ def test_a_python_that_is_none(few: tuple[Target, ...]) -> None:
 
 
 def test_one(few: tuple[Target, ...]) -> None:
-    assert select_one(few, CPU).tag == CPU
+    assert select_one(few, [CPU]).tag == CPU
     with pytest.raises(SelectionError) as caught:
-        select_one(few, GPU)
+        select_one(few, [GPU])
     assert str(caught.value) == (
-        f"'{GPU}' matches 2 targets, where one is wanted; name one of\n"
+        f"'{GPU}' matches 2 targets, but this command takes one; name one of\n"
         f"  huggingface-pytorch-training:{GPU}\n  huggingface-pytorch-inference:{GPU}"
     )
 
 
 def test_one_of_many(targets: tuple[Target, ...]) -> None:
     with pytest.raises(SelectionError) as caught:
-        select_one(targets, "*")
+        select_one(targets, ["*"])
     assert f"'*' matches {len(targets)} targets" in str(caught.value)
     assert caught.value.remedy.splitlines()[-1] == f"  and {len(targets) - 10} more"
     assert len(caught.value.remedy.splitlines()) == 12
@@ -163,5 +163,5 @@ def test_one_of_many(targets: tuple[Target, ...]) -> None:
 
 def test_every_name_and_tag_selects_itself(targets: tuple[Target, ...]) -> None:
     for target in targets:
-        assert select_one(targets, target.name) == target
+        assert select_one(targets, [target.name]) == target
         assert target in select(targets, [target.tag])

@@ -1,0 +1,149 @@
+"""The global options, before or after the command, and what follows from them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from builder import PACKAGE
+
+if TYPE_CHECKING:
+    from builder.matrix.mirrors import Mirrors
+    from builder.matrix.target import Target
+
+__all__ = ["GLOBAL_OPTIONS", "GlobalOption", "Settings", "pass_settings", "settings_of"]
+
+_GIVEN = f"{__name__}.given"
+_SETTINGS = f"{__name__}.settings"
+
+
+@dataclass(kw_only=True)
+class Settings:
+    """The global options, and what follows from them."""
+
+    matrix: Path | None = None
+    images_folder: Path | None = None
+    templates_folder: Path | None = None
+    mirrors_file: Path | None = None
+
+    @cached_property
+    def matrix_path(self) -> Path:
+        """--matrix, else matrix.yaml here, else the one that came with this program."""
+        if self.matrix is not None:
+            return self.matrix
+        here = Path("matrix.yaml")
+        ours = (PACKAGE / "matrix.yaml", PACKAGE.parent / "matrix.yaml")
+        return next((path for path in (here, *ours) if path.is_file()), here)
+
+    @property
+    def images(self) -> Path:
+        """--images, else images/ beside the matrix; for the matrix that came along, here."""
+        if self.images_folder is not None:
+            return self.images_folder
+        packed = self.matrix is None and self.matrix_path.parent == PACKAGE
+        return Path("images") if packed else self.matrix_path.parent / "images"
+
+    @property
+    def templates(self) -> Path | None:
+        """--templates, else templates/ beside the matrix; None without either."""
+        beside = self.matrix_path.parent / "templates"
+        return self.templates_folder or (beside if beside.is_dir() else None)
+
+    @cached_property
+    def targets(self) -> tuple[Target, ...]:
+        """All targets of the matrix; MatrixError with all its mistakes."""
+        from builder.matrix.targets import load_targets
+
+        return load_targets(self.matrix_path)
+
+    @cached_property
+    def mirrors(self) -> Mirrors:
+        """--mirrors, else DLC_MIRRORS, else mirrors.yaml beside the matrix; else none."""
+        from builder.matrix.mirrors import PACKAGE_SOURCES, Mirrors, find, read
+
+        path = self.mirrors_file or find(self.matrix_path.parent)
+        if path is None:
+            return Mirrors()
+        target = self.targets[0]
+        bases = {each.base.name for each in self.targets} | {target.tools_base.name}
+        return read(path, bases=sorted(bases), sources=[*target.sources, *PACKAGE_SOURCES])
+
+    def mirrors_command(self, file: Path) -> str:
+        """The command that writes the mirrors' script, for the same matrix and mirrors.
+
+        >>> Settings(matrix=Path("a b")).mirrors_command(Path("site"))
+        "dlc --matrix 'a b' mirrors script site"
+        """
+        options = (("--matrix", self.matrix), ("--mirrors", self.mirrors_file))
+        given = [word for name, path in options if path for word in (name, str(path))]
+        return shlex.join(["dlc", *given, "mirrors", "script", str(file)])
+
+
+class GlobalOption(click.Option):
+    """An option that stands before or after the command; in both places it is refused."""
+
+    def __init__(self, name: str, field: str, **settings: Any) -> None:
+        super().__init__([name, field], expose_value=False, callback=self._keep, **settings)
+
+    def _keep(self, context: click.Context, _: click.Parameter, value: Path | None) -> Path | None:
+        if value is not None:
+            given = context.meta.setdefault(_GIVEN, {})
+            if self.name in given:
+                raise click.UsageError(f"{self.opts[0]} is given twice: give it once.", context)
+            given[self.name] = value
+        return value
+
+
+_PATH = click.Path(path_type=Path)
+GLOBAL_OPTIONS = (
+    GlobalOption(
+        "--matrix",
+        "matrix",
+        type=_PATH,
+        metavar="FILE",
+        help="Matrix file [default: matrix.yaml].",
+    ),
+    GlobalOption(
+        "--images",
+        "images_folder",
+        type=_PATH,
+        metavar="DIR",
+        help="Rendered files and locks [default: images/ next to it].",
+    ),
+    GlobalOption(
+        "--templates",
+        "templates_folder",
+        type=_PATH,
+        metavar="DIR",
+        help="Your own templates [default: templates/ next to it].",
+    ),
+    GlobalOption(
+        "--mirrors",
+        "mirrors_file",
+        type=_PATH,
+        metavar="FILE",
+        help="Mirrors of your site [default: mirrors.yaml next to it].",
+    ),
+)
+
+
+def settings_of(context: click.Context) -> Settings:
+    """The settings that a command line gives, once all of it is parsed."""
+    found: Settings = context.meta.setdefault(_SETTINGS, Settings(**context.meta.get(_GIVEN, {})))
+    return found
+
+
+def pass_settings(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Call a command with the settings as its first argument."""
+
+    @wraps(function)
+    def called(*arguments: Any, **options: Any) -> Any:
+        return function(settings_of(click.get_current_context()), *arguments, **options)
+
+    return called
