@@ -50,13 +50,15 @@ _CONNECTION_VARIABLES = (
 class Engine:
     """A Docker Engine that answered.
 
-    `buildx` is the command prefix that runs buildx, empty where there is none; `certificates`
-    is the directory of the TLS client certificates, empty for a connection without TLS.
+    `api` is the version of the API that it speaks, empty before it has answered. `buildx` is the
+    command prefix that runs buildx, empty where there is none; `certificates` is the directory of
+    the TLS client certificates, empty for a connection without TLS.
     """
 
     host: str
     version: str
     private: bool
+    api: str = ""
     buildx: tuple[str, ...] = ()
     buildx_version: str = ""
     certificates: str = ""
@@ -76,18 +78,20 @@ class Engine:
             kept["DOCKER_TLS_VERIFY" if self.verify else "DOCKER_TLS"] = "1"
         return kept
 
-    def client(self, *, timeout: int = 60, version: str = "auto") -> docker.DockerClient:
+    def client(self, *, timeout: int = 60, unasked: bool = False) -> docker.DockerClient:
         """Return a Docker SDK client, to be closed by the caller; `timeout` in seconds.
 
-        With `version`, that of the API, given, no request is made yet.
+        It speaks the engine's own version of the API. An `unasked` one makes no request to learn
+        that, and is for addresses without a version only, which engines of any age answer.
 
         Raises docker.errors.DockerException when the engine does not answer.
         """
         import docker  # takes a sixth of a second
+        from docker.constants import DEFAULT_DOCKER_API_VERSION
 
         return docker.from_env(
             environment=self.environment(),
-            version=version,
+            version=self.api or (DEFAULT_DOCKER_API_VERSION if unasked else "auto"),
             timeout=timeout,
             use_ssh_client=self.host.startswith("ssh://"),
         )
@@ -212,12 +216,12 @@ def probe(candidate: Engine) -> Engine | str:
     import requests
 
     try:
-        with closing(candidate.client(timeout=10, version="1.41")) as client:
-            answer = client.version(api_version=False)  # any engine of any age answers this
+        with closing(candidate.client(timeout=10, unasked=True)) as client:
+            answer = client.version(api_version=False)
     except (docker.errors.DockerException, requests.RequestException, OSError) as error:
         return _reason(error)
     _check(answer, host=candidate.host)
-    return replace(candidate, version=answer["Version"])
+    return replace(candidate, version=answer["Version"], api=answer["ApiVersion"])
 
 
 def listens(candidate: Engine) -> bool:

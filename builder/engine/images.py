@@ -29,9 +29,8 @@ def images_of(engine: Engine) -> dict[str, Built]:
 
     EngineError if what answers is no engine.
     """
-    # Without a version in the path, which any engine of any age answers without being asked first
-    # for its own; what is read of the answer is the same in all.
-    with closing(engine.client(version="1.41")) as client:
+    # Without a version in the path; what is read of the answer is the same in all of them.
+    with closing(engine.client(unasked=True)) as client:
         answer = client.api.get(f"{client.api.base_url}/images/json")
         answer.raise_for_status()
         # Not client.images.list, which asks for every image once more.

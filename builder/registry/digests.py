@@ -74,7 +74,7 @@ def ask(references: Iterable[str], engine: Engine | None) -> dict[str, Answer]:
 
 
 def _by_engine(engine: Engine, reference: str) -> str:
-    with closing(engine.client(timeout=max(1, round(SECONDS)), version="1.41")) as client:
+    with closing(engine.client(timeout=max(1, round(SECONDS)))) as client:
         return str(client.images.get_registry_data(reference).id)
 
 

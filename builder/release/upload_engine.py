@@ -32,6 +32,8 @@ _FINAL = re.compile(
     r"|unsupported|no such image|server gave HTTP response|x509",
     re.IGNORECASE,
 )
+# How engines with containerd's image store tell the digest: in their last line, and no `aux`.
+_DIGEST = re.compile(r".+: digest: (sha256:[0-9a-f]{64}) size: \d+")
 _LOGIN = re.compile(r"unauthorized|authentication required", re.IGNORECASE)
 
 
@@ -110,6 +112,8 @@ class Upload:
         if digest := (event.get("aux") or {}).get("Digest"):
             self.digest = digest
         layer, status = event.get("id", ""), event.get("status", "")
+        if match := _DIGEST.fullmatch(status):
+            self.digest = match[1]
         if status == "Pushing":
             told = event.get("progressDetail") or {}
             total = max(told.get("total", 0), self._total.get(layer, 0))

@@ -65,6 +65,14 @@ def test_events_of_a_push() -> None:
         upload.feed({"error": "denied: no\n", "errorDetail": {"message": "denied: no"}})
 
 
+def test_digest_in_the_last_line_of_an_engine_with_containerds_store() -> None:
+    upload = Upload(layers=1)
+    digest = f"sha256:{'ab' * 32}"
+    for status in ("The push refers to repository [a/b]", f"key-1: digest: {digest} size: 528"):
+        assert upload.feed({"status": status}) == ""
+    assert upload.digest == digest
+
+
 def test_second_repository_waits_for_shared_layers_only() -> None:
     turns, stop, told = Turns(), threading.Event(), threading.Event()
 
