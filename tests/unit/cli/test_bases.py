@@ -339,7 +339,7 @@ def test_hosts_that_do_not_answer(
 
 
 def test_what_an_engine_says(registry: Registry) -> None:
-    running = Engine(host=f"tcp://{registry.host}", version="27", private=False)
+    running = Engine(host=f"tcp://{registry.host}", version="27", private=False, api="1.41")
     answers = ask(["lost", "unknown", "private", "odd", "x/y:1"], running)
     assert answers == {
         "lost": Answer(problem="no such host"),
