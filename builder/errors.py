@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 __all__ = [
+    "ArgumentError",
     "BaseImageError",
     "BuildError",
     "ContainerError",
@@ -54,6 +55,12 @@ class DlcError(Exception):
         self.message = message
         self.remedy = remedy
         super().__init__(f"{message}; {remedy}" if remedy else message)
+
+
+class ArgumentError(DlcError):
+    """The value of an option or argument is invalid; the code is click's own for such mistakes."""
+
+    exit_code = 2
 
 
 class MatrixError(DlcError):

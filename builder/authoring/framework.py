@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from builder.errors import LockError
+from builder.errors import ArgumentError, LockError
 from builder.locks.direct import address
 from builder.locks.lockfile import pinned
 from builder.locks.uv.compile import Question, compile_requirements
@@ -71,7 +71,7 @@ def framework_lines(new: NewFramework) -> list[str]:
 
 
 def given_wheels(texts: Iterable[str], sources: Mapping[str, str]) -> dict[str, str]:
-    """Wheels given as URL=SHA256, by their address in the matrix; LockError if one is not."""
+    """Wheels given as URL=SHA256, by their address in the matrix; ArgumentError if one is not."""
     found = {}
     for text in texts:
         url, _, sha256 = text.rpartition("=")
@@ -79,7 +79,7 @@ def given_wheels(texts: Iterable[str], sources: Mapping[str, str]) -> dict[str, 
             if url.startswith(f"{where}/"):
                 url = f"${{{name}}}{url.removeprefix(where)}"
         if not re.fullmatch(r"\$\{\w+\}/\S+\.whl", url) or not re.fullmatch("[0-9a-f]{64}", sha256):
-            raise LockError(
+            raise ArgumentError(
                 f"{text!r} is not the address of a wheel and its SHA-256",
                 remedy=f"write ${{{_SOURCE}}}/cpu/NAME.whl=SHA256, or begin with its address",
             )

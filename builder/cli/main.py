@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from importlib import import_module
@@ -118,25 +119,52 @@ def run_command(command: click.Command, name: str, *, usage: str | None = None) 
 
     Messages begin with `name`; help has the user type `usage`, by default how it was started.
     """
+    _open_streams()
     # As Ctrl-C: what was started is stopped, containers too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        code = _code(command, name, usage)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        # The reader has gone, as that of `dlc list | head` does: end without a word.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
+        code = 1
+    sys.exit(code)
+
+
+def _code(command: click.Command, name: str, usage: str | None) -> int:
+    """The exit code of a command that has run."""
     try:
         code = command.main(prog_name=usage, standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        code = error.exit_code
+        return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         say(f"{name}: interrupted")
-        code = Interrupted.exit_code
+        return Interrupted.exit_code
     except MatrixError as error:
         say(str(error))
-        code = error.exit_code
+        return error.exit_code
     except DlcError as error:
         say(f"{name}: {error}")
-        code = error.exit_code
+        return error.exit_code
+    except BrokenPipeError:
+        raise
     except OSError as error:
         # The engine's and registries' own errors are OSErrors too, without a file or a number.
-        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        say(f"{name}: {what}")
-        code = 1
-    sys.exit(code if isinstance(code, int) else 0)
+        what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        say(f"{name}: {what or error}")
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def _open_streams() -> None:
+    """Open /dev/null for each stream that is closed, or the next file would take its number."""
+    for stream, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, stream) is None:
+            nowhere = open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123, SIM115
+            os.set_inheritable(nowhere.fileno(), True)
+            setattr(sys, stream, nowhere)

@@ -38,7 +38,9 @@ def print_json(value: Any) -> None:
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Rows as a table: aligned columns, or rich's on a terminal."""
+    """Rows as a table: aligned columns, or rich's on a terminal. Nothing without any row."""
+    if not rows:
+        return
     cells = [[_cell(row[column]) for column in columns] for row in rows]
     titles = [column.replace("_", " ") for column in columns]
     widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]

@@ -75,7 +75,7 @@ def plan(
         return
     shown = [row for row in rows if row["state"] != "up to date"] if len(rows) > 1 else rows
     print_table([_short(row) for row in shown], COLUMNS)
-    say(_summary(rows))
+    say(_summary(rows) if shown else f"nothing to build: all {len(rows)} targets are up to date")
 
 
 def _explain(planned: Planned, output: str) -> None:

@@ -10,6 +10,7 @@ from builder.cli.output import print_json, print_table
 from builder.cli.selection import selection_options
 from builder.cli.settings import Settings
 from builder.errors import BuildError
+from builder.util.console import say
 from builder.util.text import human_size
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def size(_: Settings, targets: tuple[Target, ...], output: str) -> None:
         print_json(rows)
     else:
         print_table([_short(row) for row in rows], COLUMNS)
+        if not rows:
+            say(f"none of the {len(targets)} selected targets is built; run `dlc build`")
     over = [f"{name}: {explain(size)}" for name, size in found.items() if size.over]
     if over:
         raise BuildError("\n".join(over))

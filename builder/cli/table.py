@@ -22,6 +22,7 @@ __all__: list[str] = []
 
 COLUMNS = ("transformers", "datasets", "framework", "type", "device", "python")
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_FILE_THERE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
 @cli.command()
@@ -39,7 +40,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--check", is_flag=True, help="Only say whether the page of --write is current.")
 @click.option(
     "--proof",
-    type=_FILE,
+    type=_FILE_THERE,
     metavar="FILE",
     help="What says which are proven [default: proof.json beside the page].",
 )

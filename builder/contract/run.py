@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builder.errors import DlcError
+from builder.errors import ArgumentError, DlcError, SelectionError
 
 if TYPE_CHECKING:
     import pytest
@@ -79,7 +79,8 @@ def run(
     """Run all tests of the contract that fit an image, or those that `only` picks (pytest's -k).
 
     `name` says what the image promises where its own name does not. DlcError if pytest is not
-    installed, if `only` is no expression, or if no test could be run.
+    installed or no test could be run, ArgumentError if `only` is no expression, SelectionError if
+    it matches no test.
     """
     try:
         import pytest
@@ -110,14 +111,16 @@ def run(
 
     code = pytest.main(arguments, plugins=[collector, Selection()])
     if wrong:
-        raise DlcError(
+        raise ArgumentError(
             f"--only {only!r} is not an expression: {wrong}",
             remedy="name tests, parts of names, or several with and, or, not and parentheses",
         )
     if code == pytest.ExitCode.INTERRUPTED and not collector.errors:
         raise KeyboardInterrupt
     if code == pytest.ExitCode.NO_TESTS_COLLECTED and not collector.errors:
-        raise DlcError(f"the contract has no test {only!r} for {image}", remedy="mend --only")
+        raise SelectionError(
+            f"no contract test matches {only!r} for {image}", remedy="fix --only, or leave it out"
+        )
     if collector.errors or code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         what = "\n".join(collector.errors) or f"pytest ended with {code!r}"
         raise DlcError(f"the contract could not be run against {image}: {what}")

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from builder.errors import LockError
+from builder.errors import ArgumentError
 from builder.locks.lockfile import State, normalise
 from builder.matrix.records import Upgrade
 from builder.matrix.yaml_nodes import Position
@@ -40,14 +40,14 @@ class Finding:
 
 
 def parse_upgrade(text: str, *, reason: str, until: datetime.date, today: datetime.date) -> Upgrade:
-    """Read PACKAGE[==VERSION]; LockError if it is anything else, or ends before it begins."""
+    """Read PACKAGE[==VERSION]; ArgumentError if it is anything else, or ends before it begins."""
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.version import Version
 
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
-        raise LockError(
+        raise ArgumentError(
             f"{text!r} is not PACKAGE[==VERSION]", remedy="write one like pillow==9.3.0"
         ) from error
     specifiers = [*requirement.specifier]
@@ -58,14 +58,16 @@ def parse_upgrade(text: str, *, reason: str, until: datetime.date, today: dateti
     ]
     more = requirement.extras or requirement.marker or requirement.url or len(specifiers) > 1
     if more or len(exact) < len(specifiers) or any(each.epoch or each.local for each in exact):
-        raise LockError(
+        raise ArgumentError(
             f"{text!r} is not PACKAGE[==VERSION]", remedy="write one like pillow==9.3.0"
         )
     if until <= today:
-        raise LockError(f"--until {until} is not in the future", remedy="name a day to look again")
+        raise ArgumentError(
+            f"--until {until} is not in the future", remedy="give the day of the next review"
+        )
     reason = reason.strip()
     if not reason or _NOT_A_LINE.search(reason):
-        raise LockError(
+        raise ArgumentError(
             "--reason is not one line of text", remedy="name the advisory, like CVE-..."
         )
     return Upgrade(

@@ -22,7 +22,7 @@ def images_in(
 ) -> dict[str, Built]:
     """What is under each target's name in HOST[:PORT]/PREFIX, by the target's name.
 
-    RegistryError if it does not answer or refuses, PushError if it is no registry's name.
+    RegistryError if it does not answer or refuses, ArgumentError if it is no registry's name.
     """
     place = parse_registry(registry)
     asked = client or RegistryClient(place.host, logins=logins())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from builder.errors import PushError
+from builder.errors import ArgumentError
 
 __all__ = ["Place", "check_prefix", "parse_registry"]
 
@@ -44,10 +44,10 @@ class Place:
 
 
 def parse_registry(text: str) -> Place:
-    """HOST[:PORT][/PREFIX]; PushError if it is anything else."""
+    """HOST[:PORT][/PREFIX]; ArgumentError if it is anything else."""
     match = _REGISTRY.fullmatch(text)
     if not match or (match["port"] and not 0 < int(match["port"]) < 65536):
-        raise PushError(
+        raise ArgumentError(
             f"{text!r} is not a registry",
             remedy="write HOST[:PORT]/PREFIX without https://, like registry.example.com/team; a "
             "host without a dot needs its port",
@@ -56,18 +56,18 @@ def parse_registry(text: str) -> Place:
 
 
 def check_prefix(text: str) -> str:
-    """The prefix of repositories as it is; PushError if none can have it.
+    """The prefix of repositories as it is; ArgumentError if none can have it.
 
     >>> check_prefix("team/images")
     'team/images'
     """
     if not _PREFIX.fullmatch(text):
-        raise PushError(
+        raise ArgumentError(
             f"{text!r} is not the prefix of a repository's name",
             remedy="write words in small letters, like team/images",
         )
     if len(text) > _LONGEST:
-        raise PushError(
+        raise ArgumentError(
             f"a prefix of {len(text)} characters is too long", remedy=f"{_LONGEST} are the most"
         )
     return text

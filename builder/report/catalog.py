@@ -14,7 +14,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from builder.errors import DlcError
+from builder.errors import ArgumentError
 from builder.matrix.target import Target
 
 __all__ = ["Row", "Table", "markdown", "page", "proof", "tables"]
@@ -142,13 +142,13 @@ def page(found: Sequence[Table], proven: Mapping[str, str] | None) -> str:
 
 
 def proof(content: str | bytes, name: str = "the proof") -> dict[str, str]:
-    """What proof.json says of each image by name: yes, or how far. DlcError if it is none."""
+    """What proof.json says of each image by name: yes, or how far. ArgumentError if it is none."""
     try:
         return {str(row["image"]): _proven(row) for row in json.loads(content)["rows"]}
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise DlcError(
-            f"{name} cannot be read: {type(error).__name__}: {error}",
-            remedy="write it anew: make prove",
+        raise ArgumentError(
+            f"{name} is not a proof: {type(error).__name__}: {error}",
+            remedy="run `make prove`, or name another file with --proof",
         ) from error
 
 

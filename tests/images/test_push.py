@@ -123,5 +123,5 @@ def test_stand_in_is_refused_even_under_a_real_name(
 
 def test_address_is_no_registry() -> None:
     result = dlc("push", INFERENCE, "--registry", "https://example.com/team")
-    assert result.returncode == 14
+    assert result.returncode == 2
     assert "without https://" in result.stderr

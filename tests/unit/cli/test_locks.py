@@ -260,7 +260,7 @@ def test_what_is_no_upgrade(
     matrix.write_text(SMALL, "utf-8")
     options = ("--upgrade", package, "--reason", reason, "--until", until)
     run = dlc("--matrix", matrix, "lock", *options)
-    assert run.code == 9
+    assert run.code == 2
     assert run.err.startswith(f"dlc: {message}; ")
     assert matrix.read_text("utf-8") == SMALL
 

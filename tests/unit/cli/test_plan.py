@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -63,6 +64,13 @@ def test_nothing_changed_since_the_commit(dlc: Dlc, committed: Path) -> None:
     found = states(dlc, committed, "--since", "HEAD")
     assert {row["state"] for row in found.values()} == {"blocked"}
     assert all("-neuron" in name for name in found)
+
+
+def test_nothing_to_build_is_a_sentence_and_no_empty_table(dlc: Dlc, committed: Path) -> None:
+    where = ("--matrix", committed / "matrix.yaml")
+    run = dlc(*where, "plan", "--since", "HEAD", "--device", "cpu", "--framework", "pytorch")
+    assert (run.code, run.out) == (0, "")
+    assert re.fullmatch(r"nothing to build: all \d+ targets are up to date\n", run.err)
 
 
 def test_a_template_changes_what_it_is_part_of(

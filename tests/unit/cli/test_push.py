@@ -56,7 +56,7 @@ def test_date_is_one(dlc: Dlc, date: str) -> None:
 
 def test_address_is_no_registry(dlc: Dlc) -> None:
     told = dlc("push", "*", "--registry", "https://example.com/team")
-    assert told.code == 14
+    assert told.code == 2
     assert "without https://" in told.err
 
 

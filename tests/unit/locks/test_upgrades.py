@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.errors import LockError
+from builder.errors import ArgumentError
 from builder.locks.lockfile import State
 from builder.locks.upgrades import findings, parse_upgrade, with_upgrade
 from builder.matrix.records import Upgrade
@@ -109,7 +109,7 @@ def test_reading(text: str, package: str, version: str | None) -> None:
     ],
 )
 def test_what_is_no_package_and_version(text: str) -> None:
-    with pytest.raises(LockError) as caught:
+    with pytest.raises(ArgumentError) as caught:
         parse(text)
     assert str(caught.value) == (
         f"{text!r} is not PACKAGE[==VERSION]; write one like pillow==9.3.0"
@@ -118,9 +118,12 @@ def test_what_is_no_package_and_version(text: str) -> None:
 
 @pytest.mark.parametrize("until", [TODAY, TODAY - datetime.timedelta(days=1)])
 def test_an_end_that_is_not_ahead(until: datetime.date) -> None:
-    with pytest.raises(LockError) as caught:
+    with pytest.raises(ArgumentError) as caught:
         parse("pillow", until=until)
-    assert str(caught.value) == f"--until {until} is not in the future; name a day to look again"
+    assert (
+        str(caught.value)
+        == f"--until {until} is not in the future; give the day of the next review"
+    )
     assert parse("pillow", until=TODAY + datetime.timedelta(days=1)).until.day == 2
 
 
@@ -130,7 +133,7 @@ def test_an_end_that_is_not_ahead(until: datetime.date) -> None:
     ids=repr,
 )
 def test_what_is_no_line_of_text(reason: str) -> None:
-    with pytest.raises(LockError) as caught:
+    with pytest.raises(ArgumentError) as caught:
         parse("pillow", reason=reason)
     assert str(caught.value) == (
         "--reason is not one line of text; name the advisory, like CVE-..."

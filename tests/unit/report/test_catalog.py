@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from builder.errors import DlcError
+from builder.errors import ArgumentError
 from builder.matrix.target import Target
 from builder.report.catalog import markdown, page, proof, tables
 from tests.conftest import GOLDEN, Dlc, Run
@@ -137,7 +137,7 @@ def test_what_a_proof_says() -> None:
         "wrong": "no",
         "unchecked": "no",
     }
-    with pytest.raises(DlcError, match="the proof cannot be read"):
+    with pytest.raises(ArgumentError, match="the proof is not a proof"):
         proof('{"rows": [{"image": "a"}]}')
 
 
@@ -173,14 +173,14 @@ def test_files_that_are_no_text_are_told_of(dlc: Dlc, root: Path, tmp_path: Path
     for content in (b"\xff\xfe{", b"[" * 100_000):
         (tmp_path / "proof").write_bytes(content)
         run = dlc(*table, "--proof", tmp_path / "proof")
-        assert run.code == 1
-        assert run.err.startswith(f"dlc: {tmp_path / 'proof'} cannot be read: ")
-        assert run.err.endswith("; write it anew: make prove\n")
+        assert run.code == 2
+        assert run.err.startswith(f"dlc: {tmp_path / 'proof'} is not a proof: ")
+        assert run.err.endswith("; run `make prove`, or name another file with --proof\n")
     assert dlc(*table).code == 0
     assert dlc(*table, "--check").code == 0
 
 
-@pytest.mark.parametrize("option", ["--check", "--proof=proof.json"])
+@pytest.mark.parametrize("option", ["--check", "--proof=matrix.yaml"])
 def test_options_of_the_page(option: str, dlc: Dlc) -> None:
     run = dlc("--matrix", GOLDEN / "matrix.yaml", "table", option)
     assert run.code == 2
