@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _INTRODUCTION = """\
-# Every row builds
+# Which rows build
 
 Written by `make prove`: each target in the table was built from its committed locks, checked, and
 asked or trained once. *Contract* counts the checks that passed: Python and versions as the tag

@@ -509,7 +509,7 @@ def page(rows: list[Row], missing: dict[str, str] | None = None) -> list[str]:
     missing = missing or {}
     total = len(rows) + len(missing)
     text = table(rows, missing)
-    assert text.startswith("# Every row builds\n\n")
+    assert text.startswith("# Which rows build\n\n")
     assert text.endswith("\n")
     lines = text.splitlines()
     heads = [line for line in lines if line.startswith(f"{passed(rows)} of {total} targets are ")]
