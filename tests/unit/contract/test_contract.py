@@ -8,7 +8,10 @@ import json
 import os
 import subprocess
 import sys
+import venv
 from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -240,14 +243,19 @@ def test_programs_import_with_the_standard_library_alone(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
-    """What image_report.py tells of this interpreter, with modules of a folder before its own."""
+    """What image_report.py tells of an environment with pip alone, and of modules that are ours."""
     modules = tmp_path_factory.mktemp("modules")
+    installed = metadata.distribution("pip").locate_file("pip")
+    for path in Path(str(installed)).parent.glob("pip*"):
+        (modules / path.name).symlink_to(path)
+    bare = modules / "bare"
+    venv.create(bare)
     (modules / "torch.py").write_text("raise OSError('libcublas.so.11: cannot open it')\n")
     (modules / "tensorflow.py").write_text("import no_such_module_anywhere\n")
     (modules / "transformers.py").write_text("print('a greeting')\n__version__ = '4.12.3'\n")
     (modules / "datasets.py").write_text("")
     run = subprocess.run(
-        [sys.executable, FILES / "image_report.py"],
+        [bare / "bin" / "python", FILES / "image_report.py"],
         env={**os.environ, "PYTHONPATH": str(modules)},
         capture_output=True,
         text=True,
@@ -263,7 +271,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
 def test_report_is_of_this_interpreter(report: Mapping[str, Any]) -> None:
     assert report.keys() == REPORT.keys()
     assert report["python"] == f"{sys.version_info.major}.{sys.version_info.minor}"
-    assert report["packages"]["pytest"] == pytest.__version__
+    assert report["packages"] == {"pip": metadata.version("pip")}
     assert isinstance(report["check"], str)
 
 
