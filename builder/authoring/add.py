@@ -79,7 +79,7 @@ class _Adding:
         self._version = wanted.version or self._newest
         self.framework = matrix.frameworks.get((wanted.framework, self._version))
         self._release: Release | None = next(
-            (r for r in matrix.releases if r.transformers.value == wanted.transformers), None
+            (r for r in matrix.releases if r.transformers == wanted.transformers), None
         )
 
     def asked(self) -> MatrixText:
@@ -145,16 +145,16 @@ class _Adding:
         known = self.framework or self._like()
         said = [known.python, *(build.python for build in known.builds.values())]
         said += [entry.python for mode in self._wanted.modes if (entry := self._last(mode))]
-        return list(dict.fromkeys(text.value for text in said if text))
+        return list(dict.fromkeys(filter(None, said)))
 
     def _entry(self, mode: str, date: str | None) -> dict[str, str]:
         """The entry of a mode: what it says besides its version, as in the one it goes by."""
         wanted, like = self._wanted, self._last(mode)
         found = {"version": self._version}
-        devices = wanted.devices or [text.value for text in (like.devices if like else None) or ()]
+        devices = wanted.devices or list((like.devices if like else None) or ())
         if devices:
             found["devices"] = f"[{', '.join(devices)}]"
-        same = like is not None and like.version.value == self._version
+        same = like is not None and like.version == self._version
         for name in ("python", "base", "accelerator"):
             own = getattr(wanted, name)
             said = getattr(like, name) if same else None
@@ -162,10 +162,10 @@ class _Adding:
             if own and not in_framework:
                 found[name] = own
             elif said and not own:
-                found[name] = said.value
+                found[name] = said
         if date:
             found["date"] = date
-        origin = wanted.origin or (like.origin.value if like and like.origin else "official")
+        origin = wanted.origin or (like.origin if like and like.origin else "official")
         if origin != "official":
             found["origin"] = origin
         return found
@@ -175,9 +175,9 @@ class _Adding:
         wanted, release = self._wanted, self._release
         assert release is not None  # noqa: S101
         date = wanted.date
-        if date is None and (framework is None or framework.locked.value > release.date.value):
+        if date is None and (framework is None or framework.locked > release.date):
             date = wanted.today
-        return date if date != release.date.value else None
+        return date if date != release.date else None
 
     def _libraries(self, mode: str) -> str:
         like = self._last(mode)
@@ -188,7 +188,7 @@ class _Adding:
                 f"no {mode} with {self._wanted.framework} is there to go by",
                 remedy="name a set of libraries: --libraries",
             )
-        return like.libraries.value
+        return like.libraries
 
     def _last(self, mode: str) -> Entry | None:
         """The entry to go by: the last of the mode, on the same version if there is one."""
@@ -196,10 +196,10 @@ class _Adding:
             entry
             for release in self._matrix.releases
             for entry in release.entries
-            if (entry.mode.value, entry.framework.value) == (mode, self._wanted.framework)
+            if (entry.mode, entry.framework) == (mode, self._wanted.framework)
         ]
-        same = [entry for entry in entries if entry.version.value == self._version]
-        on_newest = [entry for entry in entries if entry.version.value == self._newest]
+        same = [entry for entry in entries if entry.version == self._version]
+        on_newest = [entry for entry in entries if entry.version == self._newest]
         found = same or on_newest or entries
         return found[-1] if found else None
 
@@ -211,14 +211,14 @@ class _Adding:
         devices = [
             *(wanted.devices or ()),
             *(
-                text.value
+                text
                 for mode in wanted.modes
                 for entry in [self._last(mode)]
                 if not wanted.devices and entry
                 for text in entry.devices or ()
             ),
         ] or ["cpu", "gpu"]
-        gpu = wanted.accelerator or (like.accelerators["gpu"].value if like.accelerators else None)
+        gpu = wanted.accelerator or (like.accelerators["gpu"] if like.accelerators else None)
         builds = ["cpu"] if "cpu" in devices else []
         if "gpu" in devices:
             if gpu is None:
@@ -231,8 +231,8 @@ class _Adding:
             framework=wanted.framework,
             version=self._version,
             date=self._date,
-            python=wanted.python or like.python.value,
-            base=wanted.base or like.base.value,
+            python=wanted.python or like.python,
+            base=wanted.base or like.base,
             builds=builds,
             like=like,
             wheels=wanted.wheels,

@@ -66,7 +66,7 @@ def framework_lines(new: NewFramework) -> list[str]:
         lines += ["requires:", *(f"  - {text}" for text in shared)]
         builds = list(_pytorch(new, cuda))
     if new.like.constraints:
-        lines += ["constraints:", *(f"  - {text.value}" for text in new.like.constraints)]
+        lines += ["constraints:", *(f"  - {text}" for text in new.like.constraints)]
     return [*lines, "builds:", *(f"  {line}" for line in builds)]
 
 
@@ -113,7 +113,7 @@ def _requirements(new: NewFramework) -> tuple[list[str], dict[str, str]]:
     """
     asked = Question(
         requirements=(f"torch=={new.version}",),
-        constraints=tuple(text.value for text in new.like.constraints),
+        constraints=tuple(new.like.constraints),
         python=new.python,
         date=new.date,
         why=True,

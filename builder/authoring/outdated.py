@@ -69,13 +69,13 @@ def outdated(matrix: Matrix, mirrors: Mirrors) -> list[Comparison]:
     LockError if the index does not answer.
     """
     python = _newest(
-        text.value
+        text
         for version in matrix.frameworks.values()
         for text in (version.python, *(b.python for b in version.builds.values() if b.python))
     )
     had: Mapping[str, Iterable[str]] = {
-        "transformers": (release.transformers.value for release in matrix.releases),
-        "datasets": (release.datasets.value for release in matrix.releases),
+        "transformers": (release.transformers for release in matrix.releases),
+        "datasets": (release.datasets for release in matrix.releases),
         **{
             framework: [version for name, version in matrix.frameworks if name == framework]
             for framework in PACKAGES

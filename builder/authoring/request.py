@@ -57,7 +57,7 @@ def mistakes(said: Mapping[str, str | None], *, today: str) -> list[str]:
         if value is None:
             continue
         report = Report()
-        node = Text(value=value, at=Position(file="", line=0, column=0))
+        node = Text(value, Position(file="", line=0, column=0))
         SAID[name].check(node, report)
         wrong = [f"{each.message}; {each.remedy}" for each in report.problems]
         versions = name in {"transformers", "datasets", *FRAMEWORKS}

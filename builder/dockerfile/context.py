@@ -42,7 +42,7 @@ def template_context(target: Target) -> Mapping[str, Any]:
     components = [_component(target, each) for each in target.components]
     sources = {wheel.source: target.sources[wheel.source] for wheel in target.build.wheels}
     if target.build.indexes:
-        indexes = (target.sources[source.value] for source in target.build.indexes)
+        indexes = (target.sources[source] for source in target.build.indexes)
         sources["UV_INDEX"] = " ".join(indexes)
     return {
         "target": target,
@@ -73,9 +73,9 @@ def _component(target: Target, component: Component) -> Mapping[str, Any]:
     kind = KINDS[component.kind]
     source, name, path = "", "", ""
     if component.source:
-        name, path = component.source.value[2:].split("}/", 1)
+        name, path = component.source[2:].split("}/", 1)
         source = target.sources[name]
-    compilers = [fill(text.value, {"python": target.python}) for text in component.compilers]
+    compilers = [fill(text, {"python": target.python}) for text in component.compilers]
     accelerator = target.accelerator
     return {
         "kind": component.kind,
@@ -87,8 +87,8 @@ def _component(target: Target, component: Component) -> Mapping[str, Any]:
         "sha256": component.sha256 or "",
         "locked": component in locked(target.components),
         "compilers": compilers,
-        "develop": [t.value for t in accelerator.develop] if kind.develops and accelerator else [],
-        "system": [text.value for text in component.system],
+        "develop": list(accelerator.develop) if kind.develops and accelerator else [],
+        "system": list(component.system),
         "wheel_sources": sorted(
             {wheel.source: target.sources[wheel.source] for wheel in wheels([component])}.items()
         ),

@@ -59,8 +59,8 @@ def _asked(
         wheels = target.build.wheels
         for source, texts in target.build.indexes.items():
             for text in texts:
-                ask = partial(_indexed, text.value, source.value, target, mirrors)
-                yield requirement_name(text.value), text.value, ask
+                ask = partial(_indexed, text, source, target, mirrors)
+                yield requirement_name(text), text, ask
     elif layer not in ("build", "libraries", "tools"):
         wheels = component(layer, target).wheels
     for wheel in wheels:
@@ -110,7 +110,7 @@ def _sources(target: Target, mirrors: Mirrors) -> dict[str, str]:
 
 def outside(target: Target) -> tuple[str, ...]:
     """What the package index is not to be asked for, because it comes from elsewhere."""
-    indexed = (text.value for texts in target.build.indexes.values() for text in texts)
+    indexed = (text for texts in target.build.indexes.values() for text in texts)
     wheels = (*target.build.wheels, *components.wheels(target.components))
     return (*map(wheel_name, wheels), *map(requirement_name, indexed))
 

@@ -180,7 +180,7 @@ def inputs_digest(
             *(f"constraint {text}" for text in target.constraints),
             *(f"{wheel.url} {wheel.sha256}" for wheel in target.build.wheels),
             *(
-                f"{source.value} {text.value}"
+                f"{source} {text}"
                 for source, texts in target.build.indexes.items()
                 for text in texts
             ),
@@ -191,7 +191,7 @@ def inputs_digest(
         parts = [target.uv]
     else:
         own = component(layer, target)
-        parts = [python, target.locked.isoformat(), *(text.value for text in own.requires), below]
+        parts = [python, target.locked.isoformat(), *own.requires, below]
         parts += (f"{wheel.url} {wheel.sha256}" for wheel in own.wheels)
     parts += [upgrade.rule for upgrade in upgrades]
     return _sha256("\n".join([layer, *parts]))

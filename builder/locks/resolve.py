@@ -201,7 +201,7 @@ def _texts(layer: str, target: Target) -> tuple[str, ...]:
     }
     if layer in known:
         return known[layer]
-    return tuple(text.value for text in component(layer, target).requires)
+    return component(layer, target).requires
 
 
 def _question(layer: str, target: Target, below: Sequence[Lock]) -> Question:

@@ -24,7 +24,7 @@ def check_components(matrix: Matrix, report: Report) -> None:
         _check_keys(component, kind, report)
         _check_frameworks(matrix, component, kind, report)
         for need in component.needs:
-            if need.value == component.kind:
+            if need == component.kind:
                 report.add(need.at, f"{component.name} needs itself", "remove it")
         check_requirements((*component.requires, *component.build), {}, report)
         if kind.made_from == "source":
@@ -64,17 +64,17 @@ def _check_frameworks(matrix: Matrix, component: Component, kind: Kind, report: 
         )
     for framework, texts in component.frameworks.items():
         for text in texts:
-            if text.value not in matrix.named[framework]:
+            if text not in matrix.named[framework]:
                 report.add(
                     text.at,
-                    f"{framework} {text.value} is not among the frameworks",
-                    did_you_mean(text.value, matrix.named[framework]),
+                    f"{framework} {text} is not among the frameworks",
+                    did_you_mean(text, matrix.named[framework]),
                 )
-            elif kind.replaces and (framework, text.value) != (kind.replaces, component.version):
+            elif kind.replaces and (framework, text) != (kind.replaces, component.version):
                 report.add(
                     text.at,
                     f"{component.name} is a build of {kind.replaces} {component.version}, "
-                    f"not of {framework} {text.value}",
+                    f"not of {framework} {text}",
                     "remove it, or mend `version`",
                 )
 
@@ -83,8 +83,8 @@ def _check_source(matrix: Matrix, component: Component, report: Report) -> None:
     """Report a file from nowhere, and one that by its name is of another version."""
     if component.source is None:
         return
-    source, _, path = component.source.value[2:].partition("}/")
-    known(matrix, "sources", Text(value=source, at=component.source.at), report)
+    source, _, path = component.source[2:].partition("}/")
+    known(matrix, "sources", Text(source, component.source.at), report)
     file = path.rpartition("/")[2]
     # Not as a part of a longer version.
     if not re.search(rf"(?<![\d.]){re.escape(component.version)}(?!\.?\d)", file):
@@ -136,7 +136,7 @@ def _check_pin(component: Component, kind: Kind, report: Report) -> None:
     found = False
     for text in component.requires:
         try:
-            requirement = Requirement(text.value)
+            requirement = Requirement(text)
         except InvalidRequirement:  # is reported as such, and may be the one
             found = True
             continue
@@ -147,7 +147,7 @@ def _check_pin(component: Component, kind: Kind, report: Report) -> None:
             report.add(
                 text.at,
                 f"{component.name} has version {component.version}, "
-                f"and {text.value!r} may install another",
+                f"and {text!r} may install another",
                 f"write {name}{pin}, or mend `version`",
             )
     if component.requires and not found:

@@ -85,19 +85,19 @@ def choose(matrix: Matrix, entry: Entry, report: Report) -> tuple[Component, ...
     found: dict[str, tuple[Component, Text]] = {}
     unclear = False
     for text in entry.components:
-        component = matrix.components.get(text.value)
+        component = matrix.components.get(text)
         if not known(matrix, "components", text, report) or component is None:
             unclear = True
             continue
         if component.kind in found:
             first = found[component.kind][0].name
-            report.add(text.at, f"{text.value} is a second {component.kind}", f"{first} is one")
+            report.add(text.at, f"{text} is a second {component.kind}", f"{first} is one")
             continue
         found[component.kind] = component, text
-    if entry.mode.value != "training" and entry.components:
+    if entry.mode != "training" and entry.components:
         report.add(
             entry.components[0].at,
-            f"components are for training, not for {entry.mode.value}",
+            f"components are for training, not for {entry.mode}",
             "remove them",
         )
         return ()
@@ -110,15 +110,15 @@ def choose(matrix: Matrix, entry: Entry, report: Report) -> tuple[Component, ...
             report.add(
                 text.at,
                 f"{component.name} is for {_versions(component)}, "
-                f"not for {entry.framework.value} {entry.version.value}",
+                f"not for {entry.framework} {entry.version}",
                 f"name {' or '.join(fitting)} instead" if fitting else "remove it",
             )
         for need in component.needs:
-            if need.value not in found and not unclear:
-                these = [c.name for c in matrix.components.values() if c.kind == need.value]
+            if need not in found and not unclear:
+                these = [c.name for c in matrix.components.values() if c.kind == need]
                 report.add(
                     text.at,
-                    f"{component.name} needs {need.value}",
+                    f"{component.name} needs {need}",
                     f"name one too: {', '.join(these)}" if these else "add one to `components`",
                 )
     return tuple(found[kind][0] for kind in COMPONENTS if kind in found and kind not in misfits)
@@ -135,10 +135,10 @@ def check_device(
     fit = True
     for component in components:
         kind = KINDS[component.kind]
-        if device.value not in kind.devices:
+        if device not in kind.devices:
             report.add(
                 _named(entry, component),
-                f"{component.kind} is for {' and '.join(kind.devices)}, not for {device.value}",
+                f"{component.kind} is for {' and '.join(kind.devices)}, not for {device}",
                 "remove it, or name other devices",
             )
             fit = False
@@ -168,10 +168,10 @@ def check_wheels(
     fit = True
     for component in components:
         found = {tag for wheel in component.wheels if (tag := wheel.python)}
-        for tag in sorted(found - {python_tag(python.value).replace("py", "cp")}):
+        for tag in sorted(found - {python_tag(python).replace("py", "cp")}):
             report.add(
                 _named(entry, component),
-                f"the wheel of {component.name} is for {tag}, not for Python {python.value}",
+                f"the wheel of {component.name} is for {tag}, not for Python {python}",
                 f"name another component, or change the python on line {python.at.line}",
             )
             fit = False
@@ -193,9 +193,9 @@ def wheels(components: Iterable[Component]) -> tuple[Wheel, ...]:
 
 def described(component: Component) -> str:
     """A component's name, what it is made from and, where it is a file, its hash."""
-    requires = (text.value for text in component.requires)
+    requires = component.requires
     wheels = (f"{wheel.url} {_hash(wheel.sha256)}" for wheel in component.wheels)
-    source = (component.source.value, _hash(component.sha256)) if component.source else ()
+    source = (component.source, _hash(component.sha256)) if component.source else ()
     return " ".join((component.name, *source, *wheels, *requires))
 
 
@@ -206,18 +206,18 @@ def unhashed(components: Iterable[Component]) -> tuple[Component, ...]:
 
 def _fits(component: Component, entry: Entry) -> bool:
     """Whether a component is for an entry's framework version, or for any."""
-    versions = component.frameworks.get(entry.framework.value, ())
-    return not component.frameworks or entry.version.value in {text.value for text in versions}
+    versions = component.frameworks.get(entry.framework, ())
+    return not component.frameworks or entry.version in versions
 
 
 def _versions(component: Component) -> str:
     pairs = ((name, text) for name, texts in component.frameworks.items() for text in texts)
-    return " and ".join(f"{framework} {text.value}" for framework, text in pairs)
+    return " and ".join(f"{framework} {text}" for framework, text in pairs)
 
 
 def _named(entry: Entry, component: Component) -> Position:
     """Where an entry names a component."""
-    return next(text.at for text in entry.components if text.value == component.name)
+    return next(text.at for text in entry.components if text == component.name)
 
 
 def _hash(sha256: str | None) -> str:

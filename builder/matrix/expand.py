@@ -42,22 +42,22 @@ class Expansion:
     def targets(self) -> list[Target]:
         """The entry's targets, one for each device, but those that are not possible."""
         matrix, entry = self.matrix, self.entry
-        framework = entry.framework.value
-        if entry.version.value not in matrix.named[framework]:
+        framework = entry.framework
+        if entry.version not in matrix.named[framework]:
             self.report.add(
                 entry.version.at,
-                f"{framework} {entry.version.value} is not among the frameworks",
-                did_you_mean(entry.version.value, matrix.named[framework]),
+                f"{framework} {entry.version} is not among the frameworks",
+                did_you_mean(entry.version, matrix.named[framework]),
             )
         known(matrix, "libraries", entry.libraries, self.report)
-        version = matrix.frameworks.get((framework, entry.version.value))
-        libraries = matrix.libraries.get(entry.libraries.value)
+        version = matrix.frameworks.get((framework, entry.version))
+        libraries = matrix.libraries.get(entry.libraries)
         if version is None or libraries is None:
             return []
         devices = entry.devices or tuple(
-            Text(value=device, at=entry.version.at) for device in _DEFAULT_DEVICES[entry.mode.value]
+            Text(device, entry.version.at) for device in _DEFAULT_DEVICES[entry.mode]
         )
-        self._check_own_accelerator([device.value for device in devices])
+        self._check_own_accelerator(devices)
         components = choose(matrix, entry, self.report)
         found = [self._target(version, libraries, device, components) for device in devices]
         # Without a component that does not go, a target may seem to be another's double.
@@ -76,15 +76,15 @@ class Expansion:
         named = self._accelerator(version, device)
         if named is None:
             return None
-        build = version.builds.get(named.value)
-        accelerator = matrix.accelerators.get(named.value)
-        if build is None and named.value not in version.named:
+        build = version.builds.get(named)
+        accelerator = matrix.accelerators.get(named)
+        if build is None and named not in version.named:
             self.report.add(
                 named.at,
-                f"{version.framework} {version.version} was not built for {named.value}",
+                f"{version.framework} {version.version} was not built for {named}",
                 f"it has builds for {', '.join(version.builds) or 'nothing'}",
             )
-        if build is None or (accelerator is None and named.value != "cpu"):
+        if build is None or (accelerator is None and named != "cpu"):
             return None
         if not check_device(entry, components, device, accelerator, self.report):
             return None
@@ -92,8 +92,8 @@ class Expansion:
 
         base_name = entry.base or build.base or version.base
         known(matrix, "bases", base_name, self.report)
-        base = matrix.bases.get(base_name.value)
-        tools_base = matrix.bases.get(matrix.tools.base.value) if matrix.tools else None
+        base = matrix.bases.get(base_name)
+        tools_base = matrix.bases.get(matrix.tools.base) if matrix.tools else None
         python = entry.python or build.python or version.python
         date = entry.date or release.date
         texts = (*libraries.requires, *libraries.by_framework[version.framework])
@@ -103,8 +103,8 @@ class Expansion:
         if matrix.tools is None or tools_base is None or requirements is None:
             return None
 
-        standalone = "" if python.value in base.pythons else matrix.tools.pythons[python.value]
-        carried = device.value == "gpu" and version.framework in _CARRIES_CUDA
+        standalone = "" if python in base.pythons else matrix.tools.pythons[python]
+        carried = device == "gpu" and version.framework in _CARRIES_CUDA
         packages = accelerator.packages if accelerator and not carried else ()
         said = {
             "mode": entry.mode.at,
@@ -134,34 +134,33 @@ class Expansion:
             **_first("accelerator_packages", packages),
         }
         target = Target(
-            mode=entry.mode.value,
+            mode=entry.mode,
             framework=version.framework,
             framework_version=version.version,
-            transformers=release.transformers.value,
-            datasets=release.datasets.value if entry.mode.value == "training" else None,
-            device=device.value,
-            python=python.value,
+            transformers=release.transformers,
+            datasets=release.datasets if entry.mode == "training" else None,
+            device=device,
+            python=python,
             base=base,
             accelerator=accelerator,
-            accelerator_packages=tuple(text.value for text in packages),
+            accelerator_packages=tuple(packages),
             build=build,
-            locked=datetime.date.fromisoformat(version.locked.value),
-            date=datetime.date.fromisoformat(date.value),
-            framework_requirements=tuple(t.value for t in (*version.requires, *build.requires)),
-            constraints=tuple(text.value for text in version.constraints),
+            locked=datetime.date.fromisoformat(version.locked),
+            date=datetime.date.fromisoformat(date),
+            framework_requirements=(*version.requires, *build.requires),
+            constraints=tuple(version.constraints),
             library_requirements=requirements,
             libraries=libraries.name,
-            compilers=_compilers(libraries, python.value, standalone=bool(standalone)),
-            system_packages=tuple(text.value for text in libraries.system),
-            origin=entry.origin.value if entry.origin else "official",
-            major=entry.major.value if entry.major else "1",
+            compilers=_compilers(libraries, python, standalone=bool(standalone)),
+            system_packages=tuple(libraries.system),
+            origin=entry.origin or "official",
+            major=entry.major or "1",
             standalone_python=standalone,
             tools_base=tools_base,
-            uv=matrix.tools.uv.value,
-            build_requirements=tuple(
-                text.value
-                for texts in (matrix.tools.build, *(each.build for each in components))
-                for text in texts
+            uv=matrix.tools.uv,
+            build_requirements=(
+                *matrix.tools.build,
+                *(text for each in components for text in each.build),
             ),
             components=components,
             sources=matrix.sources,
@@ -183,36 +182,36 @@ class Expansion:
         text = self.entry.accelerator
         if text is None or not known(self.matrix, "accelerators", text, self.report):
             return
-        found = self.matrix.accelerators.get(text.value)
+        found = self.matrix.accelerators.get(text)
         if found and found.device not in devices:
             self.report.add(
                 text.at,
-                f"{text.value} is for {found.device}, not for {' or '.join(devices)}",
+                f"{text} is for {found.device}, not for {' or '.join(devices)}",
                 "name another accelerator or other devices, or remove it",
             )
 
     def _accelerator(self, version: FrameworkVersion, device: Text) -> Text | None:
         """The accelerator, or the text "cpu"; None, and a report, if the device has none."""
-        if device.value == "cpu":
-            return Text(value="cpu", at=device.at)
-        own, text = self.entry.accelerator, version.accelerators.get(device.value)
+        if device == "cpu":
+            return Text("cpu", device.at)
+        own, text = self.entry.accelerator, version.accelerators.get(device)
         for candidate in (own, text):
-            found = self.matrix.accelerators.get(candidate.value) if candidate else None
-            if found and found.device == device.value:
+            found = self.matrix.accelerators.get(candidate) if candidate else None
+            if found and found.device == device:
                 return candidate
         if own is None and text is None:
             self.report.add(
                 device.at,
-                f"{version.framework} {version.version} names no accelerator for {device.value}",
-                f"add `{device.value}:` below line {version.at.line}, or name other devices",
+                f"{version.framework} {version.version} names no accelerator for {device}",
+                f"add `{device}:` below line {version.at.line}, or name other devices",
             )
         return None
 
     def _fill(self, texts: Sequence[Text]) -> tuple[str, ...] | None:
         release = self.release
-        values = {"transformers": release.transformers.value, "datasets": release.datasets.value}
+        values = {"transformers": release.transformers, "datasets": release.datasets}
         try:
-            return tuple(fill(text.value, values) for text in texts)
+            return tuple(fill(text, values) for text in texts)
         except KeyError:  # reported by check_sections
             return None
 
@@ -228,31 +227,31 @@ class Expansion:
         what = f"{version.framework} {version.version}"
         possible = True
         standalone = self.matrix.tools.pythons if self.matrix.tools else {}
-        if python.value not in {*base.pythons, *standalone}:
+        if python not in {*base.pythons, *standalone}:
             others = f", and `tools` has {', '.join(standalone)}" if standalone else ""
             self.report.add(
                 python.at,
-                f"{base.name} has no Python {python.value}",
+                f"{base.name} has no Python {python}",
                 f"it has {', '.join(base.pythons) or 'none'}{others}",
             )
             possible = False
         own = {wheel for component in components for wheel in component.wheels}
         for wheel in build.wheels:
-            right = {"", python_tag(python.value).replace("py", "cp")}
+            right = {"", python_tag(python).replace("py", "cp")}
             if wheel.python not in right and wheel not in own:
                 self.report.add(
                     python.at,
                     f"the wheel of {what} for {build.name} is for {wheel.python}, not for "
-                    f"Python {python.value}",
+                    f"Python {python}",
                     f"change the python, or the wheel on line {wheel.at.line}",
                 )
                 possible = False
         if not check_wheels(self.entry, components, python, self.report):
             possible = False
-        if date.value < version.locked.value:
+        if date < version.locked:
             self.report.add(
                 date.at,
-                f"{date.value} is before {what} was locked ({version.locked.value})",
+                f"{date} is before {what} was locked ({version.locked})",
                 f"change the date, or `locked` on line {version.locked.at.line}",
             )
             possible = False
@@ -261,7 +260,7 @@ class Expansion:
 
 def _compilers(libraries: Libraries, python: str, *, standalone: bool) -> tuple[str, ...]:
     """The compilers of a set of libraries; a standalone Python brings its headers itself."""
-    names = (fill(text.value, {"python": python}) for text in libraries.compilers)
+    names = (fill(text, {"python": python}) for text in libraries.compilers)
     return tuple(name for name in names if not (standalone and name.startswith("python")))
 
 

@@ -209,7 +209,7 @@ fi
 
 def _texts(node: object) -> dict[str, str]:
     entries = node.entries if isinstance(node, Table) else {}
-    return {name: value.value for name, value in entries.items() if isinstance(value, Text)}
+    return {name: value for name, value in entries.items() if isinstance(value, Text)}
 
 
 def _archive(node: object) -> Archive:
@@ -223,8 +223,8 @@ def _credentials(node: object, report: Report) -> str:
     if not isinstance(named, Text):
         return ""
     try:
-        return Path(named.value).expanduser().read_text("utf-8")
+        return Path(named).expanduser().read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not text"
-        report.add(named.at, f"{named.value} cannot be read: {why}", "mend or remove `netrc`")
+        report.add(named.at, f"{named} cannot be read: {why}", "mend or remove `netrc`")
         return ""

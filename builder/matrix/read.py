@@ -69,7 +69,7 @@ class _Reader:
         return self.text(key) if key in self.entries else None
 
     def value(self, key: str) -> str | None:
-        return self.text(key).value if key in self.entries else None
+        return self.text(key) if key in self.entries else None
 
     def items(self, key: str) -> tuple[Node, ...]:
         node = self.entries.get(key)
@@ -79,7 +79,7 @@ class _Reader:
         return tuple(item for item in self.items(key) if isinstance(item, Text))
 
     def values(self, key: str) -> tuple[str, ...]:
-        return tuple(text.value for text in self.texts(key))
+        return self.texts(key)
 
     def table(self, key: str) -> _Reader:
         """The table of a key; an empty one if there is none."""
@@ -105,14 +105,14 @@ def _matrix(root: _Reader, document: Table) -> Matrix:
     }
     return Matrix(
         tools=_tools(tools) if tools.entries else None,
-        sources={name: sources.text(name).value for name in sources.entries},
+        sources={name: sources.text(name) for name in sources.entries},
         cuda_keyring=_cuda_keyring(keyring) if keyring.entries else None,
         bases={name: _base(name, fields) for name, fields in root.tables("bases").items()},
         accelerators={
             name: Accelerator(
                 name=name,
-                device=fields.text("device").value,
-                version=fields.text("version").value,
+                device=fields.text("device"),
+                version=fields.text("version"),
                 packages=fields.texts("packages"),
                 driver_cuda=fields.maybe("driver_cuda"),
                 develop=fields.texts("develop"),
@@ -147,21 +147,21 @@ def _tools(fields: _Reader) -> Tools:
         base=fields.text("base"),
         uv=fields.text("uv"),
         build=fields.texts("build"),
-        pythons={python: pythons.text(python).value for python in pythons.entries},
+        pythons={python: pythons.text(python) for python in pythons.entries},
     )
 
 
 def _cuda_keyring(fields: _Reader) -> CudaKeyring:
-    return CudaKeyring(path=fields.text("path").value, sha256=fields.text("sha256").value)
+    return CudaKeyring(path=fields.text("path"), sha256=fields.text("sha256"))
 
 
 def _base(name: str, fields: _Reader) -> Base:
     pythons = fields.table("pythons")
     return Base(
         name=name,
-        image=fields.text("image").value,
-        end_of_life=datetime.date.fromisoformat(fields.text("end_of_life").value),
-        jdk=fields.text("jdk").value,
+        image=fields.text("image"),
+        end_of_life=datetime.date.fromisoformat(fields.text("end_of_life")),
+        jdk=fields.text("jdk"),
         pythons={python: pythons.values(python) for python in pythons.entries},
         bootstrap=fields.value("bootstrap"),
         said={"base": fields.text("image").at, "end_of_life": fields.text("end_of_life").at},
@@ -196,13 +196,13 @@ def _build(name: str, fields: _Reader, at: Position) -> Build:
     if "fallback" in fields.entries and any(wheel.sha256 is None for wheel in wheels):
         return _build(name, fields.table("fallback"), fields.named("fallback"))
     indexes = fields.table("indexes")
-    carries = fields.maybe("carries") or Text(value=name, at=at)
+    carries = fields.maybe("carries") or Text(name, at)
     return Build(
         name=name,
         requires=fields.texts("requires"),
         wheels=wheels,
         indexes={indexes.keys[name]: indexes.texts(name) for name in indexes.entries},
-        carries=carries.value,
+        carries=carries,
         python=fields.maybe("python"),
         base=fields.maybe("base"),
         at=carries.at,
@@ -211,15 +211,15 @@ def _build(name: str, fields: _Reader, at: Position) -> Build:
 
 def _wheel(fields: _Reader) -> Wheel:
     url = fields.text("url")
-    return Wheel(url=url.value, sha256=fields.value("sha256"), at=url.at)
+    return Wheel(url=url, sha256=fields.value("sha256"), at=url.at)
 
 
 def _component(name: str, fields: _Reader, at: Position) -> Component:
     versions = fields.table("for")
     return Component(
         name=name,
-        kind=fields.text("kind").value,
-        version=fields.text("version").value,
+        kind=fields.text("kind"),
+        version=fields.text("version"),
         source=fields.maybe("source"),
         sha256=fields.value("sha256"),
         wheels=tuple(_wheel(_Reader(item)) for item in fields.items("wheels")),
@@ -236,11 +236,11 @@ def _component(name: str, fields: _Reader, at: Position) -> Component:
 
 def _upgrade(fields: _Reader) -> Upgrade:
     return Upgrade(
-        package=fields.text("package").value,
+        package=fields.text("package"),
         version=fields.value("version"),
-        date=datetime.date.fromisoformat(fields.text("date").value),
-        reason=fields.text("reason").value,
-        until=datetime.date.fromisoformat(fields.text("until").value),
+        date=datetime.date.fromisoformat(fields.text("date")),
+        reason=fields.text("reason"),
+        until=datetime.date.fromisoformat(fields.text("until")),
         at=fields.text("package").at,
     )
 

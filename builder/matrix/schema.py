@@ -48,15 +48,15 @@ class TextOf:
         if not isinstance(node, Text):
             report.add(node.at, f"{_kind(node)} where {self.what} belongs", self._remedy())
             return None
-        if self.choices and node.value not in self.choices:
+        if self.choices and node not in self.choices:
             report.add(
                 node.at,
-                f"{node.value!r} is not {self.what}",
-                did_you_mean(node.value, self.choices),
+                f"{node!r} is not {self.what}",
+                did_you_mean(node, self.choices),
             )
             return None
-        if not re.fullmatch(self.pattern, node.value, re.ASCII):
-            report.add(node.at, f"{node.value!r} is not {self.what}", self._remedy())
+        if not re.fullmatch(self.pattern, node, re.ASCII):
+            report.add(node.at, f"{node!r} is not {self.what}", self._remedy())
             return None
         return node
 
@@ -83,9 +83,9 @@ class DateOf:
         checked = self.text.check(node, report)
         if isinstance(checked, Text):
             try:
-                datetime.date.fromisoformat(checked.value)
+                datetime.date.fromisoformat(checked)
             except ValueError:
-                report.add(node.at, f"{checked.value} is in no calendar", "mend the day")
+                report.add(node.at, f"{checked} is in no calendar", "mend the day")
                 return None
         return checked
 

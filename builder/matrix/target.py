@@ -125,7 +125,7 @@ class Target:
             return ""
         accelerator = self.accelerator
         if accelerator and accelerator.driver_cuda and accelerator.name == self.build.carries:
-            return accelerator.driver_cuda.value
+            return accelerator.driver_cuda
         return f"{carried[1]}.{carried[2]}"
 
     def row(self) -> dict[str, Any]:

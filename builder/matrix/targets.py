@@ -55,11 +55,11 @@ def _with_budgets(
 ) -> tuple[Target, ...]:
     """The targets with the last budget of the matrix that is for each."""
     for glob, budget in matrix.budgets.items():
-        fits = {target.name for target in targets if fnmatchcase(target.name, glob.value)}
+        fits = {target.name for target in targets if fnmatchcase(target.name, glob)}
         if not fits and not report.problems:  # a target that is missing may be the one
-            report.add(glob.at, f"{glob.value!r} fits no target", "mend or remove it")
+            report.add(glob.at, f"{glob!r} fits no target", "mend or remove it")
         targets = tuple(
-            replace(target, budget=budget.value, said={**target.said, "budget": budget.at})
+            replace(target, budget=budget, said={**target.said, "budget": budget.at})
             if target.name in fits
             else target
             for target in targets

@@ -37,12 +37,12 @@ def check_sections(matrix: Matrix, report: Report) -> None:
 
 def known(matrix: Matrix, section: str, text: Text, report: Report) -> bool:
     """Whether a section has an entry of that name, sound or not; reported if it has none."""
-    if text.value in matrix.named[section]:
+    if text in matrix.named[section]:
         return True
     report.add(
         text.at,
-        f"{text.value!r} is not among the {section}",
-        did_you_mean(text.value, matrix.named[section]),
+        f"{text!r} is not among the {section}",
+        did_you_mean(text, matrix.named[section]),
     )
     return False
 
@@ -88,13 +88,12 @@ def _check_accelerator(matrix: Matrix, accelerator: Accelerator, report: Report)
     if accelerator.device != "gpu":
         report.add(driver.at, f"{name} is not for gpu, and has no CUDA", "remove the key")
         return
-    needed = tuple(int(part) for part in driver.value.split("."))
+    needed = tuple(int(part) for part in driver.split("."))
     own = tuple(int(part) for part in accelerator.version.split(".")[:2])
     if needed[0] < 11 or needed[0] != own[0] or needed >= own:
         report.add(
             driver.at,
-            f"a driver with CUDA {driver.value} is not an older one that CUDA "
-            f"{own[0]}.{own[1]} runs on",
+            f"a driver with CUDA {driver} is not an older one that CUDA {own[0]}.{own[1]} runs on",
             "name an older version of the same major one, 11 or later, or remove the key",
         )
 
@@ -103,11 +102,11 @@ def _check_accelerators(matrix: Matrix, version: FrameworkVersion, report: Repor
     for device, text in version.accelerators.items():
         if not known(matrix, "accelerators", text, report):
             continue
-        accelerator = matrix.accelerators.get(text.value)
+        accelerator = matrix.accelerators.get(text)
         if accelerator and accelerator.device != device:
             report.add(
                 text.at,
-                f"{text.value} is for {accelerator.device}, not for {device}",
+                f"{text} is for {accelerator.device}, not for {device}",
                 f"name an accelerator for {device}",
             )
 
@@ -131,7 +130,7 @@ def read_wheel(matrix: Matrix, wheel: Wheel, report: Report) -> tuple[str, Versi
     """
     from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-    known(matrix, "sources", Text(value=wheel.source, at=wheel.at), report)
+    known(matrix, "sources", Text(wheel.source, wheel.at), report)
     try:
         if not re.fullmatch(r"[\w.+!-]+", wheel.filename, re.ASCII):  # tags may be anything to it
             raise InvalidWheelFilename
@@ -150,18 +149,18 @@ def check_requirements(texts: Iterable[Text], values: Mapping[str, str], report:
     """Report what is no requirement; `values` are the placeholders that may be in one."""
     for text in texts:
         try:
-            filled = fill(text.value, values)
+            filled = fill(text, values)
         except KeyError as error:
             report.add(
                 text.at,
-                f"{text.value!r} has an unknown placeholder {{{error.args[0]}}}",
+                f"{text!r} has an unknown placeholder {{{error.args[0]}}}",
                 f"known: {', '.join(f'{{{name}}}' for name in values) or 'none here'}",
             )
             continue
         if not _is_requirement(filled):
             report.add(
                 text.at,
-                f"{text.value!r} is not a requirement",
+                f"{text!r} is not a requirement",
                 "write it as pip would read it: name[extra]==1.2.3",
             )
 

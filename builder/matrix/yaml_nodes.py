@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
+from typing_extensions import Self
+
 from builder.errors import MatrixError, Problem
 
 if TYPE_CHECKING:
@@ -43,12 +45,22 @@ class Position:
         return f"{self}:{self.column}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Text:
-    """A scalar, always as the characters in the file."""
+class Text(str):
+    """A scalar, always as the characters in the file, that knows where it stands there.
 
-    value: str
+    It is equal to any text of the same characters, wherever that stands.
+    """
+
+    __slots__ = ("at",)
     at: Position
+
+    def __new__(cls, value: str, at: Position) -> Self:
+        text = super().__new__(cls, value)
+        text.at = at
+        return text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Text, (str(self), self.at)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -225,7 +237,7 @@ def _convert(node: yaml.Node, name: str, report: Report) -> Node | None:
         if plain and node.value in ("", "~", "null", "Null", "NULL"):
             report.add(at, "there is no value", "write one, or remove it")
             return None
-        return Text(value=node.value, at=at)
+        return Text(node.value, at)
     if isinstance(node, yaml.SequenceNode):
         items = [_convert(item, name, report) for item in node.value]
         return Items(items=tuple(item for item in items if item is not None), at=at)
@@ -237,18 +249,18 @@ def _convert(node: yaml.Node, name: str, report: Report) -> Node | None:
         if not isinstance(key_node, yaml.ScalarNode):
             report.add(key_at, "a key that is not text", "use a plain word as the key")
             continue
-        key = Text(value=key_node.value, at=key_at)
-        if key.value in keys:
+        key = Text(key_node.value, key_at)
+        if key in keys:
             report.add(
                 key_at,
-                f"{key.value!r} is said twice",
-                f"the first is on line {keys[key.value].at.line}; keep one",
+                f"{key!r} is said twice",
+                f"the first is on line {keys[key].at.line}; keep one",
             )
             continue
-        keys[key.value] = key
+        keys[key] = key
         value = _convert(value_node, name, report)
         if value is not None:
-            entries[key.value] = value
+            entries[key] = value
     return Table(entries=entries, keys=keys, at=at)
 
 

@@ -120,7 +120,7 @@ def _shared(target: Target) -> tuple[str, ...]:
 
 def _cuda(target: Target) -> tuple[str, ...]:
     """What a build for GPUs needs itself; the index's wheel asks for its own."""
-    return tuple(text.value for text in target.build.requires) if target.device == "gpu" else ()
+    return tuple(target.build.requires) if target.device == "gpu" else ()
 
 
 def _same_versions(target: Target) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from builder.matrix.format import COMPONENTS
 from builder.matrix.tags import parse_repository
 from builder.matrix.target import Target
 from builder.matrix.targets import load_targets
+from builder.matrix.yaml_nodes import Text
 from tests.conftest import GOLDEN, ROOT, Dlc
 from tests.unit.locks.test_resolve import empty_wheel, only, unreached
 
@@ -240,9 +241,8 @@ def test_other_requirements_make_a_lock_stale(rows: dict[str, Target], tmp_path:
     row, folder = rows[TENSORFLOW], tmp_path / rows[TENSORFLOW].folder
     write_locks(row, tmp_path)
     [horovod] = (each for each in row.components if each.kind == "horovod")
-    newer = dataclasses.replace(
-        horovod, requires=(dataclasses.replace(horovod.requires[0], value="horovod==0.28.1"),)
-    )
+    requires = Text("horovod==0.28.1", horovod.requires[0].at)
+    newer = dataclasses.replace(horovod, requires=(requires,))
     components = tuple(newer if each is horovod else each for each in row.components)
     state = lockfile.state(folder, dataclasses.replace(row, components=components))
     assert state.text == "horovod.lock stale"

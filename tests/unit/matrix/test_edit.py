@@ -89,8 +89,8 @@ def test_ends_of_lines_stay(version: str, newline: str, ending: bool) -> None:
 @pytest.mark.parametrize("version", ["0.0.1", "4.46.0", "4.57.1", "99.0.0"])
 def test_releases_stay_in_order(version: str, tmp_path: Path) -> None:
     text = MatrixText(REAL, "m").add_release(version, release(version)).text
-    before = [each.transformers.value for each in reading(REAL, tmp_path).releases]
-    after = [each.transformers.value for each in reading(text, tmp_path).releases]
+    before = [each.transformers for each in reading(REAL, tmp_path).releases]
+    after = [each.transformers for each in reading(text, tmp_path).releases]
     assert sorted(after, key=Version) == after
     assert sorted([*before, version], key=Version) == after
 

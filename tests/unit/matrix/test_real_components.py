@@ -45,14 +45,14 @@ ROWS: tuple[Row, ...] = tuple(
     (release, entry)
     for release in MATRIX.releases
     for entry in release.entries
-    if entry.mode.value == "training"
+    if entry.mode == "training"
 )
 
 
 def put(row: Row, components: Iterable[Component]) -> list[Target]:
     """A row's targets with components; none if it cannot have them."""
     release, entry = row
-    texts = tuple(Text(value=each.name, at=entry.version.at) for each in components)
+    texts = tuple(Text(each.name, entry.version.at) for each in components)
     report = Report()
     entry = dataclasses.replace(entry, components=texts)
     targets = Expansion(MATRIX, report, release, entry).targets()
@@ -67,7 +67,7 @@ def of_kind(kind: str, version: str = "") -> list[Component]:
 
 def fitting(component: Component, rows: Iterable[Row] = ROWS) -> list[Target]:
     """The targets that a component can be in, with the first of each kind that it needs."""
-    needed = [of_kind(need.value)[0] for need in component.needs]
+    needed = [of_kind(need)[0] for need in component.needs]
     return [target for row in rows for target in put(row, [component, *needed])]
 
 
@@ -97,9 +97,9 @@ def official(name: str) -> list[Target]:
     found = []
     for row in ROWS:
         release, entry = row
-        if (entry.framework.value, entry.version.value) != (framework.lower(), version):
+        if (entry.framework, entry.version) != (framework.lower(), version):
             continue
-        if transformers not in (None, release.transformers.value) or entry.devices:
+        if transformers not in (None, release.transformers) or entry.devices:
             continue
         choices = [of_kind(kind, wanted) for kind, wanted in cells.items() if wanted]
         chosen = [[each for each in these if fitting(each, [row])] for these in choices]
@@ -159,7 +159,7 @@ def test_a_component_is_right_somewhere(
     assert name in placed, "it fits no row"
     assert f"{component.kind}={component.version}" in placed[name].labels()["dlc.components"]
     if component.source:
-        assert f'{component.source.value.partition("}")[2]}"' in dockerfiles[name]
+        assert f'{component.source.partition("}")[2]}"' in dockerfiles[name]
     elif KINDS[component.kind].replaces:
         assert placed[name].build.wheels == component.wheels
     else:
@@ -173,11 +173,11 @@ def test_an_official_row_can_have_what_aws_had(name: str, placed: dict[str, Targ
     accelerator = placed[name].accelerator
     assert accelerator is not None
     nccl = f"libnccl2={TABLE[name]['NCCL']}-1+cuda{'.'.join(accelerator.version.split('.')[:2])}"
-    assert nccl in [text.value for text in accelerator.develop]
+    assert nccl in list(accelerator.develop)
 
 
 def test_only_rows_of_ours_can_be_tried() -> None:
-    versions = {f"{entry.framework.value} {entry.version.value}" for _, entry in ROWS}
+    versions = {f"{entry.framework} {entry.version}" for _, entry in ROWS}
     names = {name: " ".join(name.lower().split()[:2]) for name in TABLE}
     assert {name for name, version in names.items() if version not in versions} == ELSEWHERE
 
@@ -189,7 +189,7 @@ def test_what_is_tied_fits_no_other_version(name: str) -> None:
     component = MATRIX.components[name]
     found = {(target.framework, target.framework_version) for target in fitting(component)}
     assert found == {
-        (key, text.value) for key in component.frameworks for text in component.frameworks[key]
+        (key, text) for key in component.frameworks for text in component.frameworks[key]
     }
 
 
@@ -210,7 +210,7 @@ def test_a_wheel_for_the_right_python_is_not_enough(
     [row] = [
         (release, entry)
         for release, entry in ROWS
-        if (entry.framework.value, entry.version.value) == (framework, version)
+        if (entry.framework, entry.version) == (framework, version)
     ]
     [target] = put(row, [])
     assert {wheel.python for wheel in component.wheels} == {target.python.replace("3.", "cp3")}

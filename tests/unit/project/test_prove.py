@@ -264,7 +264,7 @@ def expected(target: Target, *, base: Base | None, wheels: bool) -> list[list[st
     pythons = target.base.pythons.get(target.python, ())
     addresses = {
         *(f"{wheel.source}={target.sources[wheel.source]}" for wheel in target.build.wheels),
-        *(f"UV_INDEX={target.sources[source.value]}" for source in target.build.indexes),
+        *(f"UV_INDEX={target.sources[source]}" for source in target.build.indexes),
     }
     found, stage = [], ""
     for words in others:
