@@ -18,8 +18,8 @@ from builder.authoring.outdated import PACKAGES, newest
 from builder.authoring.request import Wanted, refuse_missing
 from builder.errors import LockError, MatrixError
 from builder.matrix.edit import MatrixText, flow
+from builder.matrix.format import Entry, FrameworkVersion, Matrix, Release
 from builder.matrix.read import read
-from builder.matrix.records import Entry, FrameworkVersion, Matrix, Release
 from builder.matrix.target import Target
 from builder.matrix.targets import load_targets
 from builder.matrix.yaml_nodes import Report
@@ -69,7 +69,7 @@ class _Adding:
 
     def __init__(self, matrix: Matrix, wanted: Wanted, text: MatrixText) -> None:
         self._matrix, self._wanted, self._text = matrix, wanted, text
-        known = [version for name, version in matrix.frameworks if name == wanted.framework]
+        known = matrix.versions(wanted.framework)
         if not known:
             raise LockError(
                 f"the matrix has no {wanted.framework} to go by",
@@ -77,7 +77,7 @@ class _Adding:
             )
         self._newest = max(known, key=Version)
         self._version = wanted.version or self._newest
-        self.framework = matrix.frameworks.get((wanted.framework, self._version))
+        self.framework = known.get(self._version)
         self._release: Release | None = next(
             (r for r in matrix.releases if r.transformers == wanted.transformers), None
         )
@@ -158,7 +158,7 @@ class _Adding:
         for name in ("python", "base", "accelerator"):
             own = getattr(wanted, name)
             said = getattr(like, name) if same else None
-            in_framework = (wanted.framework, self._version) not in self._matrix.frameworks
+            in_framework = self._version not in self._matrix.versions(wanted.framework)
             if own and not in_framework:
                 found[name] = own
             elif said and not own:
@@ -177,7 +177,7 @@ class _Adding:
         date = wanted.date
         if date is None and (framework is None or framework.locked > release.date):
             date = wanted.today
-        return date if date != release.date else None
+        return date if date != str(release.date) else None
 
     def _libraries(self, mode: str) -> str:
         like = self._last(mode)
@@ -204,7 +204,7 @@ class _Adding:
         return found[-1] if found else None
 
     def _like(self) -> FrameworkVersion:
-        return self._matrix.frameworks[self._wanted.framework, self._newest]
+        return self._matrix.versions(self._wanted.framework)[self._newest]
 
     def _new_framework(self) -> NewFramework:
         wanted, like = self._wanted, self._like()

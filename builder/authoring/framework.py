@@ -14,8 +14,8 @@ from builder.errors import ArgumentError, LockError
 from builder.locks.direct import address
 from builder.locks.lockfile import pinned
 from builder.locks.uv.compile import Question, compile_requirements
+from builder.matrix.format import FrameworkVersion
 from builder.matrix.mirrors import NO_MIRRORS, Mirrors
-from builder.matrix.records import FrameworkVersion
 from builder.matrix.tags import python_tag
 from builder.util.text import system_words
 

@@ -10,8 +10,8 @@ from packaging.version import Version
 from builder.errors import LockError, UnansweredError
 from builder.locks.lockfile import pinned
 from builder.locks.uv.compile import Question, compile_requirements
+from builder.matrix.format import Matrix
 from builder.matrix.mirrors import Mirrors
-from builder.matrix.records import Matrix
 
 __all__ = ["PACKAGES", "Comparison", "newest", "outdated"]
 
@@ -70,16 +70,14 @@ def outdated(matrix: Matrix, mirrors: Mirrors) -> list[Comparison]:
     """
     python = _newest(
         text
-        for version in matrix.frameworks.values()
+        for versions in matrix.frameworks.values()
+        for version in versions.values()
         for text in (version.python, *(b.python for b in version.builds.values() if b.python))
     )
     had: Mapping[str, Iterable[str]] = {
         "transformers": (release.transformers for release in matrix.releases),
         "datasets": (release.datasets for release in matrix.releases),
-        **{
-            framework: [version for name, version in matrix.frameworks if name == framework]
-            for framework in PACKAGES
-        },
+        **{framework: matrix.versions(framework) for framework in PACKAGES},
     }
     found = []
     for name, versions in had.items():

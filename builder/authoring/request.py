@@ -11,9 +11,9 @@ from packaging.version import Version
 from builder.authoring.outdated import PACKAGES
 from builder.errors import LockError, UnansweredError
 from builder.locks.uv.compile import Question, compile_requirements
-from builder.matrix.format import FRAMEWORKS, MODES, SAID
 from builder.matrix.mirrors import NO_MIRRORS, Mirrors
 from builder.matrix.target import Target
+from builder.matrix.values import ASKED, FRAMEWORKS, MODES
 from builder.matrix.yaml_nodes import Position, Report, Text
 
 __all__ = ["Wanted", "check_index", "mistakes", "refuse_missing"]
@@ -58,7 +58,7 @@ def mistakes(said: Mapping[str, str | None], *, today: str) -> list[str]:
             continue
         report = Report()
         node = Text(value, Position(file="", line=0, column=0))
-        SAID[name].check(node, report)
+        ASKED[name].read(node, report)
         wrong = [f"{each.message}; {each.remedy}" for each in report.problems]
         versions = name in {"transformers", "datasets", *FRAMEWORKS}
         if not wrong and versions and (usual := str(Version(value))) != value:

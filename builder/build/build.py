@@ -29,7 +29,7 @@ from builder.util.state import state_directory
 if TYPE_CHECKING:
     from builder.engine.bases import BaseImage
     from builder.engine.connection import Engine
-    from builder.matrix.records import Base
+    from builder.matrix.format import Base
 
 __all__ = ["build"]
 

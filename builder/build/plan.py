@@ -145,7 +145,7 @@ def inputs(target: Target, images: Path, renderer: Renderer) -> Inputs:
     """
     committed = images / target.folder
     found = lockfile.state(committed, target)
-    bare = {
+    bare: dict[str, str] = {
         each.name: f"no sha256 at {each.at.exact}"
         for each in components.unhashed(target.components)
     }

@@ -13,7 +13,7 @@ from builder.cli.main import cli
 from builder.cli.options import output_option
 from builder.cli.output import print_json, print_table
 from builder.cli.settings import Settings, pass_settings
-from builder.matrix.format import DEVICES, FRAMEWORKS, MODES, ORIGINS
+from builder.matrix.values import DEVICES, FRAMEWORKS, MODES, ORIGINS
 from builder.util import atomic
 from builder.util.console import say
 

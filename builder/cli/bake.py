@@ -17,7 +17,7 @@ from builder.util.console import say
 
 if TYPE_CHECKING:
     from builder.build.bakefile import Job
-    from builder.matrix.records import Base
+    from builder.matrix.format import Base
     from builder.matrix.target import Target
 
 __all__: list[str] = []

@@ -22,7 +22,7 @@ from builder.util.console import say
 
 if TYPE_CHECKING:
     from builder.engine.connection import Engine
-    from builder.matrix.records import Base, Matrix
+    from builder.matrix.format import Base, Matrix
 
 __all__: list[str] = []
 

@@ -21,7 +21,7 @@ from builder.util.text import counted, human_size
 
 if TYPE_CHECKING:
     from builder.build.bakefile import Cache
-    from builder.matrix.records import Base
+    from builder.matrix.format import Base
     from builder.matrix.target import Target
 
 __all__: list[str] = []

@@ -22,7 +22,7 @@ from builder.util.console import say
 
 if TYPE_CHECKING:
     from builder.locks.lockfile import Lock, State
-    from builder.matrix.records import Upgrade
+    from builder.matrix.format import Upgrade
     from builder.matrix.target import Target
 
 __all__: list[str] = []

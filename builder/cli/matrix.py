@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -66,31 +67,17 @@ def show(settings: Settings, target: Target, account: str | None, region: str, o
         "image_uri": image_uri(target, account, region),
         "aliases": list(aliases(target.parts)),
         "folder": str(folder),
-        "end_of_life": target.base.end_of_life.isoformat(),
-        "build": target.build.carries,
-        "locked": target.locked.isoformat(),
-        "framework_requirements": [
-            *target.framework_requirements,
-            *(wheel.filename for wheel in target.build.wheels),
-        ],
-        "constraints": list(target.constraints),
-        "libraries": target.libraries,
-        "library_requirements": list(target.library_requirements),
-        "compilers": list(target.compilers),
-        "system_packages": list(target.system_packages),
-        "accelerator_packages": list(target.accelerator_packages),
+        **{
+            name: _plain(value)
+            for name, value in target.given().items()
+            if name not in target.row()
+        },
         "driver_cuda": target.driver_cuda or None,
         "components": [described(each) for each in target.components],
-        "uv": target.uv,
-        "build_requirements": list(target.build_requirements),
         "lock": lockfile.state(folder, target).text,
         "labels": target.labels(),
     }
-    said = {
-        key: str(target.said[key])
-        for key, value in values.items()
-        if key in target.said and value is not None
-    }
+    said = {name: str(at) for name, at in target.defined_at.items() if values[name] is not None}
     if output == "json":
         print_json({"name": target.name, "values": values, "said": said})
         return
@@ -110,6 +97,13 @@ def show(settings: Settings, target: Target, account: str | None, region: str, o
                 }
             )
     print_table(rows, ("what", "said", "value"))
+
+
+def _plain(value: Any) -> Any:
+    """A value of the matrix in JSON's types."""
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    return list(value) if isinstance(value, tuple) else value or None
 
 
 @cli.command()

@@ -9,7 +9,7 @@ from typing import Any
 from packaging.version import Version
 
 from builder.matrix.components import KINDS, locked, wheels
-from builder.matrix.records import Component
+from builder.matrix.format import Component
 from builder.matrix.target import Target
 from builder.matrix.validate import fill
 

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from builder.matrix.records import Base
+from builder.matrix.format import Base
+from builder.matrix.schema import where
 from builder.matrix.target import Target
 
 __all__ = ["Expired", "expired", "is_over", "pinned_digest", "repinned"]
@@ -56,8 +57,7 @@ def repinned(matrix: str, bases: Iterable[Base], digests: Mapping[str, str]) -> 
     """
     starts = [0, *(each.end() for each in _BREAK.finditer(matrix))]
     for base in bases:
-        if base.name in digests:
-            said, old = base.said["base"], pinned_digest(base)
-            at = starts[said.line - 1] + said.column - 1
-            matrix = matrix[:at] + matrix[at:].replace(old, digests[base.name], 1)
+        if base.name in digests and (at := where(base.image)):
+            old, start = pinned_digest(base), starts[at.line - 1] + at.column - 1
+            matrix = matrix[:start] + matrix[start:].replace(old, digests[base.name], 1)
     return matrix

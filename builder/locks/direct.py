@@ -21,8 +21,8 @@ from builder.locks.uv.compile import (
     requirement_name,
 )
 from builder.matrix import components
+from builder.matrix.format import Wheel
 from builder.matrix.mirrors import Mirrors
-from builder.matrix.records import Wheel
 from builder.matrix.target import Target
 
 __all__ = ["address", "direct_entries", "outside", "wheel_name"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from builder.errors import LockError, UnansweredError
 from builder.locks.lockfile import Lock, pinned
 from builder.locks.uv.compile import Question
-from builder.matrix.records import Upgrade
+from builder.matrix.format import Upgrade
 
 __all__ = ["Answer", "before_lifting", "is_lifted", "lift", "names_package"]
 

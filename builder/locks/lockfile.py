@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.matrix.components import locked
-from builder.matrix.records import Component, Upgrade
+from builder.matrix.format import Component, Upgrade
 from builder.matrix.target import Target
 from builder.util import atomic
 

@@ -21,8 +21,8 @@ from builder.locks.lifting import Answer, is_lifted, lift
 from builder.locks.lockfile import Lock, component, concerning, inputs_digest, layers, origin
 from builder.locks.uv.compile import Question, compile_requirements
 from builder.locks.vanished import refuse_vanished, with_vanished
+from builder.matrix.format import Upgrade
 from builder.matrix.mirrors import NO_MIRRORS, Mirrors
-from builder.matrix.records import Upgrade
 from builder.matrix.target import Target
 
 __all__ = ["Resolver"]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from builder.errors import ArgumentError
 from builder.locks.lockfile import State, normalise
-from builder.matrix.records import Upgrade
-from builder.matrix.yaml_nodes import Position
+from builder.matrix.format import Upgrade
+from builder.matrix.yaml_nodes import Position, Text
 
 __all__ = ["Finding", "findings", "parse_upgrade", "with_upgrade", "with_upgrades"]
 
@@ -71,12 +71,11 @@ def parse_upgrade(text: str, *, reason: str, until: datetime.date, today: dateti
             "--reason is not one line of text", remedy="name the advisory, like CVE-..."
         )
     return Upgrade(
-        package=normalise(requirement.name),
+        package=Text(normalise(requirement.name), Position(file="--upgrade", line=1, column=1)),
         version=str(exact[0]) if exact else None,
         date=today,
         reason=reason,
         until=until,
-        at=Position(file="--upgrade", line=1, column=1),
     )
 
 

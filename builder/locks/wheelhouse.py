@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from builder.errors import LockError
-from builder.matrix.records import Wheel
+from builder.matrix.format import Wheel
 
 __all__ = ["directories", "find", "stage"]
 

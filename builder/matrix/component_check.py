@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from builder.matrix.components import KINDS, Kind
-from builder.matrix.records import Component, Matrix
+from builder.matrix.format import Component, Matrix
 from builder.matrix.validate import check_requirements, known, read_wheel
 from builder.matrix.yaml_nodes import Report, Text
 from builder.util.text import did_you_mean
@@ -38,7 +38,7 @@ def check_components(matrix: Matrix, report: Report) -> None:
 def _check_keys(component: Component, kind: Kind, report: Report) -> None:
     """Report a key that would be ignored, and what the kind is made from if that is not there."""
     keys = (*_KEYS, kind.made_from, *kind.keys)
-    for key, at in component.said.items():
+    for key, at in component.keys.items():
         if key in _OTHERS.difference(keys):
             wheels = key == "sha256" and kind.made_from == "wheels"
             report.add(
@@ -46,7 +46,7 @@ def _check_keys(component: Component, kind: Kind, report: Report) -> None:
                 f"{key!r} is not a key of {component.kind}",
                 "say it below the wheel's `url`" if wheels else f"known: {', '.join(keys)}",
             )
-    if kind.made_from not in component.said:
+    if kind.made_from not in component.keys:
         report.add(
             component.at,
             f"{component.name} says no `{kind.made_from}`, which {component.kind} is made from",
@@ -56,7 +56,7 @@ def _check_keys(component: Component, kind: Kind, report: Report) -> None:
 
 def _check_frameworks(matrix: Matrix, component: Component, kind: Kind, report: Report) -> None:
     """Report a component that does not say what it is for, and versions it cannot be for."""
-    if kind.tied and "for" not in component.said:
+    if kind.tied and "for" not in component.keys:
         report.add(
             component.at,
             f"{component.name} does not say which framework versions it is for",
@@ -64,11 +64,11 @@ def _check_frameworks(matrix: Matrix, component: Component, kind: Kind, report: 
         )
     for framework, texts in component.frameworks.items():
         for text in texts:
-            if text not in matrix.named[framework]:
+            if text not in matrix.versions(framework).named:
                 report.add(
                     text.at,
                     f"{framework} {text} is not among the frameworks",
-                    did_you_mean(text, matrix.named[framework]),
+                    did_you_mean(text, matrix.versions(framework).named),
                 )
             elif kind.replaces and (framework, text) != (kind.replaces, component.version):
                 report.add(
@@ -121,7 +121,7 @@ def _check_wheels(matrix: Matrix, component: Component, kind: Kind, report: Repo
     missing = [name for name in kind.packages if name not in names]
     if missing and component.wheels and not report.problems:  # one that is broken may be it
         report.add(
-            component.said["wheels"],
+            component.keys["wheels"],
             f"{component.name} has no wheel of {' and '.join(missing)}",
             "add it",
         )
@@ -152,7 +152,7 @@ def _check_pin(component: Component, kind: Kind, report: Report) -> None:
             )
     if component.requires and not found:
         report.add(
-            component.said["requires"],
+            component.keys["requires"],
             f"{component.name} does not require {name}",
             f"add {name}{pin}",
         )

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from builder.matrix.format import COMPONENTS
-from builder.matrix.records import Accelerator, Build, Component, Entry, Matrix, Wheel
+from builder.matrix.format import Accelerator, Build, Component, Entry, Matrix, Wheel
 from builder.matrix.tags import python_tag
 from builder.matrix.validate import known
-from builder.matrix.yaml_nodes import Position, Report, Text
+from builder.matrix.values import COMPONENTS
+from builder.matrix.yaml_nodes import Report, Text
 
 __all__ = [
     "KINDS",
@@ -121,30 +121,33 @@ def choose(matrix: Matrix, entry: Entry, report: Report) -> tuple[Component, ...
                     f"{component.name} needs {need}",
                     f"name one too: {', '.join(these)}" if these else "add one to `components`",
                 )
-    return tuple(found[kind][0] for kind in COMPONENTS if kind in found and kind not in misfits)
+    return tuple(
+        replace(found[kind][0], name=found[kind][1])
+        for kind in COMPONENTS
+        if kind in found and kind not in misfits
+    )
 
 
 def check_device(
-    entry: Entry,
     components: Sequence[Component],
     device: Text,
     accelerator: Accelerator | None,
     report: Report,
 ) -> bool:
-    """Whether an entry's components are for a device; reported if one is not."""
+    """Whether components are for a device; reported if one is not."""
     fit = True
     for component in components:
         kind = KINDS[component.kind]
         if device not in kind.devices:
             report.add(
-                _named(entry, component),
+                component.name.at,
                 f"{component.kind} is for {' and '.join(kind.devices)}, not for {device}",
                 "remove it, or name other devices",
             )
             fit = False
         elif kind.develops and accelerator and not accelerator.develop:
             report.add(
-                _named(entry, component),
+                component.name.at,
                 f"{accelerator.name} names no packages that {component.kind} is built with",
                 f"add `develop:` to {accelerator.name}",
             )
@@ -157,20 +160,20 @@ def with_components(build: Build, components: Iterable[Component]) -> Build:
     own = [each for each in components if KINDS[each.kind].replaces]
     if not own:
         return build
-    requires, wheels = own[0].requires, own[0].wheels
-    return replace(build, requires=requires, wheels=wheels, indexes={}, at=own[0].at)
+    carries = Text(build.carries, own[0].at)
+    return replace(
+        build, requires=own[0].requires, wheels=own[0].wheels, indexes={}, carries=carries
+    )
 
 
-def check_wheels(
-    entry: Entry, components: Iterable[Component], python: Text, report: Report
-) -> bool:
-    """Whether the wheels of an entry's components are for its Python; reported if one is not."""
+def check_wheels(components: Iterable[Component], python: Text, report: Report) -> bool:
+    """Whether the wheels of components are for a Python; reported if one is not."""
     fit = True
     for component in components:
         found = {tag for wheel in component.wheels if (tag := wheel.python)}
         for tag in sorted(found - {python_tag(python).replace("py", "cp")}):
             report.add(
-                _named(entry, component),
+                component.name.at,
                 f"the wheel of {component.name} is for {tag}, not for Python {python}",
                 f"name another component, or change the python on line {python.at.line}",
             )
@@ -213,11 +216,6 @@ def _fits(component: Component, entry: Entry) -> bool:
 def _versions(component: Component) -> str:
     pairs = ((name, text) for name, texts in component.frameworks.items() for text in texts)
     return " and ".join(f"{framework} {text}" for framework, text in pairs)
-
-
-def _named(entry: Entry, component: Component) -> Position:
-    """Where an entry names a component."""
-    return next(text.at for text in entry.components if text == component.name)
 
 
 def _hash(sha256: str | None) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
+from dataclasses import replace
 
 from builder.matrix.components import check_device, check_wheels, choose, with_components
-from builder.matrix.records import (
+from builder.matrix.format import (
     Base,
     Build,
     Component,
@@ -15,12 +15,13 @@ from builder.matrix.records import (
     Libraries,
     Matrix,
     Release,
-    Wheel,
 )
+from builder.matrix.keys import given
+from builder.matrix.schema import Day
 from builder.matrix.tags import python_tag
 from builder.matrix.target import Target
 from builder.matrix.validate import fill, known
-from builder.matrix.yaml_nodes import Position, Report, Text
+from builder.matrix.yaml_nodes import Report, Text
 from builder.util.text import did_you_mean
 
 __all__ = ["Expansion"]
@@ -42,15 +43,15 @@ class Expansion:
     def targets(self) -> list[Target]:
         """The entry's targets, one for each device, but those that are not possible."""
         matrix, entry = self.matrix, self.entry
-        framework = entry.framework
-        if entry.version not in matrix.named[framework]:
+        versions = matrix.versions(entry.framework)
+        if entry.version not in versions.named:
             self.report.add(
                 entry.version.at,
-                f"{framework} {entry.version} is not among the frameworks",
-                did_you_mean(entry.version, matrix.named[framework]),
+                f"{entry.framework} {entry.version} is not among the frameworks",
+                did_you_mean(entry.version, versions.named),
             )
         known(matrix, "libraries", entry.libraries, self.report)
-        version = matrix.frameworks.get((framework, entry.version))
+        version = versions.get(entry.version)
         libraries = matrix.libraries.get(entry.libraries)
         if version is None or libraries is None:
             return []
@@ -78,7 +79,7 @@ class Expansion:
             return None
         build = version.builds.get(named)
         accelerator = matrix.accelerators.get(named)
-        if build is None and named not in version.named:
+        if build is None and named not in version.builds.named:
             self.report.add(
                 named.at,
                 f"{version.framework} {version.version} was not built for {named}",
@@ -86,87 +87,46 @@ class Expansion:
             )
         if build is None or (accelerator is None and named != "cpu"):
             return None
-        if not check_device(entry, components, device, accelerator, self.report):
+        if not check_device(components, device, accelerator, self.report):
             return None
         build = with_components(build, components)
-
-        base_name = entry.base or build.base or version.base
+        # The last one that says a value counts.
+        tools = [matrix.tools] if matrix.tools else []
+        own = libraries.on(version.framework)
+        values = given(*tools, *components, version, build, own, release, entry)
+        base_name, python, date = values.pop("os"), values["python"], values["date"]
         known(matrix, "bases", base_name, self.report)
         base = matrix.bases.get(base_name)
         tools_base = matrix.bases.get(matrix.tools.base) if matrix.tools else None
-        python = entry.python or build.python or version.python
-        date = entry.date or release.date
-        texts = (*libraries.requires, *libraries.by_framework[version.framework])
-        requirements = self._fill(texts)
+        requirements = self._fill(values.get("library_requirements", ()))
         if base is None or not self._possible(version, build, python, base, date, components):
             return None
         if matrix.tools is None or tools_base is None or requirements is None:
             return None
 
         standalone = "" if python in base.pythons else matrix.tools.pythons[python]
-        carried = device == "gpu" and version.framework in _CARRIES_CUDA
-        packages = accelerator.packages if accelerator and not carried else ()
-        said = {
-            "mode": entry.mode.at,
-            "framework": entry.framework.at,
-            "framework_version": entry.version.at,
-            "transformers": release.transformers.at,
-            "datasets": release.datasets.at,
-            "python": python.at,
-            "os": base_name.at,
-            "device_tag": named.at if accelerator else base_name.at,
-            "date": date.at,
-            "locked": version.locked.at,
-            "build": build.at,
-            "libraries": entry.libraries.at,
-            "uv": matrix.tools.uv.at,
-            **_first("build_requirements", matrix.tools.build),
-            **base.said,
-            **_first("device", [device] if entry.devices else []),
-            **_first("origin", [entry.origin] if entry.origin else []),
-            **_first("major", [entry.major] if entry.major else []),
-            **_first("components", entry.components),
-            **_first("framework_requirements", [*version.requires, *build.requires, *build.wheels]),
-            **_first("constraints", version.constraints),
-            **_first("library_requirements", texts),
-            **_first("compilers", libraries.compilers),
-            **_first("system_packages", libraries.system),
-            **_first("accelerator_packages", packages),
+        values.pop("device_tag", None)
+        values |= {
+            "library_requirements": requirements,
+            "compilers": _compilers(libraries, python, standalone=bool(standalone)),
+            "datasets": release.datasets if entry.mode == "training" else None,
+            # A default device is nowhere in the file.
+            "device": device if entry.devices else str(device),
+            # They are named where the row or its framework version names them.
+            "base": replace(base, name=base_name),
+            "accelerator": accelerator and replace(accelerator, name=named),
+            "build": build,
+            "components": components,
         }
+        if accelerator and not (device == "gpu" and version.framework in _CARRIES_CUDA):
+            values["accelerator_packages"] = accelerator.packages
         target = Target(
-            mode=entry.mode,
-            framework=version.framework,
-            framework_version=version.version,
-            transformers=release.transformers,
-            datasets=release.datasets if entry.mode == "training" else None,
-            device=device,
-            python=python,
-            base=base,
-            accelerator=accelerator,
-            accelerator_packages=tuple(packages),
-            build=build,
-            locked=datetime.date.fromisoformat(version.locked),
-            date=datetime.date.fromisoformat(date),
-            framework_requirements=(*version.requires, *build.requires),
-            constraints=tuple(version.constraints),
-            library_requirements=requirements,
-            libraries=libraries.name,
-            compilers=_compilers(libraries, python, standalone=bool(standalone)),
-            system_packages=tuple(libraries.system),
-            origin=entry.origin or "official",
-            major=entry.major or "1",
+            **values,
             standalone_python=standalone,
             tools_base=tools_base,
-            uv=matrix.tools.uv,
-            build_requirements=(
-                *matrix.tools.build,
-                *(text for each in components for text in each.build),
-            ),
-            components=components,
             sources=matrix.sources,
             cuda_keyring=matrix.cuda_keyring,
             upgrades=matrix.upgrades,
-            said=said,
         )
         if len(target.tag) > _TAG_LENGTH:
             self.report.add(
@@ -203,7 +163,7 @@ class Expansion:
             self.report.add(
                 device.at,
                 f"{version.framework} {version.version} names no accelerator for {device}",
-                f"add `{device}:` below line {version.at.line}, or name other devices",
+                f"add `{device}:` below line {version.version.at.line}, or name other devices",
             )
         return None
 
@@ -211,7 +171,7 @@ class Expansion:
         release = self.release
         values = {"transformers": release.transformers, "datasets": release.datasets}
         try:
-            return tuple(fill(text, values) for text in texts)
+            return tuple(Text(fill(text, values), text.at) for text in texts)
         except KeyError:  # reported by check_sections
             return None
 
@@ -221,7 +181,7 @@ class Expansion:
         build: Build,
         python: Text,
         base: Base,
-        date: Text,
+        date: Day,
         components: tuple[Component, ...],
     ) -> bool:
         what = f"{version.framework} {version.version}"
@@ -246,7 +206,7 @@ class Expansion:
                     f"change the python, or the wheel on line {wheel.at.line}",
                 )
                 possible = False
-        if not check_wheels(self.entry, components, python, self.report):
+        if not check_wheels(components, python, self.report):
             possible = False
         if date < version.locked:
             self.report.add(
@@ -260,10 +220,5 @@ class Expansion:
 
 def _compilers(libraries: Libraries, python: str, *, standalone: bool) -> tuple[str, ...]:
     """The compilers of a set of libraries; a standalone Python brings its headers itself."""
-    names = (fill(text, {"python": python}) for text in libraries.compilers)
+    names = (Text(fill(text, {"python": python}), text.at) for text in libraries.compilers)
     return tuple(name for name in names if not (standalone and name.startswith("python")))
-
-
-def _first(name: str, said: Sequence[Text | Wheel]) -> dict[str, Position]:
-    """Where a value was said that may not have been, or the first of several."""
-    return {name: said[0].at} if said else {}

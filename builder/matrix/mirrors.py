@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from builder.matrix.schema import MapOf, Record, TextOf
-from builder.matrix.yaml_nodes import Report, Table, Text, load
+from builder.matrix.keys import Key, Struct
+from builder.matrix.schema import MapOf, Section, Shape, TextOf
+from builder.matrix.yaml_nodes import Report, Text, load
 from builder.util.text import did_you_mean
 
 __all__ = ["NO_MIRRORS", "PACKAGE_SOURCES", "Archive", "Mirrors", "find", "read", "script"]
@@ -33,44 +34,57 @@ _REGISTRY = TextOf(
     like="registry.example/hub",
     pattern=r"[A-Za-z0-9][\w.-]*(?::\d+)?(?:/[a-z0-9._/-]*[a-z0-9])?",
 )
-_MIRRORS = Record(
-    what="the mirrors",
-    optional={
-        "registries": MapOf(
-            key=TextOf(what="a registry's host", like="docker.io", pattern=r"[\w.:-]+"),
-            value=_REGISTRY,
-            what="registries",
-        ),
-        "archives": MapOf(
-            key=TextOf(what="the name of a base", like="ubuntu20.04", pattern=r"[a-z][a-z0-9.]*"),
-            value=Record(
-                what="an archive", required={"main": _ADDRESS}, optional={"security": _ADDRESS}
-            ),
-            what="archives",
-        ),
-        "sources": MapOf(
-            key=TextOf(what="the name of a source", like="PYTORCH_WHEELS", pattern=r"[A-Z0-9_]+"),
-            value=_ADDRESS,
-            what="sources",
-        ),
-        "keys": Record(
-            what="the keys",
-            optional={
-                "CUDA_PACKAGES": TextOf(
-                    what="the SHA-256 of a keyring package",
-                    like="cf5ca985... (64 hexadecimal digits)",
-                    pattern="[0-9a-f]{64}",
-                ),
-                "NEURON_PACKAGES": TextOf(
-                    what="a key's fingerprint",
-                    like="00FA2C10... (40 hexadecimal digits)",
-                    pattern="[0-9A-F]{40}",
-                ),
-            },
-        ),
-        "index": _ADDRESS,
-        "netrc": TextOf(what="a file", like="~/.netrc"),
+_ARCHIVE = Struct(
+    what="an archive",
+    keys={
+        "main": Key(shape=_ADDRESS, meaning="The archive.", required=True),
+        "security": Key(shape=_ADDRESS, meaning="That of security updates, if it is another."),
     },
+)
+_KEYS = Struct(
+    what="the keys",
+    keys={
+        "CUDA_PACKAGES": Key(
+            shape=TextOf(
+                what="the SHA-256 of a keyring package",
+                like="cf5ca985... (64 hexadecimal digits)",
+                pattern="[0-9a-f]{64}",
+            ),
+            meaning="The keyring package of a mirror of NVIDIA's packages.",
+        ),
+        "NEURON_PACKAGES": Key(
+            shape=TextOf(
+                what="a key's fingerprint",
+                like="00FA2C10... (40 hexadecimal digits)",
+                pattern="[0-9A-F]{40}",
+            ),
+            meaning="The key of a mirror of Neuron's packages.",
+        ),
+    },
+)
+_SHAPES: Mapping[str, Shape] = {
+    "registries": MapOf(
+        key=TextOf(what="a registry's host", like="docker.io", pattern=r"[\w.:-]+"),
+        value=_REGISTRY,
+        what="registries",
+    ),
+    "archives": MapOf(
+        key=TextOf(what="the name of a base", like="ubuntu20.04", pattern=r"[a-z][a-z0-9.]*"),
+        value=_ARCHIVE,
+        what="archives",
+    ),
+    "sources": MapOf(
+        key=TextOf(what="the name of a source", like="PYTORCH_WHEELS", pattern=r"[A-Z0-9_]+"),
+        value=_ADDRESS,
+        what="sources",
+    ),
+    "keys": _KEYS,
+    "index": _ADDRESS,
+    "netrc": TextOf(what="a file", like="~/.netrc"),
+}
+_MIRRORS = Struct(
+    what="the mirrors",
+    keys={name: Key(shape=shape, meaning=shape.what) for name, shape in _SHAPES.items()},
 )
 
 
@@ -129,26 +143,22 @@ def read(path: Path, *, bases: Iterable[str], sources: Iterable[str]) -> Mirrors
     """
     report = Report()
     document = load(path, report)
-    checked = _MIRRORS.check(document, report) if document else None
-    if isinstance(checked, Table):
-        for section, known in (("archives", list(bases)), ("sources", list(sources))):
-            table = checked.entries.get(section)
-            for name, key in table.keys.items() if isinstance(table, Table) else ():
-                if name not in known:
-                    report.add(key.at, f"the matrix has no {name!r}", did_you_mean(name, known))
-    credentials = _credentials(checked, report)
+    said = (_MIRRORS.read(document, report) if document else None) or {}
+    for section, known in (("archives", list(bases)), ("sources", list(sources))):
+        for name in said.get(section, Section()).named:
+            if name not in known:
+                report.add(name.at, f"the matrix has no {name!r}", did_you_mean(name, known))
+    credentials = _credentials(said.get("netrc"), report)
     report.raise_if_any()
-    assert isinstance(checked, Table)  # noqa: S101 - else there was something to report
-    archives = checked.entries.get("archives")
     return Mirrors(
-        registries=_texts(checked.entries.get("registries")),
+        registries=said.get("registries", {}),
         archives={
-            name: _archive(entry)
-            for name, entry in (archives.entries.items() if isinstance(archives, Table) else ())
+            name: Archive(main=each["main"], security=each.get("security", each["main"]))
+            for name, each in said.get("archives", {}).items()
         },
-        sources=_texts(checked.entries.get("sources")),
-        keys=_texts(checked.entries.get("keys")),
-        index=_texts(checked).get("index", ""),
+        sources=said.get("sources", {}),
+        keys=said.get("keys", {}),
+        index=said.get("index", ""),
         credentials=credentials,
     )
 
@@ -207,20 +217,9 @@ fi
 """
 
 
-def _texts(node: object) -> dict[str, str]:
-    entries = node.entries if isinstance(node, Table) else {}
-    return {name: value for name, value in entries.items() if isinstance(value, Text)}
-
-
-def _archive(node: object) -> Archive:
-    said = _texts(node)
-    return Archive(main=said["main"], security=said.get("security", said["main"]))
-
-
-def _credentials(node: object, report: Report) -> str:
+def _credentials(named: Text | None, report: Report) -> str:
     """The text of the netrc file that the mirrors name; reported if it cannot be read."""
-    named = node.entries.get("netrc") if isinstance(node, Table) else None
-    if not isinstance(named, Text):
+    if named is None:
         return ""
     try:
         return Path(named).expanduser().read_text("utf-8")

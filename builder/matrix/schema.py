@@ -1,7 +1,8 @@
-"""What a document may look like: one description that both checks nodes and yields JSON schema.
+"""What a document may look like: one description that reads nodes and yields JSON schema.
 
-A shape's `check` reports every mistake below a node and returns the node without its broken
-parts, so that later checks can go on with what is sound; None if nothing of it is.
+A shape's `read` reports every mistake below a node and returns its value without the broken parts,
+so that later checks can go on with what is sound; None if nothing of it is. `names` are the keys on
+the way to the node. builder.matrix.keys has the shape of records.
 """
 
 from __future__ import annotations
@@ -9,24 +10,69 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, TypeVar
 
-from builder.matrix.yaml_nodes import Items, Node, Report, Table, Text
+from builder.matrix.yaml_nodes import Items, Node, Position, Report, Table, Text
 from builder.util.text import did_you_mean
 
-__all__ = ["DateOf", "Either", "ListOf", "MapOf", "Record", "Shape", "TextOf"]
+__all__ = [
+    "DateOf",
+    "Day",
+    "ListOf",
+    "MapOf",
+    "Section",
+    "Shape",
+    "TextOf",
+    "Texts",
+    "kind",
+    "where",
+]
+
+T = TypeVar("T")
+Texts: TypeAlias = tuple[Text, ...]
 
 
 class Shape(Protocol):
-    """Anything that can check a node and describe itself."""
+    """Anything that can read a node and describe itself."""
 
-    def check(self, node: Node, report: Report) -> Node | None: ...
+    @property
+    def what(self) -> str: ...
+
+    def read(self, node: Node, report: Report, names: Texts = ()) -> Any: ...
 
     def schema(self) -> dict[str, Any]: ...
 
 
-def _kind(node: Node) -> str:
+class Day(datetime.date):
+    """A date that knows where it stands."""
+
+    at: Position
+
+    @classmethod
+    def of(cls, text: Text) -> Day:
+        """The day that a text names; ValueError if the calendar has none."""
+        day = cls.fromisoformat(text)
+        day.at = text.at
+        return day
+
+
+class Section(dict[str, T]):
+    """The sound entries of a mapping; `named` are all its keys, those of broken entries too."""
+
+    named: tuple[Text, ...] = ()
+
+
+def where(value: Any) -> Position | None:
+    """Where a value stands, or the first of several; None if no file says it."""
+    if isinstance(value, (tuple, Mapping)):
+        return next((where(each) for each in value), None)
+    at = getattr(value, "at", None)
+    return at if isinstance(at, Position) else None
+
+
+def kind(node: Node) -> str:
+    """What a node is, for a message."""
     return {Text: "text", Items: "a list", Table: "a mapping"}[type(node)]
 
 
@@ -44,16 +90,12 @@ class TextOf:
     choices: tuple[str, ...] = ()
     number: bool = False
 
-    def check(self, node: Node, report: Report) -> Node | None:
+    def read(self, node: Node, report: Report, names: Texts = ()) -> Any:  # noqa: ARG002
         if not isinstance(node, Text):
-            report.add(node.at, f"{_kind(node)} where {self.what} belongs", self._remedy())
+            report.add(node.at, f"{kind(node)} where {self.what} belongs", self._remedy())
             return None
         if self.choices and node not in self.choices:
-            report.add(
-                node.at,
-                f"{node!r} is not {self.what}",
-                did_you_mean(node, self.choices),
-            )
+            report.add(node.at, f"{node!r} is not {self.what}", did_you_mean(node, self.choices))
             return None
         if not re.fullmatch(self.pattern, node, re.ASCII):
             report.add(node.at, f"{node!r} is not {self.what}", self._remedy())
@@ -68,60 +110,51 @@ class TextOf:
     def schema(self) -> dict[str, Any]:
         if self.choices:
             return {"enum": list(self.choices), "description": self.what}
-        kind: str | list[str] = ["string", "number"] if self.number else "string"
+        types: str | list[str] = ["string", "number"] if self.number else "string"
         what = f"{self.what} like {self.like}" if self.like else self.what
-        return {"type": kind, "pattern": f"^({self.pattern})$", "description": what}
+        return {"type": types, "pattern": f"^({self.pattern})$", "description": what}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DateOf:
+class DateOf(TextOf):
     """A day of the calendar, year first."""
 
-    text: TextOf
-
-    def check(self, node: Node, report: Report) -> Node | None:
-        checked = self.text.check(node, report)
-        if isinstance(checked, Text):
-            try:
-                datetime.date.fromisoformat(checked)
-            except ValueError:
-                report.add(node.at, f"{checked} is in no calendar", "mend the day")
-                return None
-        return checked
+    def read(self, node: Node, report: Report, names: Texts = ()) -> Any:
+        text = TextOf.read(self, node, report, names)
+        try:
+            return text and Day.of(text)
+        except ValueError:
+            report.add(node.at, f"{text} is in no calendar", "mend the day")
+            return None
 
     def schema(self) -> dict[str, Any]:
-        return {**self.text.schema(), "format": "date"}
+        return {**TextOf.schema(self), "format": "date"}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class ListOf:
-    """A list of one shape with at least one item."""
+    """A list of one shape with at least one item, as a tuple."""
 
     item: Shape
     what: str
 
-    def check(self, node: Node, report: Report) -> Node | None:
+    def read(self, node: Node, report: Report, names: Texts = ()) -> Any:
         if not isinstance(node, Items):
-            report.add(
-                node.at, f"{_kind(node)} where {self.what} belong", "write a list: [one, two]"
-            )
+            message = f"{kind(node)} where {self.what} belong"
+            report.add(node.at, message, "write a list: [one, two]")
             return None
         if not node.items:
             report.add(node.at, f"no {self.what}", "name one, or remove the key")
             return None
-        checked = [self.item.check(item, report) for item in node.items]
-        return Items(items=tuple(item for item in checked if item is not None), at=node.at)
+        found = (self.item.read(item, report, names) for item in node.items)
+        return tuple(item for item in found if item is not None)
 
     def schema(self) -> dict[str, Any]:
-        return {
-            "type": "array",
-            "items": self.item.schema(),
-            "minItems": 1,
-            "description": self.what,
-        }
+        items = self.item.schema()
+        return {"type": "array", "items": items, "minItems": 1, "description": self.what}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class MapOf:
     """A mapping whose keys have one shape and whose values another, with at least one key."""
 
@@ -129,21 +162,22 @@ class MapOf:
     value: Shape
     what: str
 
-    def check(self, node: Node, report: Report) -> Node | None:
+    def read(self, node: Node, report: Report, names: Texts = ()) -> Any:
         if not isinstance(node, Table):
-            report.add(node.at, f"{_kind(node)} where {self.what} belong", "write `name: value`")
+            report.add(node.at, f"{kind(node)} where {self.what} belong", "write `name: value`")
             return None
         if not node.keys:
             report.add(node.at, f"no {self.what}", "name one, or remove the key")
             return None
-        entries = {}
-        for name, key in node.keys.items():
-            sound = self.key.check(key, report)
+        found: Section[Any] = Section()
+        found.named = tuple(node.keys.values())
+        for name in node.keys.values():
+            sound = self.key.read(name, report)
             if name in node.entries:
-                value = self.value.check(node.entries[name], report)
+                value = self.value.read(node.entries[name], report, (*names, name))
                 if value is not None and sound is not None:
-                    entries[name] = value
-        return Table(entries=entries, keys=node.keys, at=node.at)
+                    found[name] = value
+        return found
 
     def schema(self) -> dict[str, Any]:
         names = (
@@ -158,88 +192,3 @@ class MapOf:
             "minProperties": 1,
             "description": self.what,
         }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Record:
-    """A mapping with named fields, some of them required; nothing else may stand in it.
-
-    Of the optional fields in `any_of` there must be at least one. A record that lacks a required
-    field is of no use to later checks, unless it is `partial`.
-    """
-
-    what: str
-    required: Mapping[str, Shape] = field(default_factory=dict)
-    optional: Mapping[str, Shape] = field(default_factory=dict)
-    any_of: tuple[str, ...] = ()
-    partial: bool = False
-
-    def check(self, node: Node, report: Report) -> Node | None:
-        if not isinstance(node, Table):
-            report.add(
-                node.at,
-                f"{_kind(node)} where {self.what} belongs",
-                f"write a mapping with {', '.join([*self.required, *self.optional])}",
-            )
-            return None
-        fields = {**self.required, **self.optional}
-        entries = {}
-        for name, key in node.keys.items():
-            if name not in fields:
-                report.add(
-                    key.at, f"{name!r} is not a key of {self.what}", did_you_mean(name, fields)
-                )
-            elif name in node.entries:
-                value = fields[name].check(node.entries[name], report)
-                if value is not None:
-                    entries[name] = value
-        missing = [name for name in self.required if name not in node.keys]
-        for name in missing:
-            report.add(node.at, f"{self.what} has no {name!r}", f"add `{name}:`")
-        if self.any_of and not any(name in node.keys for name in self.any_of):
-            report.add(
-                node.at,
-                f"{self.what} has neither {' nor '.join(repr(name) for name in self.any_of)}",
-                "add one of them",
-            )
-            return None
-        if not self.partial and any(name not in entries for name in self.required):
-            return None
-        return Table(entries=entries, keys=node.keys, at=node.at)
-
-    def schema(self) -> dict[str, Any]:
-        fields = {**self.required, **self.optional}
-        schema: dict[str, Any] = {
-            "type": "object",
-            "properties": {name: shape.schema() for name, shape in fields.items()},
-            "required": list(self.required),
-            "additionalProperties": False,
-            "description": self.what,
-        }
-        if self.any_of:
-            schema["anyOf"] = [{"required": [name]} for name in self.any_of]
-        return schema
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Either:
-    """A short form as text, or the whole record."""
-
-    text: TextOf
-    record: Record
-
-    def check(self, node: Node, report: Report) -> Node | None:
-        if isinstance(node, Items):
-            report.add(
-                node.at,
-                f"a list where {self.text.what} belongs",
-                f"write one like {self.text.like}, or a mapping with {', '.join(self._keys())}",
-            )
-            return None
-        return (self.text if isinstance(node, Text) else self.record).check(node, report)
-
-    def _keys(self) -> list[str]:
-        return [*self.record.required, *self.record.optional]
-
-    def schema(self) -> dict[str, Any]:
-        return {"anyOf": [self.text.schema(), self.record.schema()]}

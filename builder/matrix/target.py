@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from builder.matrix.records import Accelerator, Base, Build, Component, CudaKeyring, Upgrade
+from builder.matrix.format import GIVES, Accelerator, Base, Build, Component, CudaKeyring, Upgrade
+from builder.matrix.schema import where
 from builder.matrix.tags import Repository, Tag, python_tag
 from builder.matrix.yaml_nodes import Position
 
@@ -33,8 +34,6 @@ class Target:
     `stand_in` is what an image that is only for tests has instead of the real parts, else empty;
     `budget` is what the matrix says of its size, if it does (see builder.build.size_budget);
     `components` are in the order in which the image takes them;
-    `said` tells for each value where the matrix says it, for a list where its first item; what
-    nobody said is not in it.
     """
 
     mode: str
@@ -46,26 +45,25 @@ class Target:
     python: str
     base: Base
     accelerator: Accelerator | None
-    accelerator_packages: tuple[str, ...]
     build: Build
     locked: datetime.date
     date: datetime.date
-    framework_requirements: tuple[str, ...]
-    constraints: tuple[str, ...]
     library_requirements: tuple[str, ...]
     libraries: str
-    compilers: tuple[str, ...]
-    system_packages: tuple[str, ...]
-    origin: str
-    major: str
     standalone_python: str
     tools_base: Base
     uv: str
-    build_requirements: tuple[str, ...]
     sources: Mapping[str, str]
     cuda_keyring: CudaKeyring | None
     upgrades: tuple[Upgrade, ...]
-    said: Mapping[str, Position]
+    accelerator_packages: tuple[str, ...] = ()
+    build_requirements: tuple[str, ...] = ()
+    framework_requirements: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+    compilers: tuple[str, ...] = ()
+    system_packages: tuple[str, ...] = ()
+    origin: str = "official"
+    major: str = "1"
     stand_in: str = ""
     budget: str = ""
     components: tuple[Component, ...] = ()
@@ -127,6 +125,27 @@ class Target:
         if accelerator and accelerator.driver_cuda and accelerator.name == self.build.carries:
             return accelerator.driver_cuda
         return f"{carried[1]}.{carried[2]}"
+
+    def given(self) -> dict[str, Any]:
+        """What the matrix gives it, by the names that its keys have for that."""
+        own = {
+            "os": self.base.name,
+            "base": self.base.image,
+            "end_of_life": self.base.end_of_life,
+            "device_tag": (self.accelerator or self.base).name,
+            "build": self.build.carries,
+            "components": tuple(each.name for each in self.components),
+            "framework_requirements": (
+                *self.framework_requirements,
+                *(wheel.filename for wheel in self.build.wheels),
+            ),
+        }
+        return {name: own[name] if name in own else getattr(self, name) for name in GIVES}
+
+    @property
+    def defined_at(self) -> dict[str, Position]:
+        """Where the matrix gives each of them, of a list its first item; defaults are not in it."""
+        return {name: at for name, value in self.given().items() if (at := where(value))}
 
     def row(self) -> dict[str, Any]:
         """The target as one row of a listing, in JSON's types."""

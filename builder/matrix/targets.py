@@ -9,8 +9,8 @@ from pathlib import Path
 from builder.errors import MatrixError
 from builder.matrix.component_check import check_components
 from builder.matrix.expand import Expansion
+from builder.matrix.format import Matrix
 from builder.matrix.read import read
-from builder.matrix.records import Matrix
 from builder.matrix.target import Target
 from builder.matrix.validate import check_sections
 from builder.matrix.yaml_nodes import Position, Report
@@ -44,7 +44,7 @@ def expand(matrix: Matrix, report: Report) -> tuple[Target, ...]:
                     report.add(
                         entry.version.at,
                         f"a second target named {target.name}",
-                        f"the first is on line {first.said['framework_version'].line}; "
+                        f"the first is on line {first.defined_at['framework_version'].line}; "
                         "change a version or a device, or remove one",
                     )
     return _with_budgets(tuple(targets.values()), matrix, report)
@@ -59,9 +59,6 @@ def _with_budgets(
         if not fits and not report.problems:  # a target that is missing may be the one
             report.add(glob.at, f"{glob!r} fits no target", "mend or remove it")
         targets = tuple(
-            replace(target, budget=budget, said={**target.said, "budget": budget.at})
-            if target.name in fits
-            else target
-            for target in targets
+            replace(target, budget=budget) if target.name in fits else target for target in targets
         )
     return targets

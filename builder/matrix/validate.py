@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
-from builder.matrix.records import Accelerator, FrameworkVersion, Matrix, Wheel
+from builder.matrix.format import Accelerator, FrameworkVersion, Matrix, Wheel
 from builder.matrix.yaml_nodes import Report, Text
 from builder.util.text import did_you_mean
 
@@ -24,25 +24,25 @@ def check_sections(matrix: Matrix, report: Report) -> None:
         check_requirements(matrix.tools.build, {}, report)
     for accelerator in matrix.accelerators.values():
         _check_accelerator(matrix, accelerator, report)
-    for version in matrix.frameworks.values():
+    for version in (each for versions in matrix.frameworks.values() for each in versions.values()):
         known(matrix, "bases", version.base, report)
         _check_accelerators(matrix, version, report)
         _check_builds(matrix, version, report)
         check_requirements((*version.requires, *version.constraints), {}, report)
     _check_upgrades(matrix, report)
     for libraries in matrix.libraries.values():
-        texts = [*libraries.requires, *(t for ts in libraries.by_framework.values() for t in ts)]
+        texts = (*libraries.requires, *libraries.pytorch, *libraries.tensorflow)
         check_requirements(texts, {"transformers": "1.0.0", "datasets": "1.0.0"}, report)
 
 
 def known(matrix: Matrix, section: str, text: Text, report: Report) -> bool:
     """Whether a section has an entry of that name, sound or not; reported if it has none."""
-    if text in matrix.named[section]:
+    if text in matrix.named(section):
         return True
     report.add(
         text.at,
         f"{text!r} is not among the {section}",
-        did_you_mean(text, matrix.named[section]),
+        did_you_mean(text, matrix.named(section)),
     )
     return False
 
@@ -77,7 +77,7 @@ def _check_upgrades(matrix: Matrix, report: Report) -> None:
 def _check_accelerator(matrix: Matrix, accelerator: Accelerator, report: Report) -> None:
     """Report packages without a key, and a driver that cannot be what the accelerator needs."""
     name, packages, driver = accelerator.name, accelerator.packages, accelerator.driver_cuda
-    if accelerator.device == "gpu" and packages and not matrix.named["cuda_keyring"]:
+    if accelerator.device == "gpu" and packages and "cuda_keyring" not in matrix.keys:
         report.add(
             packages[0].at,
             f"{name} has packages, and the matrix no key to check them with",

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
-from typing_extensions import Self
-
 from builder.errors import MatrixError, Problem
 
 if TYPE_CHECKING:
@@ -54,7 +52,7 @@ class Text(str):
     __slots__ = ("at",)
     at: Position
 
-    def __new__(cls, value: str, at: Position) -> Self:
+    def __new__(cls, value: str, at: Position) -> Text:  # noqa: PYI034 - Self is newer than 3.10
         text = super().__new__(cls, value)
         text.at = at
         return text

@@ -20,7 +20,7 @@ from builder.engine import bases
 from builder.engine.bases import LABEL_HOW, LABEL_NAME, BaseSource
 from builder.engine.connection import Engine
 from builder.errors import BaseImageError
-from builder.matrix.records import Base
+from builder.matrix.format import Base
 from builder.matrix.target import STAND_IN
 
 __all__ = ["Interpreter", "default_interpreters", "interpreters", "make"]
@@ -122,7 +122,6 @@ def make(
             name=base.name,
             end_of_life=base.end_of_life,
             pythons={python: packages},
-            said=base.said,
         )
     source = BaseSource(name=debian.name, image=debian.image, bootstrap=debian.bootstrap)
     below = bases.ensure(engine, source, say=say)
@@ -150,7 +149,6 @@ def make(
         jdk=debian.jdk,
         pythons={python: ()},
         bootstrap=None,
-        said=base.said,
     )
 
 

@@ -28,7 +28,7 @@ from builder.engine.tagging import remove_image
 from builder.errors import BaseImageError, DlcError
 from builder.locks import wheelhouse
 from builder.locks.direct import address
-from builder.matrix.records import Base, Wheel
+from builder.matrix.format import Base, Wheel
 from builder.matrix.target import Target
 from builder.util.state import state_directory
 from tools.prove import bases as stand_in_bases

@@ -15,7 +15,7 @@ from builder.errors import LockError
 from builder.locks import lockfile
 from builder.locks.direct import outside, wheel_name
 from builder.locks.uv.compile import Question, compile_requirements, requirement_name
-from builder.matrix.records import Base
+from builder.matrix.format import Base
 from builder.matrix.target import Target
 
 __all__ = ["StandIn", "lock", "locks_digest", "requirements", "stand_in"]

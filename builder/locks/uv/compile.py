@@ -15,8 +15,8 @@ from builder.locks.lockfile import LAST_PATCH, PLATFORM, normalise, parse, pinne
 from builder.locks.sdist.needs import Source, needs_of
 from builder.locks.sdist.source import Needs
 from builder.locks.uv.process import Uv, uv_process
+from builder.matrix.format import Upgrade
 from builder.matrix.mirrors import NO_MIRRORS, Mirrors
-from builder.matrix.records import Upgrade
 
 __all__ = ["Question", "UnreachableError", "compile_requirements", "requirement_name"]
 

@@ -109,7 +109,7 @@ def test_wrong_budgets(line: str, complaint: str, tmp_path: Path) -> None:
 def test_budget_is_said_where_it_stands(tmp_path: Path) -> None:
     path = tmp_path / "matrix.yaml"
     path.write_text(f'{SMALL}budgets:\n  "*": 20 %\n', "utf-8")
-    at = load_targets(path)[0].said["budget"]
+    at = load_targets(path)[0].defined_at["budget"]
     assert path.read_text("utf-8").splitlines()[at.line - 1][at.column - 1 :] == "20 %"
 
 

@@ -20,8 +20,8 @@ from builder.engine import connection
 from builder.engine.base_pins import expired, repinned
 from builder.engine.connection import Engine
 from builder.errors import BaseImageError, BuildError
+from builder.matrix.format import Matrix
 from builder.matrix.read import read
-from builder.matrix.records import Matrix
 from builder.matrix.target import Target
 from builder.matrix.yaml_nodes import Report
 from builder.registry import digests as registry_digests

@@ -13,9 +13,9 @@ import pytest
 
 from builder import __version__
 from builder.cli.selection import FILTERS
-from builder.matrix.format import DEVICES, FRAMEWORKS, MODES
 from builder.matrix.select import Filters
 from builder.matrix.target import Target
+from builder.matrix.values import DEVICES, FRAMEWORKS, MODES
 from tests.conftest import Dlc, Run
 
 CPU = "1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"

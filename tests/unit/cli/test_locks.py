@@ -12,10 +12,10 @@ import pytest
 
 from builder.dockerfile.render import LOCK_NAMES
 from builder.locks.upgrades import with_upgrade
-from builder.matrix.records import Upgrade
+from builder.matrix.format import Upgrade
 from builder.matrix.target import Target
 from builder.matrix.targets import load_targets
-from builder.matrix.yaml_nodes import Position
+from builder.matrix.yaml_nodes import Position, Text
 from tests.conftest import Dlc, Run
 from tests.unit.corpus import SMALL
 
@@ -158,12 +158,11 @@ def test_several_targets_that_are_not_fresh(
 # Upgrades to look at again
 
 EXPIRED = Upgrade(
-    package="no-such-package",
+    package=Text("no-such-package", Position(file="m", line=1, column=1)),
     version="1.0.1",
     date=datetime.date(2021, 1, 1),
     reason="CVE-2021-0001",
     until=datetime.date(2021, 6, 30),
-    at=Position(file="m", line=1, column=1),
 )
 
 

@@ -207,7 +207,7 @@ def test_what_makes_locks_stale(edit: Edit, locked: tuple[Path, Target]) -> None
 
 def test_what_does_not(locked: tuple[Path, Target]) -> None:
     folder, target = locked
-    other = dataclasses.replace(target, origin="official", system_packages=(), said={})
+    other = dataclasses.replace(target, origin="official", system_packages=())
     assert is_fresh(folder, other)
 
 

@@ -29,10 +29,10 @@ from builder.errors import LockError
 from builder.locks.lockfile import State, parse, pinned, state
 from builder.locks.resolve import Resolver
 from builder.locks.upgrades import with_upgrade
-from builder.matrix.records import Upgrade
+from builder.matrix.format import Upgrade
 from builder.matrix.target import Target
 from builder.matrix.targets import load_targets
-from builder.matrix.yaml_nodes import Position
+from builder.matrix.yaml_nodes import Position, Text
 from tests.conftest import Dlc, Run
 from tests.quiet_server import QuietServer
 from tests.unit.corpus import SMALL
@@ -158,12 +158,11 @@ class Project:
 
 def wanted(package: str, version: str | None = None, date: str = "2023-12-31") -> Upgrade:
     return Upgrade(
-        package=package,
+        package=Text(package, Position(file="m", line=1, column=1)),
         version=version,
         date=datetime.date.fromisoformat(date),
         reason="CVE-2022-0001",
         until=datetime.date(2099, 12, 31),
-        at=Position(file="m", line=1, column=1),
     )
 
 

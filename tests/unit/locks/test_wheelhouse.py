@@ -10,8 +10,8 @@ import pytest
 
 from builder.errors import LockError
 from builder.locks.wheelhouse import directories, find, stage
-from builder.matrix.records import Wheel
-from builder.matrix.yaml_nodes import Position
+from builder.matrix.format import Wheel
+from builder.matrix.yaml_nodes import Position, Text
 
 CONTENT = b"a wheel, as far as a hash can tell"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -21,7 +21,7 @@ AT = Position(file="matrix.yaml", line=57, column=20)
 def wheel(
     name: str = "torch-1.9.1%2Bcpu-cp38-cp38-linux_x86_64.whl", sha256: str | None = DIGEST
 ) -> Wheel:
-    return Wheel(url=f"${{PYTORCH_WHEELS}}/cpu/{name}", sha256=sha256, at=AT)
+    return Wheel(url=Text(f"${{PYTORCH_WHEELS}}/cpu/{name}", AT), sha256=sha256)
 
 
 @pytest.fixture

@@ -22,10 +22,10 @@ from builder.locks.committed import Committed
 from builder.locks.lockfile import Lock
 from builder.locks.resolve import Resolver
 from builder.matrix.components import KINDS
-from builder.matrix.format import COMPONENTS
 from builder.matrix.tags import parse_repository
 from builder.matrix.target import Target
 from builder.matrix.targets import load_targets
+from builder.matrix.values import COMPONENTS
 from builder.matrix.yaml_nodes import Text
 from tests.conftest import GOLDEN, ROOT, Dlc
 from tests.unit.locks.test_resolve import empty_wheel, only, unreached

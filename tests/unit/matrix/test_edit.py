@@ -12,8 +12,8 @@ from packaging.version import Version
 
 from builder.errors import MatrixError
 from builder.matrix.edit import MatrixText
+from builder.matrix.format import Matrix
 from builder.matrix.read import read
-from builder.matrix.records import Matrix
 from builder.matrix.yaml_nodes import Report
 from tests.compare import assert_same
 from tests.conftest import ROOT
@@ -105,7 +105,7 @@ def test_comments_stay_with_what_they_are_of() -> None:
 
 def test_a_framework_is_before_newer_ones(tmp_path: Path) -> None:
     text = MatrixText(REAL, "m").add_framework("pytorch", "2.4.0", framework()).text
-    found = [version for name, version in reading(text, tmp_path).frameworks if name == "pytorch"]
+    found = list(reading(text, tmp_path).versions("pytorch"))
     assert found == sorted(found, key=Version)
     text = MatrixText(REAL, "m").add_framework("tensorflow", "2.99.0", framework()).text
     assert text.index("    2.99.0:\n") < text.index("\n# Requirements of the libraries layer")

@@ -87,7 +87,7 @@ def test_origin_and_datasets(
 
 
 def test_targets_are_in_the_order_of_the_file(targets: tuple[Target, ...]) -> None:
-    said = [target.said["transformers"].line for target in targets]
+    said = [target.defined_at["transformers"].line for target in targets]
     assert said == sorted(said)
 
 
@@ -221,6 +221,7 @@ def test_a_known_hash_ends_the_fallback(tmp_path: Path) -> None:
 def said_values(target: Target) -> dict[str, object]:
     """What a target's values are called in the matrix, for each that it may say."""
     wheels = [wheel.url for wheel in target.build.wheels]
+    driver = target.accelerator.driver_cuda if target.accelerator else None
     return {
         "mode": target.mode,
         "framework": target.framework,
@@ -247,6 +248,8 @@ def said_values(target: Target) -> dict[str, object]:
         "compilers": [target.compilers[0]] if target.compilers else [],
         "system_packages": list(target.system_packages),
         "accelerator_packages": list(target.accelerator_packages),
+        "driver_cuda": driver if driver and driver == target.driver_cuda else [],
+        "components": [each.name for each in target.components],
         "budget": target.budget or [],
     }
 
@@ -254,11 +257,9 @@ def said_values(target: Target) -> dict[str, object]:
 def test_said_points_to_the_value(targets: tuple[Target, ...], lines: list[str]) -> None:
     for target in targets:
         values = said_values(target)
-        assert target.said.keys() <= values.keys()
-        for name, at in target.said.items():
+        assert target.defined_at.keys() <= values.keys()
+        for name, at in target.defined_at.items():
             value = values[name]
-            if name == "datasets" and value is None:
-                continue
             text = str(value[0] if isinstance(value, list) else value)
             found = lines[at.line - 1][at.column - 1 :].lstrip("[\"'")
             assert found.startswith(text), f"{target.name}: {name} at {at}"
@@ -268,20 +269,22 @@ def test_said_leaves_out_what_nobody_said(targets: tuple[Target, ...]) -> None:
     for target in targets:
         values = said_values(target)
         unsaid = {name for name, value in values.items() if value == []}
+        if target.mode == "inference":
+            unsaid.add("datasets")
         if target.origin == "official":
             unsaid.add("origin")
         if target.major == "1":
             unsaid.add("major")
         if "neuron" not in target.device and target.origin != "own":
             unsaid.add("device")
-        assert values.keys() - target.said.keys() == unsaid, target.name
+        assert values.keys() - target.defined_at.keys() == unsaid, target.name
 
 
 def test_where_a_fallback_is_said(small: dict[str, Target]) -> None:
     target = small[
         "huggingface-pytorch-training:1.6.0-transformers4.6.1-gpu-py36-cu110-ubuntu18.04"
     ]
-    at = target.said["build"]
+    at = target.defined_at["build"]
     assert SMALL.splitlines()[at.line - 1][at.column - 1 :] == "cu102}"
 
 
@@ -321,8 +324,8 @@ def test_values_stay_text(tmp_path: Path) -> None:
 
 def test_positions_are_of_the_file_as_it_is_called() -> None:
     target = load_targets(GOLDEN / "matrix.yaml", name="here/matrix.yaml")[0]
-    assert target.said["uv"] == Position(file="here/matrix.yaml", line=4, column=7)
-    assert str(target.said["uv"]) == "here/matrix.yaml:4"
+    assert target.defined_at["uv"] == Position(file="here/matrix.yaml", line=4, column=7)
+    assert str(target.defined_at["uv"]) == "here/matrix.yaml:4"
 
 
 # Neuronx

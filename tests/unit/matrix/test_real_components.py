@@ -14,8 +14,8 @@ import pytest
 from builder.dockerfile.render import Renderer
 from builder.matrix.components import KINDS
 from builder.matrix.expand import Expansion
+from builder.matrix.format import Component, Entry, Matrix, Release
 from builder.matrix.read import read
-from builder.matrix.records import Component, Entry, Matrix, Release
 from builder.matrix.target import Target
 from builder.matrix.yaml_nodes import Report, Text
 from tests.conftest import ROOT

@@ -164,6 +164,6 @@ def test_loader_and_schema_agree(
     report = Report()
     loaded = load(path, report)
     if loaded is not None:
-        MATRIX.check(loaded, report)
+        MATRIX.read(loaded, report)
     errors = [error.message for error in VALIDATOR.iter_errors(document)]
     assert bool(errors) == bool(report.problems), (errors, report.problems)

@@ -17,7 +17,7 @@ import pytest
 from builder.dockerfile.render import Renderer
 from builder.errors import BaseImageError, LockError
 from builder.locks.lockfile import LAYERS, parse, state
-from builder.matrix.records import Base
+from builder.matrix.format import Base
 from builder.matrix.target import Target
 from builder.util.check import Check
 from tests.unit.locks.test_resolve import empty_wheel
