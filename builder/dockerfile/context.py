@@ -13,7 +13,7 @@ from builder.matrix.format import Component
 from builder.matrix.target import Target
 from builder.matrix.validate import fill
 
-__all__ = ["HEADER", "template_context"]
+__all__ = ["HEADER", "quoted", "template_context"]
 
 HEADER = "Rendered from matrix.yaml by `dlc render`: change that or the templates, not this file."
 
@@ -65,7 +65,19 @@ def template_context(target: Target) -> Mapping[str, Any]:
         "developing": any(each["develop"] for each in components),
         "mpi": any(component.kind == "openmpi" for component in target.components),
         "framework_title": target.framework_title,
+        "env": {name: quoted(value) for name, value in sorted(target.env.items())},
+        "labels": {name: quoted(value) for name, value in target.labels().items()},
     }
+
+
+def quoted(value: str) -> str:
+    """A value as ENV and LABEL take it, whatever is in it.
+
+    >>> print(quoted('a "b" $c'))
+    "a \\"b\\" \\$c"
+    """
+    escaped = re.sub(r'([$"\\])', r"\\\1", value)
+    return f'"{escaped}"'
 
 
 def _component(target: Target, component: Component) -> Mapping[str, Any]:

@@ -71,6 +71,8 @@ class Libraries:
         default=(),
     )
     system: Texts = key(v.PACKAGES, "Packages that the image keeps.", "system_packages", default=())
+    env: Mapping[Text, Text] = key(v.ENV, "Environment variables.", "env", default_factory=dict)
+    labels: Mapping[Text, Text] = key(v.LABELS, "Labels.", "own_labels", default_factory=dict)
 
     def on(self, framework: str) -> Libraries:
         """The set as it is on one framework."""
@@ -112,6 +114,15 @@ class Entry:
         "Optional parts, for training.",
         "components",
         default=(),
+    )
+    env: Mapping[Text, Text] = key(
+        v.ENV, "Added to those of the libraries; the row's value wins.", "env", default_factory=dict
+    )
+    labels: Mapping[Text, Text] = key(
+        v.LABELS,
+        "Added to those of the libraries; the row's value wins.",
+        "own_labels",
+        default_factory=dict,
     )
 
 

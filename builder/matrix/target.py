@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from builder.matrix.format import GIVES, Accelerator, Base, Build, Component, CudaKeyring, Upgrade
@@ -33,7 +33,8 @@ class Target:
     `major` is the first number of the releases of the official image, vX.Y;
     `stand_in` is what an image that is only for tests has instead of the real parts, else empty;
     `budget` is what the matrix says of its size, if it does (see builder.build.size_budget);
-    `components` are in the order in which the image takes them;
+    `components` are in the order in which the image takes them; `env` and `own_labels` are the
+    matrix's own variables and labels.
     """
 
     mode: str
@@ -67,6 +68,8 @@ class Target:
     stand_in: str = ""
     budget: str = ""
     components: tuple[Component, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    own_labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def repository(self) -> str:
@@ -203,7 +206,7 @@ class Target:
             labels["dlc.components"] = " ".join(f"{c.kind}={c.version}" for c in self.components)
         if self.stand_in:
             labels[STAND_IN_LABEL] = self.stand_in
-        return dict(sorted(labels.items()))
+        return dict(sorted({**labels, **self.own_labels}.items()))
 
 
 def _dashes(version: str) -> str:

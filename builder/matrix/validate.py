@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
-from builder.matrix.format import Accelerator, FrameworkVersion, Matrix, Wheel
+from builder.matrix.format import Accelerator, Entry, FrameworkVersion, Libraries, Matrix, Wheel
 from builder.matrix.yaml_nodes import Report, Text
 from builder.util.text import did_you_mean
 
@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
 __all__ = ["check_requirements", "check_sections", "fill", "known", "read_wheel"]
+
+# What images and engines set, and what SageMaker passes to a container.
+_VARIABLES = (
+    r"(?:AWS|DLC|ECS|NVIDIA|OMPI|SAGEMAKER|SM|TRAINING_JOB)_|(?:PATH|LD_LIBRARY_PATH|HOME|HOSTNAME"
+    r"|LANG|LC_ALL|PYTHONDONTWRITEBYTECODE|PYTHONIOENCODING|PYTHONPATH|PYTHONUNBUFFERED"
+    r"|VIRTUAL_ENV|JAVA_HOME|TEMP|TF_FORCE_GPU_ALLOW_GROWTH|TF_AUTOTUNE_THRESHOLD"
+    r"|MKL_THREADING_LAYER|RDMAV_FORK_SAFE)$"
+)
+_LABELS = r"dlc[._]|com\.amazonaws\.|org\.opencontainers\.image\.(?:base\.\w+|title|version)$"
 
 
 def check_sections(matrix: Matrix, report: Report) -> None:
@@ -33,6 +42,24 @@ def check_sections(matrix: Matrix, report: Report) -> None:
     for libraries in matrix.libraries.values():
         texts = (*libraries.requires, *libraries.pytorch, *libraries.tensorflow)
         check_requirements(texts, {"transformers": "1.0.0", "datasets": "1.0.0"}, report)
+        _check_settings(libraries, report)
+    for entry in (each for release in matrix.releases for each in release.entries):
+        _check_settings(entry, report)
+
+
+def _check_settings(record: Libraries | Entry, report: Report) -> None:
+    """Report variables and labels that images, engines or SageMaker set themselves."""
+    for what, names, taken in (
+        ("a variable", record.env, _VARIABLES),
+        ("a label", record.labels, _LABELS),
+    ):
+        for name in names:
+            if re.match(taken, name):
+                report.add(
+                    name.at,
+                    f"{name!r} is {what} that the image or SageMaker sets",
+                    "remove it, or choose another name",
+                )
 
 
 def known(matrix: Matrix, section: str, text: Text, report: Report) -> bool:

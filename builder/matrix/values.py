@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from builder.matrix.schema import DateOf, ListOf, TextOf
+from builder.matrix.schema import DateOf, ListOf, MapOf, TextOf
 
 FRAMEWORKS = ("pytorch", "tensorflow")
 MODES = ("training", "inference")
@@ -129,6 +129,28 @@ IMAGE = TextOf(
     like="ubuntu:20.04@sha256:c664f8f8... (64 hexadecimal digits)",
     pattern=r"[a-z0-9][a-z0-9./_-]*(?::\d+/[a-z0-9./_-]+)?"
     r"(?::[\w.-]+)?@sha256:[0-9a-f]{64}",
+)
+# On one line of a Dockerfile, whoever splits it into lines.
+_SETTING = TextOf(
+    what="a text of one line", pattern=r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*", number=True
+)
+ENV = MapOf(
+    TextOf(
+        what="the name of a variable",
+        like="HF_HUB_ENABLE_HF_TRANSFER",
+        pattern=r"[A-Za-z_][A-Za-z0-9_]*",
+    ),
+    _SETTING,
+    "variables",
+)
+LABELS = MapOf(
+    TextOf(
+        what="the name of a label",
+        like="com.example.team",
+        pattern=r"[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?",
+    ),
+    _SETTING,
+    "labels",
 )
 
 # What `dlc add` is asked for, by its options.

@@ -250,6 +250,8 @@ def said_values(target: Target) -> dict[str, object]:
         "accelerator_packages": list(target.accelerator_packages),
         "driver_cuda": driver if driver and driver == target.driver_cuda else [],
         "components": [each.name for each in target.components],
+        "env": list(target.env),
+        "own_labels": list(target.own_labels),
         "budget": target.budget or [],
     }
 
