@@ -34,57 +34,48 @@ _REGISTRY = TextOf(
     like="registry.example/hub",
     pattern=r"[A-Za-z0-9][\w.-]*(?::\d+)?(?:/[a-z0-9._/-]*[a-z0-9])?",
 )
-_ARCHIVE = Struct(
-    what="an archive",
-    keys={
-        "main": Key(shape=_ADDRESS, meaning="The archive.", required=True),
-        "security": Key(shape=_ADDRESS, meaning="That of security updates, if it is another."),
-    },
-)
-_KEYS = Struct(
-    what="the keys",
-    keys={
-        "CUDA_PACKAGES": Key(
-            shape=TextOf(
-                what="the SHA-256 of a keyring package",
-                like="cf5ca985... (64 hexadecimal digits)",
-                pattern="[0-9a-f]{64}",
-            ),
-            meaning="The keyring package of a mirror of NVIDIA's packages.",
+
+
+def _struct(what: str, *required: str, **shapes: Shape) -> Struct:
+    keys = {
+        name: Key(shape=shape, meaning=shape.what, required=name in required)
+        for name, shape in shapes.items()
+    }
+    return Struct(what=what, keys=keys)
+
+
+_MIRRORS = _struct(
+    "the mirrors",
+    registries=MapOf(
+        TextOf(what="a registry's host", like="docker.io", pattern=r"[\w.:-]+"),
+        _REGISTRY,
+        "registries",
+    ),
+    archives=MapOf(
+        TextOf(what="the name of a base", like="ubuntu20.04", pattern=r"[a-z][a-z0-9.]*"),
+        _struct("an archive", "main", main=_ADDRESS, security=_ADDRESS),
+        "archives",
+    ),
+    sources=MapOf(
+        TextOf(what="the name of a source", like="PYTORCH_WHEELS", pattern=r"[A-Z0-9_]+"),
+        _ADDRESS,
+        "sources",
+    ),
+    keys=_struct(
+        "the keys",
+        CUDA_PACKAGES=TextOf(
+            what="the SHA-256 of a keyring package",
+            like="cf5ca985... (64 hexadecimal digits)",
+            pattern="[0-9a-f]{64}",
         ),
-        "NEURON_PACKAGES": Key(
-            shape=TextOf(
-                what="a key's fingerprint",
-                like="00FA2C10... (40 hexadecimal digits)",
-                pattern="[0-9A-F]{40}",
-            ),
-            meaning="The key of a mirror of Neuron's packages.",
+        NEURON_PACKAGES=TextOf(
+            what="a key's fingerprint",
+            like="00FA2C10... (40 hexadecimal digits)",
+            pattern="[0-9A-F]{40}",
         ),
-    },
-)
-_SHAPES: Mapping[str, Shape] = {
-    "registries": MapOf(
-        key=TextOf(what="a registry's host", like="docker.io", pattern=r"[\w.:-]+"),
-        value=_REGISTRY,
-        what="registries",
     ),
-    "archives": MapOf(
-        key=TextOf(what="the name of a base", like="ubuntu20.04", pattern=r"[a-z][a-z0-9.]*"),
-        value=_ARCHIVE,
-        what="archives",
-    ),
-    "sources": MapOf(
-        key=TextOf(what="the name of a source", like="PYTORCH_WHEELS", pattern=r"[A-Z0-9_]+"),
-        value=_ADDRESS,
-        what="sources",
-    ),
-    "keys": _KEYS,
-    "index": _ADDRESS,
-    "netrc": TextOf(what="a file", like="~/.netrc"),
-}
-_MIRRORS = Struct(
-    what="the mirrors",
-    keys={name: Key(shape=shape, meaning=shape.what) for name, shape in _SHAPES.items()},
+    index=_ADDRESS,
+    netrc=TextOf(what="a file", like="~/.netrc"),
 )
 
 
