@@ -29,6 +29,7 @@ __all__ = [
     "TagError",
     "UnansweredError",
     "UnreachableError",
+    "WriteError",
 ]
 
 
@@ -167,6 +168,10 @@ class StaleLockError(LockError):
     """A lock is missing, or is not what the matrix says now."""
 
     exit_code = 16
+
+
+class WriteError(DlcError):
+    """A file cannot be written: the disk is full, its folder is missing or others own it."""
 
 
 class Interrupted(DlcError):  # noqa: N818 - not a mistake of anybody

@@ -108,10 +108,8 @@ def record(outcomes: Iterable[Outcome]) -> None:
     }
     if not built:
         return
-    path = _path()
-    path.parent.mkdir(parents=True, exist_ok=True)
     rows = {name: asdict(past) for name, past in sorted({**past, **built}.items())}
-    atomic.write(path, json.dumps(rows, indent=1) + "\n")
+    atomic.write(_path(), json.dumps(rows, indent=1) + "\n", folders=True)
 
 
 def _took_longer(past: Mapping[str, Past], now: Outcome) -> bool:

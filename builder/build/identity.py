@@ -19,6 +19,8 @@ from typing import Any
 from builder.build.plan import Inputs
 from builder.engine.image import Built
 from builder.engine.layers import step_of
+from builder.errors import WriteError
+from builder.util import atomic
 from builder.util.state import state_directory
 
 __all__ = ["derived_here", "derived_there", "difference", "instructions", "record_of", "remember"]
@@ -50,7 +52,7 @@ def derived_here(made_of: Inputs, image: Built) -> str:
     steps = [_step(each, "CreatedBy", "Comment") for each in history]
     why = difference(made_of, told.attrs.get("Config") or {}, steps)
     if not why:
-        with suppress(OSError):  # a plan needs no state that it can write to
+        with suppress(WriteError):  # a plan needs no state that it can write to
             remember(image.id, made_of.key)
     return why
 
@@ -68,9 +70,7 @@ def derived_there(made_of: Inputs, image: Built) -> str:
 
 def remember(image_id: str, key: str) -> None:
     """Keep that an image was built of what has this key: an id never gets other content."""
-    path = record_of(image_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(key, "utf-8")  # half of it is no key
+    atomic.write(record_of(image_id), key, folders=True)
 
 
 def difference(made_of: Inputs, config: Mapping[str, Any], history: Sequence[str]) -> str:

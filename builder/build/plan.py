@@ -20,6 +20,7 @@ from builder.locks import lockfile, wheelhouse
 from builder.matrix import components
 from builder.matrix.tags import python_tag
 from builder.matrix.target import Target
+from builder.util import atomic
 
 __all__ = [
     "Context",
@@ -251,12 +252,11 @@ def prepare(inputs: Inputs, contexts: Path) -> Context:
     """
     target = inputs.target
     folder = contexts / target.folder / inputs.key[:16]
-    folder.mkdir(parents=True, exist_ok=True)
     for name, content in inputs.files.items():
         path = folder / name
+        # Another build may read what is right already.
         if not path.is_file() or path.read_bytes() != content:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            atomic.write(path, content, folders=True)
         path.chmod(0o755 if path.suffix == ".sh" else 0o644)
     wheels = (*target.build.wheels, *components.wheels(target.components))
     wheelhouse.stage(wheels, wheelhouse.directories(), folder)

@@ -115,9 +115,8 @@ def look(client: docker.DockerClient, image: str) -> Contents:
 
 def remember(identity: str, report: str) -> Contents:
     """Keep what size_report.py said of an image, by its id; the same, read."""
-    found, known = _contents(report), report_of(identity)
-    known.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write(known, report)  # another build may read it
+    found = _contents(report)
+    atomic.write(report_of(identity), report, folders=True)  # another build may read it
     return found
 
 

@@ -13,6 +13,7 @@ from builder.cli.main import cli
 from builder.cli.selection import selection_options
 from builder.cli.settings import Settings
 from builder.errors import BuildError, DriftError, LockError
+from builder.util import atomic
 from builder.util.console import say
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def bake(
     if output is None:
         click.echo(text, nl=False)
     else:
-        output.write_text(text, "utf-8")
+        atomic.write(output, text)
     variables = _variables(settings)
     words = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
     say(" ".join(["build with:", *words, "docker buildx bake -f", str(output or "FILE")]))

@@ -11,6 +11,7 @@ import click
 
 from builder import PACKAGE
 from builder.cli.main import cli
+from builder.util import atomic
 from builder.util.console import say
 
 __all__: list[str] = []
@@ -40,12 +41,9 @@ def init(folder: Path) -> None:
             f"{folder.absolute()} has {', '.join(there)} already; "
             "name another folder, or move them away"
         )
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:
-            file.write(content)
-        say(f"wrote {path}")
+    atomic.write_all(atomic.File(path=folder / name, content=files[name]) for name in files)
+    for name in files:
+        say(f"wrote {folder / name}")
     say("next: dlc render, dlc build")
 
 

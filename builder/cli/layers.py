@@ -15,6 +15,7 @@ from builder.cli.output import print_json, print_table
 from builder.cli.selection import selection_options
 from builder.cli.settings import Settings
 from builder.errors import ContainerError
+from builder.util import atomic
 from builder.util.console import say
 from builder.util.text import human_size
 
@@ -51,7 +52,7 @@ def layers(
     images = _built(targets) if recorded is None else _recorded(targets, recorded)
     found = sharing(images)
     if picture is not None:
-        picture.write_text(draw(images, found), encoding="utf-8")
+        atomic.write(picture, draw(images, found))
         say(f"wrote {picture}")
     if output == "json":
         print_json(_document(images, found))

@@ -11,6 +11,7 @@ from builder.cli.main import cli
 from builder.cli.selection import selection_options
 from builder.cli.settings import Settings
 from builder.errors import SelectionError
+from builder.util import atomic
 from builder.util.console import say
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def sdk_config(
         say(f"left out {name}: {why}")
     if not made.files:
         raise SelectionError("no image is left", remedy="name an --account that has them")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in made.files.items():
-        (folder / name).write_text(text, "utf-8")
+    atomic.write_all(
+        atomic.File(path=folder / name, content=text.encode()) for name, text in made.files.items()
+    )
+    for name in made.files:
         say(f"wrote {folder / name}")

@@ -13,6 +13,7 @@ from builder.cli.output import print_json, print_table
 from builder.cli.selection import selection_options
 from builder.cli.settings import Settings
 from builder.errors import DriftError
+from builder.util import atomic
 from builder.util.console import say
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _page(path: Path, text: str, check: bool) -> None:
     changed = there != text.encode()
     if not check:
         if changed:
-            path.write_bytes(text.encode())
+            atomic.write(path, text)
         say(f"{'wrote' if changed else 'left'} {path}")
         return
     if changed:

@@ -50,6 +50,12 @@ class Change:
     after: bytes | None
     below: int = 2  # folders that go with the last file in them
 
+    @property
+    def file(self) -> atomic.File:
+        """What is to be written, with the mode that images copy it with."""
+        mode = None if self.after is None else 0o755 if self.path.suffix == ".sh" else 0o644
+        return atomic.File(path=self.path, content=self.after, mode=mode, below=self.below)
+
     def diff(self) -> str:
         """The change as a unified diff."""
         before, after = (
@@ -220,14 +226,5 @@ def _is_ours(dockerfile: Path) -> bool:
 
 
 def apply(found: Iterable[Change]) -> None:
-    """Write changes; each file is replaced whole or not at all."""
-    for change in found:
-        if change.after is None:
-            change.path.unlink()
-            for folder in list(change.path.parents)[: change.below]:
-                if not any(folder.iterdir()):
-                    folder.rmdir()
-            continue
-        change.path.parent.mkdir(parents=True, exist_ok=True)
-        mode = 0o755 if change.path.suffix == ".sh" else 0o644
-        atomic.write(change.path, change.after, mode=mode)
+    """Write changes, all or none."""
+    atomic.write_all(each.file for each in found)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from builder.errors import BuildError
 from builder.matrix.mirrors import Mirrors, script
-from builder.util import certificates
+from builder.util import atomic, certificates
 
 __all__ = ["build_secrets", "certificates_secret", "site_script", "write_secret"]
 
@@ -58,5 +58,4 @@ def site_script(mirrors: Mirrors) -> str:
 def write_secret(path: Path, text: str) -> None:
     """Write a file that only its owner can read; one that is there is replaced."""
     path.unlink(missing_ok=True)
-    path.touch(mode=0o600, exist_ok=False)
-    path.write_text(text, "utf-8")
+    atomic.write(path, text, mode=0o600)

@@ -29,6 +29,7 @@ __all__ = [
     "component",
     "concerning",
     "entries",
+    "files",
     "inputs_digest",
     "is_fresh",
     "layers",
@@ -271,10 +272,16 @@ def is_fresh(folder: Path, target: Target) -> bool:
 
 
 def write(folder: Path, locks: Sequence[Lock]) -> None:
-    """Write locks into a target's folder; each file is replaced whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for lock in locks:
-        atomic.write(folder / f"{lock.layer}.lock", lock.text())
+    """Write locks into a target's folder, all or none."""
+    atomic.write_all(files(folder, locks))
+
+
+def files(folder: Path, locks: Iterable[Lock]) -> list[atomic.File]:
+    """Locks as the files that they are in a target's folder."""
+    return [
+        atomic.File(path=folder / f"{lock.layer}.lock", content=lock.text().encode())
+        for lock in locks
+    ]
 
 
 def entries(folder: Path, layer: str) -> dict[str, str]:

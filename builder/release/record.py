@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from builder.errors import PushError
+from builder.errors import PushError, WriteError
 from builder.release.tags import revisions
 from builder.util import atomic
 from builder.util.text import system_words
@@ -137,7 +137,7 @@ def _add(folder: Path, date: str, more: Iterable[Mapping[str, Any]]) -> None:
                 rows[which] = {**row, "tags": sorted({*had, *row["tags"]})}
             document = {"date": date, "images": sorted(rows.values(), key=_order)}
             atomic.write(path, json.dumps(document, indent=2) + "\n")
-    except OSError as error:
+    except (OSError, WriteError) as error:
         raise _unwritable(path, error) from error
 
 
@@ -148,7 +148,7 @@ def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return row["image"], row["tag"], numbers, row["profile"], row["digest"]
 
 
-def _unwritable(path: Path, error: OSError) -> PushError:
+def _unwritable(path: Path, error: Exception) -> PushError:
     return PushError(
         f"{path} cannot be written: {system_words(error)}",
         remedy="mend that, or name another folder with --releases",

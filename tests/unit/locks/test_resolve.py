@@ -893,7 +893,7 @@ def test_a_folder_that_cannot_be_written(locked: Project) -> None:
     place.write_text("in the way")
     run = locked.lift("tokenizers==0.11.0")
     assert run.code == 1
-    assert run.err.splitlines()[-1] == f"dlc: {place}: File exists"
+    assert run.err.splitlines()[-1].startswith(f"dlc: {place}/build.lock cannot be written: not a ")
     assert locked.matrix.read_bytes() == before
     check = locked.run("lock", "--check")
     assert check.code == 16
