@@ -6,7 +6,6 @@ is one.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,11 @@ from packaging.version import Version
 from builder.authoring.framework import NewFramework, framework_lines
 from builder.authoring.outdated import PACKAGES, newest
 from builder.authoring.request import Wanted, refuse_missing
-from builder.errors import LockError, MatrixError
+from builder.errors import LockError
 from builder.matrix.edit import MatrixText, flow
 from builder.matrix.format import Entry, FrameworkVersion, Matrix, Release
-from builder.matrix.read import read
+from builder.matrix.rewrite import Edit, Original
 from builder.matrix.target import Target
-from builder.matrix.targets import load_targets
-from builder.matrix.yaml_nodes import Report
 
 __all__ = ["Addition", "addition"]
 
@@ -31,7 +28,7 @@ __all__ = ["Addition", "addition"]
 class Addition:
     """The matrix as it would be, and the targets that it has more."""
 
-    text: str
+    edit: Edit
     targets: tuple[Target, ...]
 
 
@@ -41,27 +38,20 @@ def addition(path: Path, wanted: Wanted) -> Addition:
     MatrixError if the result would be unsound or bring nothing, LockError if what is wanted is not
     on the index or cannot be asked.
     """
-    report = Report()
-    matrix = read(path, report)
-    before = load_targets(path)
-    report.raise_if_any()
-    assert matrix is not None  # noqa: S101 - else there was something to report
-    # Its own ends of lines, which reading it as text would change.
-    text = MatrixText(path.read_bytes().decode("utf-8"), str(path))
-    adding = _Adding(matrix, wanted, text)
+    original = Original(path)
+    adding = _Adding(original.matrix, wanted, original.text)
     if adding.framework is not None:
         # What the matrix itself does not take is told before the index is asked.
-        _targets(path, adding.text(datasets=wanted.datasets or "0.0.0").text)
-    text = adding.asked()
-    targets = _targets(path, text.text)
-    known = {target.name for target in before}
-    new = tuple(target for target in targets if target.name not in known)
+        original.edited(adding.text(datasets=wanted.datasets or "0.0.0"))
+    edit = original.edited(adding.asked())
+    known = {target.name for target in original.targets}
+    new = tuple(target for target in edit.targets if target.name not in known)
     if not new:
         raise LockError(
             f"{path} has Transformers {wanted.transformers} with that already",
             remedy="name another version, mode or device",
         )
-    return Addition(text=text.text, targets=new)
+    return Addition(edit=edit, targets=new)
 
 
 class _Adding:
@@ -240,15 +230,3 @@ class _Adding:
             mirrors=wanted.mirrors,
             sources={**self._matrix.sources, **wanted.sources},
         )
-
-
-def _targets(path: Path, text: str) -> tuple[Target, ...]:
-    """The targets of a matrix that is not written yet; MatrixError as if it were."""
-    with tempfile.TemporaryDirectory(prefix="dlc-matrix-") as folder:
-        candidate = Path(folder, "matrix.yaml")
-        candidate.write_bytes(text.encode())
-        try:
-            return load_targets(candidate, name=str(path))
-        except MatrixError as error:
-            error.args = (f"{path} would not be sound with it:\n{error}",)
-            raise

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import shutil
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,15 +12,10 @@ from builder.cli.options import output_option
 from builder.cli.output import print_json, print_table
 from builder.cli.settings import Settings, pass_settings
 from builder.matrix.values import DEVICES, FRAMEWORKS, MODES, ORIGINS
-from builder.util import atomic
 from builder.util.console import say
 
 if TYPE_CHECKING:
-    from builder.authoring.add import Addition
     from builder.authoring.request import Wanted
-    from builder.dockerfile.render import Change
-    from builder.locks.lockfile import Lock
-    from builder.matrix.target import Target
 
 __all__: list[str] = []
 
@@ -102,62 +95,26 @@ def add(
 
 def _add(settings: Settings, wanted: Wanted, *, dry_run: bool) -> None:
     from builder.authoring.add import addition
+    from builder.authoring.draft import draft
     from builder.authoring.request import check_index
-    from builder.dockerfile.render import Change, Renderer, changes
+    from builder.dockerfile.render import Renderer
     from builder.locks.committed import Committed
     from builder.locks.resolve import Resolver
 
-    path = settings.matrix_path
-    found = addition(path, wanted)
+    found = addition(settings.matrix_path, wanted)
     check_index(found.targets, settings.mirrors)
     # What other targets have of the same layer is taken from them: so the layers are shared.
     resolver = Resolver(say, Committed(settings.images, settings.targets), mirrors=settings.mirrors)
-    made: list[tuple[Target, tuple[Lock, ...]]] = []
-    for target in found.targets:
-        made.append((target, resolver.lock(target)))
-        count = sum(len(each.entries) for each in made[-1][1])
-        say(f"{target.name}: {count} requirements locked")
-    rendered = list(
-        changes(settings.images, found.targets, Renderer(settings.templates), prune=False)
-    )
-    diff = [Change(path=path, before=path.read_bytes(), after=found.text.encode())]
-    for target, all_locks in made:
-        folder = settings.images / target.folder
-        diff += [each for each in rendered if each.path == folder / "Dockerfile"]
-        diff += [
-            Change(path=folder / f"{each.layer}.lock", before=None, after=each.text().encode())
-            for each in all_locks
-        ]
+    renderer = Renderer(settings.templates)
+    made = draft(found, settings.images, resolver=resolver, renderer=renderer, say=say)
+    shown = list(made.shown())
     if not dry_run:
-        _write(settings, found, made, rendered)
-    for change in diff:
+        made.write()
+    for change in shown:
         click.echo(change.diff(), nl=False)
     how = "would be added" if dry_run else "added"
     for target in found.targets:
         say(f"{target.name} {how}")
-
-
-def _write(
-    settings: Settings,
-    found: Addition,
-    made: Sequence[tuple[Target, tuple[Lock, ...]]],
-    rendered: Sequence[Change],
-) -> None:
-    """Write locks, what is rendered, and the matrix last; a failure leaves nothing behind."""
-    from builder.dockerfile.render import apply
-    from builder.locks import lockfile
-
-    folders = [settings.images / target.folder for target, _ in made]
-    new = [folder for folder in folders if not folder.exists()]
-    try:
-        for (_, all_locks), folder in zip(made, folders, strict=True):
-            lockfile.write(folder, all_locks)
-        apply(rendered)
-        atomic.write(settings.matrix_path, found.text)
-    except BaseException:
-        for folder in new:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
 
 
 @cli.command()

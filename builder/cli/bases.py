@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import datetime
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -16,13 +14,13 @@ from builder.cli.main import cli
 from builder.cli.options import output_option
 from builder.cli.output import print_json, print_table
 from builder.cli.settings import Settings, pass_settings
-from builder.errors import BaseImageError, EngineError, MatrixError, SelectionError
-from builder.util import atomic
+from builder.errors import BaseImageError, EngineError, SelectionError
 from builder.util.console import say
 
 if TYPE_CHECKING:
     from builder.engine.connection import Engine
     from builder.matrix.format import Base, Matrix
+    from builder.matrix.rewrite import Original
 
 __all__: list[str] = []
 
@@ -39,13 +37,15 @@ def bases(
     settings: Settings, names: tuple[str, ...], offline: bool, update: bool, output: str
 ) -> None:
     """List bases, and whether their registries still have them; all without a NAME."""
+    from builder.matrix.rewrite import Original
+
     if offline and update:
         raise click.UsageError("--update asks registries, --offline asks none: give one.")
-    matrix = _matrix(settings.matrix_path, str(settings.matrix_path))
-    chosen = _choose(matrix, names)
+    original = Original(settings.matrix_path)
+    chosen = _choose(original.matrix, names)
     engine = _engine()
     if update:
-        _update(settings, matrix, chosen, engine, output)
+        _update(settings, original, chosen, engine, output)
     else:
         _list(settings, chosen, engine, offline, output)
 
@@ -98,48 +98,29 @@ def _list(
 
 
 def _update(
-    settings: Settings, matrix: Matrix, chosen: list[Base], engine: Engine | None, output: str
+    settings: Settings,
+    original: Original,
+    chosen: list[Base],
+    engine: Engine | None,
+    output: str,
 ) -> None:
-    from builder.engine.base_pins import pinned_digest
-    from builder.registry.digests import Answer, ask
+    from builder.authoring.pins import current, repin
+    from builder.dockerfile.render import Renderer
 
-    # Its own ends of lines, which reading it as text would change.
-    content = settings.matrix_path.read_bytes()
-    images = {base.name: base.image.partition("@")[0] for base in chosen}
-    tagged = {
-        name: settings.mirrors.image(image)
-        for name, image in images.items()
-        if ":" in image.rpartition("/")[2]
-    }
-    answers = ask(tagged.values(), engine)
-    no_tag = Answer(problem="the matrix names no tag of it")
-    found = {name: answers[tagged[name]] if name in tagged else no_tag for name in images}
-    new = {
-        base.name: found[base.name].digest
-        for base in chosen
-        if found[base.name].digest not in ("", pinned_digest(base))
-    }
-    if new:
-        _write(settings.matrix_path, content, matrix, new)
-    rows = [
-        {
-            "name": base.name,
-            "image": images[base.name],
-            "before": pinned_digest(base),
-            "digest": found[base.name].digest or pinned_digest(base),
-            "problem": found[base.name].problem or None,
-        }
-        for base in chosen
-    ]
+    pins = current(chosen, settings.mirrors, engine)
+    rendered = repin(original, pins, settings.images, Renderer(settings.templates))
+    rows = [asdict(pin) for pin in pins]
     if output == "json":
         print_json(rows)
     else:
         print_table([{**row, "result": _result(row)} for row in rows], ("name", "image", "result"))
-    if new:
-        say("locks stay fresh; `dlc render` writes the new digests into the Dockerfiles")
-    if failed := [row for row in rows if row["problem"]]:
+    for change in rendered:
+        say(f"{'removed' if change.after is None else 'wrote'} {change.path}")
+    if any(pin.is_new for pin in pins):
+        say(f"wrote {settings.matrix_path}; locks stay fresh")
+    if failed := [pin for pin in pins if pin.problem]:
         raise BaseImageError(
-            f"{len(failed)} of {len(rows)} bases could not be asked for",
+            f"{len(failed)} of {len(pins)} bases could not be asked for",
             remedy="connect to their registries, or name a mirror of them in mirrors.yaml",
         )
 
@@ -150,54 +131,6 @@ def _result(row: Mapping[str, str | None]) -> str:
     if row["before"] == row["digest"]:
         return "unchanged"
     return f"{_short(str(row['before']))} -> {_short(str(row['digest']))}"
-
-
-def _write(path: Path, content: bytes, matrix: Matrix, digests: Mapping[str, str]) -> None:
-    """Write the matrix with new digests; BaseImageError, and nothing written, if that cannot be."""
-    from builder.engine.base_pins import pinned_digest, repinned
-
-    changed = repinned(content.decode("utf-8"), matrix.bases.values(), digests).encode()
-    wanted = {
-        name: replace(base, image=base.image.replace(pinned_digest(base), digests[name]))
-        if name in digests
-        else base
-        for name, base in matrix.bases.items()
-    }
-    with tempfile.TemporaryDirectory(prefix="dlc-matrix-") as folder:
-        candidate = Path(folder, "matrix.yaml")
-        candidate.write_bytes(changed)
-        # A digest is as long as another, so that even all positions stay.
-        try:
-            right = _matrix(candidate, str(path)) == replace(matrix, bases=wanted)
-        except MatrixError:
-            right = False
-    if not right:
-        raise BaseImageError(
-            f"{path} is written in a way that {' and '.join(digests)} cannot be pinned anew; "
-            "nothing was written",
-            remedy="write each image on one line, like `image: debian:bookworm@sha256:...`",
-        )
-    if path.read_bytes() != content:
-        raise BaseImageError(
-            f"{path} was changed while the registries were asked; nothing was written",
-            remedy="run the command again",
-        )
-    atomic.write(path, changed)
-
-
-def _matrix(path: Path, name: str) -> Matrix:
-    """All of a matrix, bases that no target uses too; MatrixError with all its mistakes."""
-    from builder.matrix.read import read
-    from builder.matrix.targets import expand
-    from builder.matrix.yaml_nodes import Report
-
-    report = Report()
-    matrix = read(path, report, name=name)
-    if matrix is not None:
-        expand(matrix, report)
-    report.raise_if_any()
-    assert matrix is not None  # noqa: S101 - else there was something to report
-    return matrix
 
 
 def _engine() -> Engine | None:

@@ -1,20 +1,15 @@
-"""Pins of bases: whether a base's days are over, and pinning it anew in the matrix's text."""
+"""Pins of bases: their digests, and whether a base's days are over."""
 
 from __future__ import annotations
 
 import datetime
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from builder.matrix.format import Base
-from builder.matrix.schema import where
 from builder.matrix.target import Target
 
-__all__ = ["Expired", "expired", "is_over", "pinned_digest", "repinned"]
-
-# What YAML takes for the end of a line.
-_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+__all__ = ["Expired", "expired", "is_over", "pinned_digest"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,16 +43,3 @@ def expired(targets: Iterable[Target], today: datetime.date) -> list[Expired]:
 def pinned_digest(base: Base) -> str:
     """The digest that the matrix pins a base to."""
     return base.image.partition("@")[2]
-
-
-def repinned(matrix: str, bases: Iterable[Base], digests: Mapping[str, str]) -> str:
-    """The text of a matrix with new digests, by the name of the base; all else stays as it is.
-
-    What it then says is to be checked: YAML can write a digest in more ways than this looks for.
-    """
-    starts = [0, *(each.end() for each in _BREAK.finditer(matrix))]
-    for base in bases:
-        if base.name in digests and (at := where(base.image)):
-            old, start = pinned_digest(base), starts[at.line - 1] + at.column - 1
-            matrix = matrix[:start] + matrix[start:].replace(old, digests[base.name], 1)
-    return matrix

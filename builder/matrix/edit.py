@@ -1,28 +1,37 @@
-"""Insertions into matrix.yaml as text: all that was there before stays, byte for byte.
+"""Changes of matrix.yaml as text: all that nobody asked to change stays, byte for byte.
 
-YAML's writers reflow lists and move comments, so the file is read for where its nodes are, and new
-lines are put between the old ones.
+YAML's writers reflow lists and move comments, so the file is read for where its nodes are, and text
+is put between or in the place of them.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
 from builder.errors import MatrixError, Problem
+from builder.matrix.format import Upgrade
 
 if TYPE_CHECKING:
     import yaml
 
 __all__ = ["MatrixText", "flow"]
 
+_BLOCK = "write it as a block, an item on each line"
+_UPGRADES = """
+# Packages that are newer than a lock's date allows, each with its reason and the day on which to
+# look again; `dlc lock --upgrade` writes them.
+upgrades:
+"""
+
 
 class MatrixText:
-    """The text of a matrix that is sound; each `add` returns it with something more.
+    """The text of a matrix that is sound; each method returns it changed.
 
-    MatrixError where the file is written in a way that cannot be added to.
+    MatrixError where the file is written in a way that cannot be changed there.
     """
 
     def __init__(self, text: str, name: str) -> None:
@@ -36,7 +45,11 @@ class MatrixText:
         # libyaml leaves a byte order mark out of its count; the other loader is slow.
         self._offset = int(text.startswith("\ufeff"))
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        root = yaml.compose(text[self._offset :], Loader=loader)
+        try:
+            root = yaml.compose(text[self._offset :], Loader=loader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            raise self._problem(f"it would be no YAML: {error.problem}", mark) from error
         assert root is not None  # noqa: S101 - a sound matrix is not empty
         self._root: yaml.Node = root
 
@@ -94,6 +107,53 @@ class MatrixText:
         dash = self._sequence(entries)[0].start_mark.column - 2
         return self._insert(self._after(entries), f"{' ' * dash}- {flow(entry)}{self._newline}")
 
+    def set_upgrade(self, upgrade: Upgrade) -> MatrixText:
+        """With an upgrade, in the place of one of the same package, else after the others."""
+        upgrades = self._find(self._root, "upgrades")
+        if upgrades is None:
+            text = _UPGRADES.replace("\n", self._newline) + self._item(upgrade, 2)
+            return self._insert(self._end_of_document(), text)
+        if not upgrades.value:
+            if _is_flow(upgrades):
+                raise self._unfit("a list in brackets cannot be added to here", upgrades)
+            [key] = (key for key, _ in self._root.value if key.value == "upgrades")
+            return self._insert(self._after(key), self._item(upgrade, 2))
+        items = self._sequence(upgrades)
+        dash = upgrades.start_mark.column
+        for item in items:
+            if self._scalar(self._value(item, "package")) == upgrade.package:
+                start = self._line(self._mark(item.start_mark))
+                if self.text[start : self._mark(item.start_mark)].strip() != "-":
+                    raise self._unfit("an upgrade that begins below its dash", item)
+                return self._replace(start, self._after(item), self._item(upgrade, dash))
+        return self._insert(self._past(items[-1], dash), self._item(upgrade, dash))
+
+    def pin_base(self, name: str, before: str, digest: str) -> MatrixText:
+        """With another digest of a base's image than the one `before`."""
+        bases = self._value(self._root, "bases")
+        image = self._value(self._value(bases, name), "image")
+        start, end = self._mark(image.start_mark), self._mark(image.end_mark)
+        # More than once if a comment has it, not at all if it is escaped.
+        if self.text.count(before, start, end) != 1:
+            raise self._unfit(
+                f"{name} cannot be pinned anew as its image is written",
+                image,
+                remedy="write it on one line, like `image: debian:bookworm@sha256:...`",
+            )
+        at = self.text.index(before, start, end)
+        return self._replace(at, at + len(before), digest)
+
+    def _item(self, upgrade: Upgrade, dash: int) -> str:
+        lines = [
+            f"- package: {upgrade.package}",
+            *([f"  version: {upgrade.version}"] if upgrade.version else []),
+            f"  date: {upgrade.date}",
+            # A text in double quotes is YAML's as it is JSON's.
+            f"  reason: {json.dumps(upgrade.reason, ensure_ascii=False)}",
+            f"  until: {upgrade.until}",
+        ]
+        return "".join(f"{' ' * dash}{line}{self._newline}" for line in lines)
+
     def _into_mapping(self, mapping: yaml.Node, line: str) -> MatrixText:
         if _is_flow(mapping):
             return self._insert(self._mark(mapping.end_mark) - 1, f", {line}")
@@ -110,7 +170,10 @@ class MatrixText:
         return self._insert(self._above(before), text + (self._newline if spaced else ""))
 
     def _insert(self, index: int, text: str) -> MatrixText:
-        return MatrixText(self.text[:index] + text + self.text[index:], self._name)
+        return self._replace(index, index, text)
+
+    def _replace(self, start: int, end: int, text: str) -> MatrixText:
+        return MatrixText(self.text[:start] + text + self.text[end:], self._name)
 
     def _above(self, node: yaml.Node) -> int:
         """Where the line of a node begins, or that of the first comment directly above it."""
@@ -129,6 +192,24 @@ class MatrixText:
     def _after(self, node: yaml.Node) -> int:
         """Where the line after a node's last one begins: blanks and comments there are not its."""
         return self.text.index("\n", self._mark(_end(node))) + 1
+
+    def _past(self, node: yaml.Node, indent: int) -> int:
+        """Where the line after a node's last one begins, and after deeper comments below it."""
+        end = self._after(node)
+        while line := self.text[end : self.text.find("\n", end) + 1]:
+            words = line.lstrip(" ")
+            if not words.startswith("#") or len(line) - len(words) <= indent:
+                break
+            end += len(line)
+        return end
+
+    def _end_of_document(self) -> int:
+        """The end of the text, or where the line begins that ends the document before it."""
+        if _is_flow(self._root):
+            raise self._unfit("a mapping in braces cannot be added to here", self._root)
+        last = self._after(self._root)
+        marker = self.text.find("\n...", last - 1)
+        return marker + 1 if marker >= 0 else len(self.text)
 
     def _mark(self, mark: yaml.Mark) -> int:
         """Where in the text a mark is."""
@@ -152,19 +233,13 @@ class MatrixText:
     def _scalar(node: yaml.Node) -> str:
         return str(node.value)
 
-    def _unfit(self, message: str, node: yaml.Node) -> MatrixError:
-        mark = node.start_mark
-        return MatrixError(
-            [
-                Problem(
-                    file=self._name,
-                    line=mark.line + 1,
-                    column=mark.column + 1,
-                    message=message,
-                    remedy="write it as a block, an item on each line",
-                )
-            ]
-        )
+    def _unfit(self, message: str, node: yaml.Node, remedy: str = _BLOCK) -> MatrixError:
+        return self._problem(message, node.start_mark, remedy)
+
+    def _problem(self, message: str, mark: yaml.Mark | None, remedy: str = _BLOCK) -> MatrixError:
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        problem = Problem(file=self._name, line=line, column=column, message=message, remedy=remedy)
+        return MatrixError([problem])
 
 
 def flow(entry: Mapping[str, str]) -> str:

@@ -17,7 +17,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["BROKEN", "BROKEN_COMPONENTS", "SMALL", "Broken"]
+from builder.matrix.edit import MatrixText
+from builder.matrix.format import Upgrade
+
+__all__ = ["BROKEN", "BROKEN_COMPONENTS", "SMALL", "Broken", "with_upgrade"]
 
 _TESTS = Path(__file__).parent.parent
 SMALL = (_TESTS / "golden" / "matrix.yaml").read_text("utf-8")
@@ -61,3 +64,8 @@ BROKEN = _all("broken.txt", SMALL)
 BROKEN_COMPONENTS = _all(
     "broken_components.txt", (_TESTS / "golden" / "components" / "matrix.yaml").read_text("utf-8")
 )
+
+
+def with_upgrade(matrix: str, upgrade: Upgrade) -> str:
+    """The text of a matrix with an upgrade."""
+    return MatrixText(matrix, "m").set_upgrade(upgrade).text

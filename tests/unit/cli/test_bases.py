@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.engine import connection
-from builder.engine.base_pins import expired, repinned
+from builder.engine.base_pins import expired, pinned_digest
 from builder.engine.connection import Engine
 from builder.errors import BaseImageError, BuildError
+from builder.matrix.edit import MatrixText
 from builder.matrix.format import Matrix
 from builder.matrix.read import read
 from builder.matrix.target import Target
@@ -366,7 +367,7 @@ def test_update(dlc: Dlc, matrix: Path, registry: Registry) -> None:
     _, debian, ubuntu = run.out.splitlines()
     assert debian.endswith("  aaaaaaaaaaaa -> 111111111111")
     assert ubuntu.endswith("  not asked: 500 internal server error")
-    assert run.err.startswith("locks stay fresh; `dlc render` writes the new digests")
+    assert run.err.startswith(f"wrote {matrix}; locks stay fresh\n")
     assert "\ndlc: 1 of 2 bases could not be asked for; connect " in run.err
 
     run = bases(dlc, matrix, "--update", "debian12", "--format", "json")
@@ -381,6 +382,49 @@ def test_update(dlc: Dlc, matrix: Path, registry: Registry) -> None:
         }
     ]
     assert bases(dlc, matrix, "--update", "debian12").out.endswith("  unchanged\n")
+
+
+@pytest.fixture
+def rendered(dlc: Dlc, matrix: Path, registry: Registry, small: dict[str, Target]) -> list[Path]:
+    """The Dockerfiles of all targets on one base and of one on another; no registry has others."""
+    on(registry, matrix)
+    of = [name for name, target in small.items() if target.base.name == "ubuntu18.04"]
+    assert len(of) > 1
+    assert dlc("--matrix", matrix, "render", *of).code == 0
+    return sorted((matrix.parent / "images").rglob("Dockerfile"))
+
+
+def test_update_renders_what_is_there(rendered: list[Path], dlc: Dlc, matrix: Path) -> None:
+    old = PINNED["debian12"]  # that of the tools, which all of them start from too
+    before = {path: path.read_text("utf-8") for path in rendered}
+    run = bases(dlc, matrix, "--update", "debian12")
+    assert run.code == 0, run.err
+    changed = [path for path in rendered if path.read_text("utf-8") != before[path]]
+    assert changed == [path for path in rendered if old in before[path]] != []
+    assert [*rendered] == sorted((matrix.parent / "images").rglob("Dockerfile"))
+    for path in changed:
+        assert path.read_text("utf-8") == before[path].replace(old, NOW)
+        assert f"wrote {path}\n" in run.err
+
+
+def test_update_writes_all_or_nothing(
+    rendered: list[Path], dlc: Dlc, matrix: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [matrix, *rendered]
+    before = [path.read_bytes() for path in files]
+    last, replace = rendered[-1].resolve(), Path.replace
+
+    def full(path: Path, to: Path) -> Path:
+        if to == last and path.name.endswith(".new"):
+            raise OSError(28, "No space left on device")
+        return replace(path, to)
+
+    monkeypatch.setattr(Path, "replace", full)
+    run = bases(dlc, matrix, "--update", "debian12")
+    assert (run.code, run.out) == (1, "")
+    assert f"{rendered[-1].name} cannot be written: no space left on device; " in run.err
+    assert [path.read_bytes() for path in files] == before
+    assert [path for path in matrix.parent.rglob("*") if path.name.startswith(".")] == []
 
 
 def test_update_through_a_link(dlc: Dlc, matrix: Path, registry: Registry, tmp_path: Path) -> None:
@@ -418,7 +462,9 @@ def test_update_of_what_is_written_in_another_way(
     matrix.write_text(text, "utf-8")
     run = bases(dlc, matrix, "--update", "debian12")
     assert (run.code, run.out) == (11, "")
-    assert f"{matrix} is written in a way that debian12 cannot be pinned anew; nothing" in run.err
+    where = re.escape(f"dlc: {matrix}:")
+    message = "debian12 cannot be pinned anew as its image is written; write it on one line, like "
+    assert re.match(rf"{where}\d+:12: {message}.*; nothing was written\n$", run.err)
     assert matrix.read_text("utf-8") == text
     assert [*matrix.parent.iterdir()] == [matrix]
 
@@ -458,7 +504,10 @@ def test_any_layout(
     text = mark + text.replace("\n", ends)
     folder = tmp_path_factory.getbasetemp()
     before = parsed(text, folder)
-    changed = repinned(text, before.bases.values(), digests)
+    edited = MatrixText(text, "m")
+    for name, digest in digests.items():
+        edited = edited.pin_base(name, pinned_digest(before.bases[name]), digest)
+    changed = edited.text
     after = parsed(changed, folder)
     for name, base in after.bases.items():
         old = before.bases[name].image

@@ -1,0 +1,94 @@
+"""Bases pinned anew to what their tags are: in the matrix and the Dockerfiles that name them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.dockerfile.render import Change, Renderer, changes
+from builder.engine.base_pins import pinned_digest
+from builder.engine.connection import Engine
+from builder.errors import BaseImageError, MatrixError
+from builder.matrix.format import Base
+from builder.matrix.mirrors import Mirrors
+from builder.matrix.rewrite import Original
+from builder.registry.digests import Answer, ask
+
+__all__ = ["Pin", "current", "repin"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pin:
+    """A base, its digest in the matrix and that of its tag now; why that is not known, if so."""
+
+    name: str
+    image: str
+    before: str
+    digest: str
+    problem: str | None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the matrix pins it to something else."""
+        return self.digest != self.before
+
+
+def current(bases: Sequence[Base], mirrors: Mirrors, engine: Engine | None) -> list[Pin]:
+    """What the tags of bases are now; one that cannot be asked for stays as it is."""
+    images = {base.name: base.image.partition("@")[0] for base in bases}
+    tagged = {
+        name: mirrors.image(image)
+        for name, image in images.items()
+        if ":" in image.rpartition("/")[2]
+    }
+    answers = ask(tagged.values(), engine)
+    no_tag = Answer(problem="the matrix names no tag of it")
+    found = {name: answers[tagged[name]] if name in tagged else no_tag for name in images}
+    return [
+        Pin(
+            name=base.name,
+            image=images[base.name],
+            before=pinned_digest(base),
+            digest=found[base.name].digest or pinned_digest(base),
+            problem=found[base.name].problem or None,
+        )
+        for base in bases
+    ]
+
+
+def repin(
+    original: Original, pins: Sequence[Pin], images: Path, renderer: Renderer
+) -> list[Change]:
+    """Write new pins into the matrix and the Dockerfiles that are there; what was rendered.
+
+    BaseImageError, and nothing is written, if the matrix cannot be changed so.
+    """
+    new = [pin for pin in pins if pin.is_new]
+    if not new:
+        return []
+    wanted = {name: base.image for name, base in original.matrix.bases.items()}
+    text = original.text
+    try:
+        for pin in new:
+            text = text.pin_base(pin.name, pin.before, pin.digest)
+            wanted[pin.name] = wanted[pin.name].replace(pin.before, pin.digest)
+        edit = original.edited(text)
+    except MatrixError as error:
+        raise BaseImageError(f"{error.problems[0]}; nothing was written") from error
+    if {name: base.image for name, base in edit.matrix.bases.items()} != wanted:
+        raise BaseImageError(
+            f"{original.path} is written in a way that {' and '.join(pin.name for pin in new)} "
+            "cannot be pinned anew; nothing was written",
+            remedy="write each image on one line, like `image: debian:bookworm@sha256:...`",
+        )
+    names = {pin.name for pin in new}
+    concerned = [
+        target
+        for target in edit.targets
+        if names & {target.base.name, target.tools_base.name}
+        and (images / target.folder / "Dockerfile").is_file()
+    ]
+    rendered = list(changes(images, concerned, renderer, prune=False))
+    edit.save(change.file for change in rendered)
+    return rendered
