@@ -36,6 +36,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "bake": ("bake", "Write a bake file for docker buildx, to build without dlc."),
     },
     "Publish": {
+        "release": ("release", "Build, test and push what a registry lacks."),
         "push": ("push", "Push images to a registry, with all tags of a release."),
         "releases": ("releases", "Show what was pushed, by day, or merge records of it."),
         "ecr": ("ecr", "Plan and create repositories in Amazon ECR."),

@@ -16,16 +16,14 @@ from builder.cli.options import output_option, releases_folder, releases_option
 from builder.cli.output import print_json
 from builder.cli.selection import all_option, check_all, selection_options
 from builder.cli.settings import Settings
-from builder.errors import DlcError, EngineError, PushError
+from builder.errors import PushError
 from builder.util.console import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from builder.matrix.target import Target
-    from builder.release.compare import Local
-    from builder.release.push import Export
     from builder.release.record import Released
+
+__all__: list[str] = []
 
 _PROFILES = ("sagemaker", "oci")
 
@@ -40,46 +38,6 @@ def _patience(_context: click.Context, _option: click.Parameter, value: float) -
     if math.isnan(value):
         raise click.BadParameter("nan is no number of seconds")
     return value
-
-
-def _exporter(settings: Settings) -> Export:
-    from builder.build.plan import inputs
-    from builder.dockerfile.render import Renderer
-    from builder.release.provenance import commit_of
-    from builder.release.upload_oci import exporter
-
-    renderer = Renderer(settings.templates)
-
-    def commit(local: Local) -> str:
-        """The commit of images/, if the image was built from what is there now."""
-        try:
-            key = inputs(local.target, settings.images, renderer).key
-        except DlcError:
-            return ""
-        return commit_of(settings.images) if key == local.key else ""
-
-    return exporter(commit)
-
-
-def _changed(settings: Settings) -> Callable[[Local], str]:
-    from builder.build.identity import derived_here
-    from builder.build.plan import inputs
-    from builder.dockerfile.render import Renderer
-    from builder.engine.image import Built
-
-    renderer = Renderer(settings.templates)
-
-    def changed(local: Local) -> str:
-        """Why it was not built of its key; not known of a key that is not today's."""
-        try:
-            made_of = inputs(local.target, settings.images, renderer)
-        except DlcError:
-            return ""
-        if made_of.key != local.key:
-            return ""
-        return derived_here(made_of, Built(id=local.id, size=0, labels=local.labels))
-
-    return changed
 
 
 @cli.command()
@@ -141,16 +99,14 @@ def push(
     What is there already is not uploaded again: after a failure, run the same once more.
     """
     from builder.cli.push_progress import watching_pushes
-    from builder.engine.connection import find
-    from builder.registry.client import RegistryClient
-    from builder.registry.ecr import keeper, logins
+    from builder.dockerfile.render import Renderer
     from builder.registry.reference import parse_registry
-    from builder.release.push import Pusher
     from builder.release.push_many import push_all
+    from builder.release.pusher import Sources, pusher_to
     from builder.release.record import check_writable, file_of, read, record
     from builder.release.tags import check_revision
 
-    place = parse_registry(registry)
+    parse_registry(registry)  # what is none is told first
     check_all("push", targets, every=every)
     if revision:
         check_revision(revision, targets)
@@ -159,9 +115,6 @@ def push(
     # Before anything is pushed that could not be recorded.
     read(file_of(folder, day))
     check_writable(folder)
-    engine = find()
-    if engine is None:
-        raise EngineError("no engine runs, so there is no image", remedy="build it: dlc build")
     done: list[Released] = []
 
     def pushed(released: Released) -> None:
@@ -176,22 +129,19 @@ def push(
         if output != "json":
             click.echo(released.reference)
 
-    find_login = logins()
-    keeps = (lambda _repository, _tag: True) if immutable else keeper(place.host)
     with watching_pushes() as watcher:
-        pusher = Pusher(
-            engine=engine,
-            place=place,
-            targets=settings.targets,
-            client=RegistryClient(place.host, logins=find_login),
-            logins=find_login,
+        pusher = pusher_to(
+            registry,
+            Sources(
+                targets=settings.targets,
+                images=settings.images,
+                renderer=Renderer(settings.templates),
+            ),
             watcher=watcher,
             profile=profile,
             revision=revision,
             patience=patience,
-            keeps=keeps,
-            export=_exporter(settings) if profile == "oci" else None,
-            changed=_changed(settings),
+            immutable=immutable,
         )
         failures = push_all(pusher, targets, at_once=jobs, pushed=pushed)
     if output == "json":

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from builder.build.plan import Inputs, inputs
 from builder.dockerfile.render import Renderer
 from builder.engine.connection import Engine
 from builder.engine.image import KEY_LABEL, key_tag
-from builder.engine.namespace import NAMESPACE, labels, local_name, prefix
+from builder.engine.namespace import labels, local_name, prefix
 from builder.engine.tagging import remove_image
 from builder.matrix.target import Target
 from builder.matrix.targets import load_targets
@@ -37,7 +36,7 @@ from tests.images.small_matrix import SmallMatrix
 
 pytestmark = pytest.mark.images
 
-# Names of this session's own: what a workflow builds is in no namespace.
+# Names of this session's own.
 OURS = ("9.9.9", f"9.8.{secrets.randbelow(10**9)}")
 OTHER = "other:name"
 
@@ -398,30 +397,44 @@ def github(script: str, folder: Path, **given: str) -> subprocess.CompletedProce
 def test_the_workflow_s_build(
     small: tuple[Path, Target], registry: str, client: docker.DockerClient
 ) -> None:
-    """What it pushed is up to date in the registry, so that a second run has nothing to do."""
-    if shutil.which("jq") is None or shutil.which("docker") is None:
-        pytest.skip("the step uses jq and docker, which GitHub's machines have")
-    folder, _ = small
-    names = [target.name for target in load_targets(folder / "matrix.yaml")]
-    # It asks docker for the plain names, so it has no namespace: these are of this session only.
-    given = {"REGISTRY": f"{registry}/small", "TARGETS": " ".join(names), NAMESPACE: ""}
-    script = step("build", "dlc push")
+    """One target fails, the others are pushed; the next run does what is left, and a third none."""
+    folder, target = small
+    every = load_targets(folder / "matrix.yaml")
+    names = [each.name for each in every]
+    assert names.index(target.name) == 0 < len(names) - 1
+    given = {"REGISTRY": f"{registry}/small", "TARGETS": " ".join(names), "GITHUB_ACTIONS": "true"}
+    script = step("build", "dlc release")
+    lock = folder / "images" / target.folder / "libraries.lock"
+    content = lock.read_bytes()
+    lock.unlink()
     try:
         first = github(script, folder, **given)
-        left = {name for image in client.api.images() for name in image["RepoTags"] or ()}
     finally:
-        for name in names:
-            with suppress(docker.errors.ImageNotFound):
-                remove_image(client, name)
-    assert first.returncode == 0, first.stderr
-    assert first.stdout.count(f"{registry}/small/") >= len(names)
-    repository = names[0].partition(":")[0]
-    keys = {key_tag(row["key"]) for row in rows(folder, "plan")}
-    assert not left & {*names, *(f"{repository}:{key}" for key in keys)}
+        lock.write_bytes(content)
+    assert first.returncode == 14, first.stderr
+    assert f"::error::not pushed: {target.name}: build: it has locks that are not f" in first.stderr
+    assert f"targets were not pushed: {target.name}; run the same again" in first.stderr
+    found = rows(folder, "plan", "--registry", f"{registry}/small")
+    assert [row["state"] for row in found] == ["build", *["up to date"] * (len(names) - 1)]
+
+    second = github(script, folder, **given)
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.count(f"{registry}/small/") == 1
     found = rows(folder, "plan", "--registry", f"{registry}/small")
     assert [row["state"] for row in found] == ["up to date"] * len(names)
-    second = github(script, folder, **given)
-    assert (second.returncode, second.stdout) == (0, "")
+    for each in every:
+        with pytest.raises(docker.errors.ImageNotFound):
+            client.images.get(local_name(each.name))
+    [record] = (folder / "releases").glob("*.json")
+    released = json.loads(record.read_text("utf-8"))["images"]
+    assert {row["tag"] for row in released} == {each.tag for each in every}
+
+    # Nothing to do needs no engine.
+    third = github(script, folder, **given, DOCKER_HOST="unix:///nowhere")
+    assert third.returncode == 0, third.stderr
+    assert [line.split()[1:4] for line in third.stdout.splitlines()[1:]] == [
+        ["up", "to", "date"] for _ in names
+    ]
 
 
 def test_the_workflow_s_plan(registry: str, pushed: tuple[Inputs, ...], tmp_path: Path) -> None:

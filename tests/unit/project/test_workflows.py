@@ -189,38 +189,13 @@ def test_selectors_reach_the_plan_as_they_are(tmp_path: Path, targets: str, sele
     assert calls == [f"dlc ci-matrix --github --registry h/p --shards 3 --{selectors}"]
 
 
-@pytest.mark.usefixtures("jq")
-def test_a_failed_target_stops_no_other(tmp_path: Path) -> None:
+def test_a_job_releases_its_targets(tmp_path: Path) -> None:
     [step] = [each for each in steps("build-and-push.yml", "build") if "TARGETS" in str(each)]
-    rows = [{"image": f"r:{name}", "state": "build"} for name in "abc"]
-    rows.append({"image": "r:d", "state": "up to date"})
-    (tmp_path / "dlc-plan.json").write_text(json.dumps(rows), "utf-8")
-    (tmp_path / "fails").write_text("build r:a\npush r:b --registry h/p\n", "utf-8")
-    code, calls, told = run(tmp_path, step["run"], REGISTRY="h/p", TARGETS="r:a r:b r:c r:d")
-    assert code == 1
-    assert calls == [
-        "dlc plan --registry h/p --format json -- r:a r:b r:c r:d",
-        "dlc build r:a",
-        "docker images --quiet --no-trunc r:a",
-        "dlc build r:b",
-        "dlc push r:b --registry h/p",
-        "docker images --quiet --no-trunc r:b",
-        "dlc build r:c",
-        "dlc push r:c --registry h/p",
-        "docker images --quiet --no-trunc r:c",
-    ]
-    assert "::error::not pushed: r:a\n::error::not pushed: r:b\n" in told
-    (tmp_path / "fails").unlink()
-    assert run(tmp_path, step["run"], REGISTRY="h/p", TARGETS="r:a")[0] == 0
-
-
-@pytest.mark.usefixtures("jq")
-def test_a_plan_that_fails_builds_nothing(tmp_path: Path) -> None:
-    [step] = [each for each in steps("build-and-push.yml", "build") if "TARGETS" in str(each)]
-    (tmp_path / "fails").write_text("plan --registry h/p --format json -- r:a\n", "utf-8")
-    code, calls, _ = run(tmp_path, step["run"], REGISTRY="h/p", TARGETS="r:a")
-    assert code != 0
-    assert len(calls) == 1
+    call = "release --registry h/p --remove-images -- r:a r:b"
+    code, calls, told = run(tmp_path, step["run"], REGISTRY="h/p", TARGETS="r:a r:b")
+    assert (code, calls) == (0, [f"dlc {call}"]), told
+    (tmp_path / "fails").write_text(f"{call}\n", "utf-8")
+    assert run(tmp_path, step["run"], REGISTRY="h/p", TARGETS="r:a r:b")[0] == 9
 
 
 def test_credentials_last_as_long_as_their_job() -> None:

@@ -1,0 +1,88 @@
+"""What pushes to a registry: its logins, the engine, and what images were built from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.build.identity import derived_here
+from builder.build.plan import inputs
+from builder.dockerfile.render import Renderer
+from builder.engine import connection
+from builder.engine.image import Built
+from builder.errors import DlcError, EngineError
+from builder.matrix.target import Target
+from builder.registry.client import RegistryClient
+from builder.registry.ecr import keeper, logins
+from builder.registry.reference import parse_registry
+from builder.release.compare import OCI, SAGEMAKER, Local
+from builder.release.provenance import commit_of
+from builder.release.push import Export, Pusher
+from builder.release.upload_engine import PushWatcher
+from builder.release.upload_oci import exporter
+
+__all__ = ["Sources", "pusher_to"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sources:
+    """All targets of a matrix, and what they are built from."""
+
+    targets: Sequence[Target]
+    images: Path
+    renderer: Renderer
+
+    def changed(self, local: Local) -> str:
+        """Why an image was not built of its key; not known of a key that is not today's."""
+        try:
+            made_of = inputs(local.target, self.images, self.renderer)
+        except DlcError:
+            return ""
+        if made_of.key != local.key:
+            return ""
+        return derived_here(made_of, Built(id=local.id, size=0, labels=local.labels))
+
+    def commit(self, local: Local) -> str:
+        """The commit of images/, if an image was built from what is there now."""
+        try:
+            key = inputs(local.target, self.images, self.renderer).key
+        except DlcError:
+            return ""
+        return commit_of(self.images) if key == local.key else ""
+
+
+def pusher_to(
+    registry: str,
+    sources: Sources,
+    *,
+    watcher: PushWatcher,
+    profile: str = SAGEMAKER,
+    revision: str = "",
+    patience: float = 90.0,
+    immutable: bool = False,
+) -> Pusher:
+    """What pushes the engine's images to HOST[:PORT]/PREFIX; EngineError if no engine runs."""
+    place = parse_registry(registry)
+    engine = connection.find()
+    if engine is None:
+        raise EngineError("no engine runs, so there is no image", remedy="build it: dlc build")
+    find_login = logins()
+    keeps: Callable[[str, str], bool] = keeper(place.host)
+    if immutable:
+        keeps = lambda _repository, _tag: True  # noqa: E731
+    export: Export | None = exporter(sources.commit) if profile == OCI else None
+    return Pusher(
+        engine=engine,
+        place=place,
+        targets=sources.targets,
+        client=RegistryClient(place.host, logins=find_login),
+        logins=find_login,
+        watcher=watcher,
+        profile=profile,
+        revision=revision,
+        patience=patience,
+        keeps=keeps,
+        export=export,
+        changed=sources.changed,
+    )
