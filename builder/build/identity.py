@@ -9,7 +9,6 @@ so that nothing is asked of the engine twice.
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -17,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from builder.build.plan import Inputs
+from builder.dockerfile.parse import last_stage
 from builder.engine.image import Built
 from builder.engine.layers import step_of
 from builder.errors import WriteError
 from builder.util import atomic
 from builder.util.state import state_directory
 
-__all__ = ["derived_here", "derived_there", "difference", "instructions", "record_of", "remember"]
+__all__ = ["derived_here", "derived_there", "difference", "record_of", "remember"]
 
-_HEREDOC = re.compile(r"<<-?[\"']?(\w+)")
 # What the exporter says of a base's layers that brought no history: no instruction.
 _NO_STEP = "buildkit.exporter.image.v0"
 _NO_HISTORY = frozenset({"ONBUILD"})
@@ -78,7 +77,7 @@ def difference(made_of: Inputs, config: Mapping[str, Any], history: Sequence[str
 
     `config` is as in its configuration, `history` are its steps, the newest first.
     """
-    wanted = list(instructions(made_of.files["Dockerfile"].decode()))
+    wanted = [(each.verb, each.text) for each in last_stage(made_of.files["Dockerfile"].decode())]
     steps = [step for step in history if step]
     verbs = [verb for verb, _ in reversed(wanted) if verb not in _NO_HISTORY]
     if [step_of(step).partition(" ")[0] for step in steps[: len(verbs)]] != verbs:
@@ -94,37 +93,6 @@ def difference(made_of: Inputs, config: Mapping[str, Any], history: Sequence[str
         if "$" not in value and found.get(name) != value:
             return f"changed after its build: {name} is {found.get(name, 'not set')}"
     return ""
-
-
-def instructions(dockerfile: str) -> Iterator[tuple[str, str]]:
-    """The instructions of a Dockerfile's last stage, and what they say, each on one line.
-
-    Those of an earlier stage that it starts from come first.
-
-    >>> list(instructions("FROM a\\nRUN b\\nFROM c\\n# why\\nENV D=1 \\\\\\n E=2\\nUSER e\\n"))
-    [('ENV', 'D=1  E=2'), ('USER', 'e')]
-    >>> list(instructions("FROM a AS b\\nRUN c\\nFROM d\\nFROM b\\nUSER e\\n"))
-    [('RUN', 'c'), ('USER', 'e')]
-    """
-    found: list[tuple[str, str]] = []
-    stages: dict[str, list[tuple[str, str]]] = {}
-    lines = [each for each in dockerfile.splitlines() if not each.lstrip().startswith("#")]
-    while lines:
-        text = lines.pop(0).strip()
-        while text.endswith("\\") and lines:
-            text = text.removesuffix("\\") + lines.pop(0).rstrip()
-        for end in _HEREDOC.findall(text):
-            if end in (stripped := [line.strip() for line in lines]):
-                del lines[: stripped.index(end) + 1]
-        verb, _, rest = text.partition(" ")
-        if verb.upper() == "FROM":
-            words = [word for word in rest.split() if not word.startswith("--")]
-            found = list(stages.get(words[0].lower(), ())) if words else []
-            if len(words) == 3:
-                stages[words[2].lower()] = found
-        elif verb:
-            found.append((verb.upper(), rest.strip()))
-    yield from found
 
 
 def _variables(texts: Iterator[str]) -> dict[str, str]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from itertools import accumulate
 from pathlib import Path
 
-__all__ = ["copied", "files", "is_copied"]
+from builder.dockerfile.parse import instructions
 
-# A line that goes on, with the comments that Docker takes out of what follows.
-_CONTINUED = re.compile(r"\\[ \t]*\n(?:[ \t]*#[^\n]*\n)*")
+__all__ = ["copied", "files", "is_copied"]
 
 
 def files(folders: Iterable[Path], runtime: Path) -> dict[str, Path]:
@@ -53,19 +51,16 @@ def is_copied(name: str, sources: Iterable[str]) -> bool:
 
 
 def _sources(dockerfile: str) -> Iterator[str]:
-    for line in _CONTINUED.sub(" ", dockerfile).splitlines():
-        instruction, _, rest = line.strip().partition(" ")
-        words = rest.split()
-        options = [word for word in words if word.startswith("--")]
-        if instruction.upper() == "RUN":
-            yield from filter(None, map(_mounted, options))
-        elif instruction.upper() in {"COPY", "ADD"}:
-            if any(option.startswith("--from=") for option in options):
-                continue
-            named = [word for word in words if word not in options]
+    for each in instructions(dockerfile):
+        if each.verb == "RUN":
+            yield from filter(None, map(_mounted, each.options))
+        elif each.verb in {"COPY", "ADD"} and not any(
+            option.startswith("--from=") for option in each.options
+        ):
+            named = each.words
             if named and named[0].startswith("["):
                 named = list(map(str, json.loads(" ".join(named))))
-            yield from (each for each in named[:-1] if "://" not in each)
+            yield from (name for name in named[:-1] if "://" not in name and "<<" not in name)
 
 
 def _mounted(option: str) -> str:

@@ -19,8 +19,9 @@ import docker.errors
 import pytest
 import yaml
 
-from builder.build import build_times, identity
+from builder.build import build_times
 from builder.build.plan import Inputs, inputs
+from builder.dockerfile.parse import last_stage
 from builder.dockerfile.render import Renderer
 from builder.engine.connection import Engine
 from builder.engine.image import KEY_LABEL, key_tag
@@ -325,7 +326,8 @@ def test_a_builder_that_does_not_run(
 def store(client: RegistryClient, made_of: Inputs, *after: str) -> None:
     """Put an image that is nothing but labels and history under a target's name."""
     target, repository = made_of.target, f"team/{made_of.target.repository}"
-    said = list(identity.instructions(made_of.files["Dockerfile"].decode()))
+    dockerfile = made_of.files["Dockerfile"].decode()
+    said = [(each.verb, each.text) for each in last_stage(dockerfile)]
     told: dict[str, Any] = {"Labels": made_of.labels(), "Env": []}
     for verb, text in said:
         if verb == "ENV":

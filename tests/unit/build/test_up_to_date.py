@@ -18,6 +18,7 @@ import pytest
 from builder.build import identity as derived
 from builder.build import size_budget
 from builder.build.plan import Inputs, inputs
+from builder.dockerfile.parse import last_stage
 from builder.dockerfile.render import Renderer
 from builder.engine.image import Built, key_tag
 from builder.matrix.target import Target
@@ -168,7 +169,8 @@ def test_an_image_without_a_name_is_nobody_s(
 
 def looked_at(made_of: Inputs) -> tuple[dict[str, Any], list[str]]:
     """An image's configuration, and its steps, the newest first, as BuildKit writes them."""
-    found = list(derived.instructions(made_of.files["Dockerfile"].decode()))
+    dockerfile = made_of.files["Dockerfile"].decode()
+    found = [(each.verb, each.text) for each in last_stage(dockerfile)]
     said = dict(found)
     config = {name.capitalize(): json.loads(said[name]) for name in ("ENTRYPOINT", "CMD")}
     texts = [text for verb, text in found if verb == "ENV"]
