@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from builder.dockerfile.render import Renderer, apply, changes
-from builder.locks import lockfile
+from builder.locks import freshness, lockfile
 from builder.matrix.target import Target
 from builder.matrix.targets import load_targets
 from builder.util.console import say
@@ -129,7 +129,7 @@ def _entries(target: Target) -> dict[str, Mapping[str, str]]:
         layer: {
             name: _with_one_hash(entry) for name, entry in lockfile.entries(folder, layer).items()
         }
-        for layer in lockfile.LAYERS
+        for layer in freshness.LAYERS
     }
 
 
@@ -140,14 +140,14 @@ def _with_one_hash(entry: str) -> str:
 
 def _write_locks(folder: Path, target: Target, entries: Mapping[str, Mapping[str, str]]) -> None:
     written: dict[str, lockfile.Lock] = {}
-    for layer in lockfile.LAYERS:
+    for layer in freshness.LAYERS:
         below = written["framework"].text() if layer == "libraries" else ""
-        python, date = lockfile.origin(layer, target)
+        python, date = freshness.origin(layer, target)
         written[layer] = lockfile.Lock(
             layer=layer,
             python=python,
             date=date,
-            inputs=lockfile.inputs_digest(layer, target, below),
+            inputs=freshness.inputs_digest(layer, target, below),
             entries=entries[layer],
         )
     lockfile.write(folder, list(written.values()))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from builder.errors import DlcError, LockError, MatrixError
-from builder.locks import lockfile
+from builder.locks import freshness, lockfile
 from builder.locks.committed import Committed
 from builder.locks.lockfile import Lock
 from builder.locks.locking import resolved
@@ -63,7 +63,7 @@ def _lift(
             f"no lock has {' or '.join(missing)}",
             remedy="`grep` the locks below images/ for what they have",
         )
-    concerned = [t for t in edit.targets if lockfile.state(images / t.folder, t).stale]
+    concerned = [t for t in edit.targets if freshness.state(images / t.folder, t).stale]
     resolver = Resolver(say, committed, anew=(each.package for each in new), mirrors=mirrors)
     found: list[tuple[Target, tuple[Lock, ...]]] = []
     lifted: dict[str, int] = dict.fromkeys((each.package for each in new), 0)

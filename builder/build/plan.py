@@ -16,7 +16,7 @@ from pathlib import Path
 from builder.dockerfile.render import Renderer
 from builder.engine.image import DIGITS, INPUTS_LABEL, KEY_LABEL, Built
 from builder.errors import LockError, StaleLockError
-from builder.locks import lockfile, wheelhouse
+from builder.locks import freshness, lockfile, wheelhouse
 from builder.matrix import components
 from builder.matrix.tags import python_tag
 from builder.matrix.target import Target
@@ -145,7 +145,7 @@ def inputs(target: Target, images: Path, renderer: Renderer) -> Inputs:
     now; LockError if it has a requirement without a hash, or a component has none.
     """
     committed = images / target.folder
-    found = lockfile.state(committed, target)
+    found = freshness.state(committed, target)
     bare: dict[str, str] = {
         each.name: f"no sha256 at {each.at.exact}"
         for each in components.unhashed(target.components)
@@ -170,7 +170,7 @@ def inputs(target: Target, images: Path, renderer: Renderer) -> Inputs:
             remedy=f"run `dlc lock {target.name}` where that source can be reached",
         )
     files = renderer.files(target)
-    names = (f"{layer}.lock" for layer in lockfile.layers(target))
+    names = (f"{layer}.lock" for layer in freshness.layers(target))
     files |= {name: (committed / name).read_bytes() for name in names}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     said = {

@@ -125,7 +125,7 @@ def _dry_run(settings: Settings, targets: tuple[Target, ...], output: str) -> No
     from builder.build.bakefile import Job, definition
     from builder.engine.bases import BaseSource
     from builder.engine.build_secrets import certificates_secret
-    from builder.locks import lockfile
+    from builder.locks import freshness
     from builder.matrix.mirrors import Mirrors
 
     def reference(base: Base) -> str:
@@ -156,7 +156,7 @@ def _dry_run(settings: Settings, targets: tuple[Target, ...], output: str) -> No
         {
             "image": target.name,
             "base": target.base.image.split("@", maxsplit=1)[0],
-            "locks": lockfile.state(settings.images / target.folder, target).text,
+            "locks": freshness.state(settings.images / target.folder, target).text,
         }
         for target in targets
     ]

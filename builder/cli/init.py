@@ -49,7 +49,7 @@ def init(folder: Path) -> None:
 
 def _files() -> Iterator[tuple[str, bytes]]:
     """The names of the files, and what is in them: the starter's, and our locks of its targets."""
-    from builder.locks.lockfile import layers
+    from builder.locks.freshness import layers
     from builder.matrix.targets import load_targets
 
     starter = resources.files("builder").joinpath("starter")

@@ -17,7 +17,8 @@ from builder.errors import DlcError, LockError, StaleLockError
 from builder.util.console import say
 
 if TYPE_CHECKING:
-    from builder.locks.lockfile import Lock, State
+    from builder.locks.freshness import State
+    from builder.locks.lockfile import Lock
     from builder.matrix.target import Target
 
 __all__: list[str] = []
@@ -72,7 +73,7 @@ def lock(
 
 
 def _lock(settings: Settings, targets: tuple[Target, ...], *, refresh: bool) -> None:
-    from builder.locks import lockfile
+    from builder.locks import freshness, lockfile
     from builder.locks.committed import Committed
     from builder.locks.locking import differs, resolved
     from builder.locks.resolve import Resolver
@@ -92,7 +93,7 @@ def _lock(settings: Settings, targets: tuple[Target, ...], *, refresh: bool) -> 
         changed |= {(each.layer, each.inputs): each for each in new}
         count = sum(len(each.entries) for each in made)
         say(f"{target.name}: {f'{count} requirements locked' if new else 'fresh'}")
-        for name, why in lockfile.state(folder, target).unhashed.items():
+        for name, why in freshness.state(folder, target).unhashed.items():
             say(f"{target.name}: no SHA-256 of {name}: {why}")
     others = [target for target in settings.targets if target not in targets]
     if apart := [each.name for each in others if differs(each, committed, changed)]:
@@ -106,11 +107,11 @@ def _lock(settings: Settings, targets: tuple[Target, ...], *, refresh: bool) -> 
 
 
 def _check(settings: Settings, targets: tuple[Target, ...], output: str) -> None:
-    from builder.locks import lockfile
+    from builder.locks import freshness
     from builder.locks.upgrades import findings
 
     states = [
-        (target, lockfile.state(settings.images / target.folder, target)) for target in targets
+        (target, freshness.state(settings.images / target.folder, target)) for target in targets
     ]
     everything = len(targets) == len(settings.targets)
     notes = (

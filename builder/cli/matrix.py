@@ -57,7 +57,7 @@ def list_targets(
 @output_option
 def show(settings: Settings, target: Target, account: str | None, region: str, output: str) -> None:
     """Show all that is known of a target."""
-    from builder.locks import lockfile
+    from builder.locks import freshness
     from builder.matrix.components import described
     from builder.matrix.tags import aliases
 
@@ -74,7 +74,7 @@ def show(settings: Settings, target: Target, account: str | None, region: str, o
         },
         "driver_cuda": target.driver_cuda or None,
         "components": [described(each) for each in target.components],
-        "lock": lockfile.state(folder, target).text,
+        "lock": freshness.state(folder, target).text,
         "labels": target.labels(),
     }
     said = {name: str(at) for name, at in target.defined_at.items() if values[name] is not None}

@@ -55,8 +55,8 @@ def instructions(dockerfile: str) -> Iterator[Instruction]:
             more = lines.popleft().rstrip()
             if more and not more.lstrip().startswith("#"):
                 text = _CONTINUED.sub("", text) + more
-        verb, _, rest = text.replace("\t", " ").partition(" ")
-        found = Instruction(verb.upper(), rest.strip())
+        verb, *rest = text.split(maxsplit=1)
+        found = Instruction(verb.upper(), "".join(rest))
         if found.verb in _WITH_HEREDOCS:
             for end in _HEREDOC.findall(found.text):
                 _skip(lines, end)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from builder.locks.lockfile import Lock, inputs_digest, layers, load
+from builder.locks.freshness import inputs_digest, is_of, layers
+from builder.locks.lockfile import Lock, load
 from builder.matrix.target import Target
 
 __all__ = ["Committed"]
@@ -50,5 +51,5 @@ class Committed:
             locks = [lock for lock in locks if lock.inputs == inputs]
         if own := self.own(layer, target):
             locks = [own, *locks]
-        found = [lock for lock in locks if lock.is_of(target, below)]
+        found = [lock for lock in locks if is_of(lock, target, below)]
         return next((lock for lock in found if lock.is_complete), found[0] if found else None)

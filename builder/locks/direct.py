@@ -13,7 +13,8 @@ from pathlib import Path
 
 from builder.errors import LockError
 from builder.locks import wheelhouse
-from builder.locks.lockfile import Lock, component, normalise
+from builder.locks.freshness import component
+from builder.locks.lockfile import Lock, normalise
 from builder.locks.uv.compile import (
     Question,
     UnreachableError,

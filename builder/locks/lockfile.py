@@ -1,9 +1,7 @@
-"""Locks: every requirement of a layer with its SHA-256, resolved as of a date by `resolve`.
+"""A lock as text: every requirement of a layer with its SHA-256, as pip and uv read it.
 
-The framework layer is resolved as of the framework version's own date, so that all releases on it
-share one layer; the libraries layer as of the release's date, on top of the framework's versions.
-Each lock carries the digest of what it was resolved from, so a stale one is told from a fresh one
-without the network.
+Each lock carries the digest of what it was resolved from (see `freshness`), so a stale one is told
+from a fresh one without the network.
 """
 
 from __future__ import annotations
@@ -15,42 +13,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.matrix.components import locked
-from builder.matrix.format import Component, Upgrade
-from builder.matrix.target import Target
 from builder.util import atomic
 
 __all__ = [
-    "LAST_PATCH",
-    "LAYERS",
-    "PLATFORM",
     "Lock",
-    "State",
-    "component",
-    "concerning",
     "entries",
     "files",
-    "inputs_digest",
-    "is_fresh",
-    "layers",
     "load",
     "normalise",
-    "origin",
+    "notes",
     "parse",
     "pinned",
     "read",
-    "state",
-    "under",
+    "texts",
+    "unhashed",
     "write",
 ]
-
-# Wheels that glibc 2.28 and older distributions can load; Ubuntu 18.04 has 2.27, and no wheel of
-# its time asks for more.
-PLATFORM = "x86_64-manylinux_2_28"
-# The last patch release of each Python, so that `Requires-Python: >=3.6.2` is met.
-LAST_PATCH = {"3.6": "3.6.15", "3.7": "3.7.17", "3.8": "3.8.20", "3.9": "3.9.25"}
-# In the order in which they are resolved, but for those of components: see `layers`.
-LAYERS = ("build", "framework", "libraries", "tools")
 
 _TITLES = {
     "build": "What source distributions are built with",
@@ -104,114 +82,6 @@ class Lock:
         found = (pinned(entry) for entry in self.entries.values())
         return [f"{name}=={version}" for name, version in found if version]
 
-    def is_of(self, target: Target, below: str) -> bool:
-        """Whether a target's layer, on top of the locks `below`, is resolved from the same."""
-        upgrades = concerning(self.layer, target, self.entries, self.notes)
-        same = self.inputs == inputs_digest(self.layer, target, below, upgrades)
-        return same and (self.python, self.date) == origin(self.layer, target)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class State:
-    """What the committed locks of a target are: read without the network.
-
-    `stale` tells why, for each lock that is not fresh; `unhashed` why, for each requirement without
-    a SHA-256; `lifted` and `kept` what became of the matrix's upgrades, by package.
-    """
-
-    stale: Mapping[str, str]
-    requirements: int
-    unhashed: Mapping[str, str]
-    lifted: Mapping[str, str]
-    kept: Mapping[str, str]
-
-    @property
-    def text(self) -> str:
-        """In a word how they are, or which of them are not fresh and why."""
-        if not self.stale:
-            return "fresh"
-        if len(self.stale) >= len(LAYERS) and len(set(self.stale.values())) == 1:
-            return next(iter(self.stale.values()))
-        return ", ".join(f"{layer}.lock {why}" for layer, why in self.stale.items())
-
-
-def layers(target: Target) -> tuple[str, ...]:
-    """The layers that a target has locks of, in the order in which they are resolved."""
-    kinds = (component.kind for component in locked(target.components))
-    return ("build", "framework", *kinds, "libraries", "tools")
-
-
-def under(layer: str, target: Target, texts: Mapping[str, str]) -> str:
-    """The locks on top of which a layer is resolved; nothing for one that stands alone."""
-    stack = layers(target)[1:-1]
-    return "".join(texts[each] for each in stack[: stack.index(layer)]) if layer in stack else ""
-
-
-def origin(layer: str, target: Target) -> tuple[str, str]:
-    """The Python and the date that a layer is resolved for."""
-    if layer == "tools":
-        return "", "any day"
-    date = target.date if layer == "libraries" else target.locked
-    return target.python, date.isoformat()
-
-
-def component(layer: str, target: Target) -> Component:
-    """The component of a target that a layer is named after."""
-    [found] = (each for each in target.components if each.kind == layer)
-    return found
-
-
-def inputs_digest(
-    layer: str, target: Target, below: str = "", upgrades: Iterable[Upgrade] = ()
-) -> str:
-    """The SHA-256 of all that a layer is resolved from.
-
-    `below` are the locks under it; `upgrades` are those of the matrix that concern it.
-    """
-    python = f"{LAST_PATCH.get(target.python, target.python)} {PLATFORM}"
-    parts: list[str] = []
-    if layer == "build":
-        parts = [python, target.locked.isoformat(), *target.build_requirements]
-        parts += [f"constraint {text}" for text in target.constraints]
-    elif layer == "framework":
-        parts = [
-            python,
-            target.locked.isoformat(),
-            *target.framework_requirements,
-            *(f"constraint {text}" for text in target.constraints),
-            *(f"{wheel.url} {wheel.sha256}" for wheel in target.build.wheels),
-            *(
-                f"{source} {text}"
-                for source, texts in target.build.indexes.items()
-                for text in texts
-            ),
-        ]
-    elif layer == "libraries":
-        parts = [python, target.date.isoformat(), *target.library_requirements, below]
-    elif layer == "tools":
-        parts = [target.uv]
-    else:
-        own = component(layer, target)
-        parts = [python, target.locked.isoformat(), *own.requires, below]
-        parts += (f"{wheel.url} {wheel.sha256}" for wheel in own.wheels)
-    parts += [upgrade.rule for upgrade in upgrades]
-    return _sha256("\n".join([layer, *parts]))
-
-
-def concerning(
-    layer: str, target: Target, entries: Mapping[str, str], notes: Iterable[str]
-) -> list[Upgrade]:
-    """The upgrades that a lock has notes of, and those that would lift what it has."""
-    if layer in ("build", "tools"):
-        return []
-    noted = {note.split()[1] for note in notes}
-    found = []
-    for upgrade in target.upgrades:
-        _, version = pinned(entries[upgrade.package]) if upgrade.package in entries else ("", "")
-        if upgrade.package in noted or (version and upgrade.lifts(version)):
-            found.append(upgrade)
-    return found
-
 
 @functools.lru_cache(maxsize=1024)  # Targets share locks to the byte.
 def read(layer: str, text: str) -> Lock | str:
@@ -244,33 +114,6 @@ def load(folder: Path, layer: str) -> Lock | str:
     return read(layer, _read(folder / f"{layer}.lock"))
 
 
-def state(folder: Path, target: Target) -> State:
-    """Compare the locks in a folder with what the target says now."""
-    texts = {layer: _read(folder / f"{layer}.lock") for layer in layers(target)}
-    found = {layer: read(layer, text) for layer, text in texts.items()}
-    stale = {layer: lock for layer, lock in found.items() if isinstance(lock, str)}
-    for layer, lock in found.items():
-        if isinstance(lock, Lock) and not lock.is_of(target, under(layer, target, texts)):
-            stale[layer] = "stale"
-    bodies = "".join(texts.values())
-    notes = list(_NOTE.finditer(bodies))
-    return State(
-        stale={layer: stale[layer] for layer in found if layer in stale},
-        requirements=sum(
-            len(lock.entries if isinstance(lock, Lock) else parse(texts[layer]))
-            for layer, lock in found.items()
-        ),
-        unhashed={found["requirement"]: found["reason"] for found in _UNHASHED.finditer(bodies)},
-        lifted={note["package"]: note["what"] for note in notes if note["how"] == "lifted"},
-        kept={note["package"]: note["what"] for note in notes if note["how"] == "kept"},
-    )
-
-
-def is_fresh(folder: Path, target: Target) -> bool:
-    """Whether a folder holds all locks of a target as they were resolved from what it says now."""
-    return not state(folder, target).stale
-
-
 def write(folder: Path, locks: Sequence[Lock]) -> None:
     """Write locks into a target's folder, all or none."""
     atomic.write_all(files(folder, locks))
@@ -282,6 +125,23 @@ def files(folder: Path, locks: Iterable[Lock]) -> list[atomic.File]:
         atomic.File(path=folder / f"{lock.layer}.lock", content=lock.text().encode())
         for lock in locks
     ]
+
+
+def texts(folder: Path, layers: Iterable[str]) -> dict[str, str]:
+    """The committed locks of layers; an empty text for one that is missing."""
+    return {layer: _read(folder / f"{layer}.lock") for layer in layers}
+
+
+def unhashed(texts: Iterable[str]) -> dict[str, str]:
+    """Why, for each requirement of locks that has no SHA-256."""
+    found = (each for text in texts for each in _UNHASHED.finditer(text))
+    return {each["requirement"]: each["reason"] for each in found}
+
+
+def notes(texts: Iterable[str], how: str) -> dict[str, str]:
+    """What locks note of packages that were `lifted` or `kept`."""
+    found = (each for text in texts for each in _NOTE.finditer(text))
+    return {each["package"]: each["what"] for each in found if each["how"] == how}
 
 
 def entries(folder: Path, layer: str) -> dict[str, str]:

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from builder.errors import DlcError
 from builder.locks.committed import Committed
-from builder.locks.lockfile import Lock, layers
+from builder.locks.freshness import layers
+from builder.locks.lockfile import Lock
 from builder.locks.resolve import Resolver
 from builder.matrix.target import Target
 

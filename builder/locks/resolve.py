@@ -17,8 +17,9 @@ from builder.locks import wheelhouse
 from builder.locks.accelerator_packages import accelerator_packages, brought_by
 from builder.locks.committed import Committed
 from builder.locks.direct import direct_entries, outside
+from builder.locks.freshness import component, concerning, inputs_digest, layers, origin
 from builder.locks.lifting import Answer, is_lifted, lift
-from builder.locks.lockfile import Lock, component, concerning, inputs_digest, layers, origin
+from builder.locks.lockfile import Lock
 from builder.locks.uv.compile import Question, compile_requirements
 from builder.locks.vanished import refuse_vanished, with_vanished
 from builder.matrix.format import Upgrade

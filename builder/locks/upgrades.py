@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from builder.errors import ArgumentError
-from builder.locks.lockfile import State, normalise
+from builder.locks.freshness import State
+from builder.locks.lockfile import normalise
 from builder.matrix.format import Upgrade
 from builder.matrix.yaml_nodes import Position, Text
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.engine.layers import ImageLayers, from_json, sharing
-from builder.locks.lockfile import state
+from builder.locks.freshness import state
 from builder.matrix.target import Target
 from builder.report.layers_svg import draw, summary
 from builder.util.check import Check

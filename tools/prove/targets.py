@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder.errors import LockError
-from builder.locks import lockfile
+from builder.locks import freshness, lockfile
 from builder.locks.direct import outside, wheel_name
 from builder.locks.uv.compile import Question, compile_requirements, requirement_name
 from builder.matrix.format import Base
@@ -71,26 +71,26 @@ def lock(target: Target, stands_in: Target, images: Path, folder: Path) -> None:
     LockError if those are stale, or if the package index has no wheel of the same version.
     """
     committed = images / target.folder
-    found = lockfile.state(committed, target)
+    found = freshness.state(committed, target)
     if found.stale:
         raise LockError(
             f"the locks of {target.name} are not fresh: {found.text}",
             remedy=f"run `dlc lock {target.name}`",
         )
-    held = {layer: lockfile.entries(committed, layer) for layer in lockfile.LAYERS}
+    held = {layer: lockfile.entries(committed, layer) for layer in freshness.LAYERS}
     if len(stands_in.build.wheels) < len(target.build.wheels):
         left = {*outside(target), *map(requirement_name, _cuda(target))}
         framework = {name: e for name, e in held["framework"].items() if name not in left}
         held["framework"] = dict(sorted((framework | _index_entries(target, framework)).items()))
     below, made = "", []
-    for layer in lockfile.LAYERS:
-        python, date = lockfile.origin(layer, stands_in)
+    for layer in freshness.LAYERS:
+        python, date = freshness.origin(layer, stands_in)
         made.append(
             lockfile.Lock(
                 layer=layer,
                 python=python,
                 date=date,
-                inputs=lockfile.inputs_digest(layer, stands_in, below),
+                inputs=freshness.inputs_digest(layer, stands_in, below),
                 entries=held[layer],
             )
         )
@@ -101,7 +101,7 @@ def lock(target: Target, stands_in: Target, images: Path, folder: Path) -> None:
 def locks_digest(folder: Path) -> str:
     """The SHA-256 of a folder's locks."""
     digest = hashlib.sha256()
-    for layer in lockfile.LAYERS:
+    for layer in freshness.LAYERS:
         digest.update((folder / f"{layer}.lock").read_bytes())
     return digest.hexdigest()
 

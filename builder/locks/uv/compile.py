@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from builder.errors import LockError, UnansweredError, UnreachableError
-from builder.locks.lockfile import LAST_PATCH, PLATFORM, normalise, parse, pinned
+from builder.locks.freshness import LAST_PATCH, PLATFORM
+from builder.locks.lockfile import normalise, parse, pinned
 from builder.locks.sdist.needs import Source, needs_of
 from builder.locks.sdist.source import Needs
 from builder.locks.uv.process import Uv, uv_process

@@ -13,7 +13,7 @@ from builder.build.plan import Context, Inputs, changed, inputs, plan, prepare, 
 from builder.dockerfile.render import LOCK_NAMES, Renderer
 from builder.engine.image import INPUTS_LABEL, Built
 from builder.errors import LockError
-from builder.locks import lockfile
+from builder.locks import freshness, lockfile
 from builder.matrix.target import Target
 from builder.matrix.targets import load_targets
 
@@ -180,14 +180,14 @@ def _edit(folder: Path, target: Target) -> None:
     entries = {**lockfile.entries(folder, "framework"), "zzz": "zzz==1 --hash=sha256:00\n"}
     framework = lockfile.Lock(
         layer="framework",
-        inputs=lockfile.inputs_digest("framework", target),
+        inputs=freshness.inputs_digest("framework", target),
         entries=entries,
         python=target.python,
         date=target.locked.isoformat(),
     )
     libraries = lockfile.Lock(
         layer="libraries",
-        inputs=lockfile.inputs_digest("libraries", target, framework.text()),
+        inputs=freshness.inputs_digest("libraries", target, framework.text()),
         entries=lockfile.entries(folder, "libraries"),
         python=target.python,
         date=target.date.isoformat(),

@@ -11,7 +11,7 @@ import pytest
 
 from builder.cli.init import FILES
 from builder.dockerfile.render import Renderer
-from builder.locks import lockfile
+from builder.locks import freshness
 from builder.matrix.targets import load_targets
 from tests.conftest import ROOT, Dlc
 
@@ -50,7 +50,7 @@ def test_its_image_is_ours(started: Path) -> None:
     own = Renderer(started / "templates").files(target)
     assert own == Renderer().files(ours), "change builder/starter/matrix.yaml like matrix.yaml"
     folder = Path("images", target.folder)
-    assert lockfile.is_fresh(started / folder, target), "change builder/starter/matrix.yaml"
+    assert freshness.is_fresh(started / folder, target), "change builder/starter/matrix.yaml"
     for name in LOCKS:
         assert (started / folder / name).read_bytes() == (ROOT / folder / name).read_bytes()
     assert target.name == OURS

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.build.identity import instructions
 from builder.dockerfile.context import quoted
+from builder.dockerfile.parse import last_stage
 from builder.dockerfile.render import Renderer
 from builder.errors import MatrixError
 from builder.matrix import values
@@ -69,7 +69,7 @@ def parsed(dockerfile: str, verb: str) -> dict[str, str]:
 
     In double quotes a backslash takes its meaning from a dollar, a quote and a backslash.
     """
-    *_, text = (rest for each, rest in instructions(dockerfile) if each == verb)
+    *_, text = (each.text for each in last_stage(dockerfile) if each.verb == verb)
     found = {}
     pair = re.compile(r'\s*([^=\s]+)=(?:"((?:[^"\\$]|\\["$\\])*)"|([^"\s]+))(?=\s|$)')
     while text.strip():

@@ -15,17 +15,8 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
 from builder.dockerfile.render import LOCK_NAMES
-from builder.locks.lockfile import (
-    Lock,
-    inputs_digest,
-    is_fresh,
-    normalise,
-    parse,
-    pinned,
-    read,
-    state,
-    write,
-)
+from builder.locks.freshness import inputs_digest, is_fresh, state
+from builder.locks.lockfile import Lock, normalise, parse, pinned, read, write
 from builder.matrix.target import Target
 from tests.conftest import ROOT
 

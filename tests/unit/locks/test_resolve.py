@@ -26,7 +26,8 @@ import pytest
 from builder.build.plan import inputs
 from builder.dockerfile.render import LOCK_NAMES, Renderer
 from builder.errors import LockError
-from builder.locks.lockfile import State, parse, pinned, state
+from builder.locks.freshness import State, state
+from builder.locks.lockfile import parse, pinned
 from builder.locks.resolve import Resolver
 from builder.matrix.format import Upgrade
 from builder.matrix.target import Target

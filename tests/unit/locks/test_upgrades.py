@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pytest
 
 from builder.errors import ArgumentError
-from builder.locks.lockfile import State
+from builder.locks.freshness import State
 from builder.locks.upgrades import findings, parse_upgrade
 from builder.matrix.format import Upgrade
 from builder.matrix.yaml_nodes import Position, Text

@@ -17,7 +17,7 @@ import pytest
 from builder.build.plan import Inputs, inputs
 from builder.dockerfile.render import Renderer, apply, changes
 from builder.errors import LockError, TagError
-from builder.locks import lockfile
+from builder.locks import freshness, lockfile
 from builder.locks.committed import Committed
 from builder.locks.lockfile import Lock
 from builder.locks.resolve import Resolver
@@ -155,7 +155,7 @@ def test_the_training_compiler_is_a_build_of_its_own(rows: dict[str, Target]) ->
     row = rows[COMPILER]
     assert row.repository == "huggingface-pytorch-trcomp-training"
     assert [wheel.filename.split("-")[0] for wheel in row.build.wheels] == ["torch", "torch_xla"]
-    assert lockfile.layers(row) == lockfile.LAYERS
+    assert freshness.layers(row) == freshness.LAYERS
     assert "libomp5" in dockerfile(row)
     assert str(parse_repository(row.repository)) == row.repository
     for name in ("huggingface-pytorch-trcomp-inference", f"{row.repository}-neuron"):
@@ -176,10 +176,10 @@ def test_labels(rows: dict[str, Target]) -> None:
 def write_locks(target: Target, images: Path) -> None:
     """Fresh locks of a target, without a requirement in them."""
     made: dict[str, Lock] = {}
-    for layer in lockfile.layers(target):
-        below = lockfile.under(layer, target, {name: lock.text() for name, lock in made.items()})
-        inputs = lockfile.inputs_digest(layer, target, below)
-        python, date = lockfile.origin(layer, target)
+    for layer in freshness.layers(target):
+        below = freshness.under(layer, target, {name: lock.text() for name, lock in made.items()})
+        inputs = freshness.inputs_digest(layer, target, below)
+        python, date = freshness.origin(layer, target)
         made[layer] = Lock(layer=layer, python=python, date=date, inputs=inputs, entries={})
     lockfile.write(images / target.folder, list(made.values()))
 
@@ -225,16 +225,16 @@ def test_show(dlc: Dlc) -> None:
 def test_locks_are_of_what_they_stand_on(rows: dict[str, Target], tmp_path: Path) -> None:
     row, folder = rows[TENSORFLOW], tmp_path / rows[TENSORFLOW].folder
     kinds = ("horovod", "smdistributed-dataparallel")
-    assert lockfile.layers(row) == ("build", "framework", *kinds, "libraries", "tools")
-    assert lockfile.state(folder, row).text == "missing"
+    assert freshness.layers(row) == ("build", "framework", *kinds, "libraries", "tools")
+    assert freshness.state(folder, row).text == "missing"
     write_locks(row, tmp_path)
-    assert lockfile.state(folder, row).text == "fresh"
+    assert freshness.state(folder, row).text == "fresh"
     path = folder / "horovod.lock"
     path.write_text(path.read_text("utf-8").replace(" as of ", " as  of "), "utf-8")
     changed = "horovod.lock not a lock, smdistributed-dataparallel.lock stale, libraries.lock stale"
-    assert lockfile.state(folder, row).text == changed
+    assert freshness.state(folder, row).text == changed
     path.unlink()
-    assert lockfile.state(folder, row).stale["horovod"] == "missing"
+    assert freshness.state(folder, row).stale["horovod"] == "missing"
 
 
 def test_other_requirements_make_a_lock_stale(rows: dict[str, Target], tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_other_requirements_make_a_lock_stale(rows: dict[str, Target], tmp_path:
     requires = Text("horovod==0.28.1", horovod.requires[0].at)
     newer = dataclasses.replace(horovod, requires=(requires,))
     components = tuple(newer if each is horovod else each for each in row.components)
-    state = lockfile.state(folder, dataclasses.replace(row, components=components))
+    state = freshness.state(folder, dataclasses.replace(row, components=components))
     assert state.text == "horovod.lock stale"
 
 
@@ -283,7 +283,7 @@ def lock(name: str, text: str, folder: Path) -> tuple[Target, dict[str, set[str]
     row = read(text, folder)[name]
     lockfile.write(folder / row.folder, Resolver().lock(row))
     found = {
-        layer: set(lockfile.entries(folder / row.folder, layer)) for layer in lockfile.layers(row)
+        layer: set(lockfile.entries(folder / row.folder, layer)) for layer in freshness.layers(row)
     }
     return row, found
 
@@ -304,7 +304,7 @@ def test_each_lock_has_what_those_below_have_not(shelf: Path, tmp_path: Path) ->
         "libraries": {"transformers", "datasets", "cloudpickle", "filelock"},
         "tools": {"uv"},
     }
-    assert lockfile.state(tmp_path / row.folder, row).text == "fresh"
+    assert freshness.state(tmp_path / row.folder, row).text == "fresh"
     [efa] = (each for each in row.components if each.kind == "efa")
     known = tuple(
         dataclasses.replace(efa, sha256="0" * 64) if each is efa else each
@@ -324,19 +324,19 @@ def test_a_wheel_without_a_hash_is_locked_once_it_is_there(shelf: Path, tmp_path
         path.rename(away / path.name)
     row, found = lock(PYTORCH, text, tmp_path)
     assert found["smdistributed-modelparallel"] == {"smdistributed-modelparallel"}
-    assert lockfile.state(tmp_path / row.folder, row).unhashed == {
+    assert freshness.state(tmp_path / row.folder, row).unhashed == {
         f"smdistributed-{kind}parallel": unreached("SMD_WHEELS") for kind in ("data", "model")
     }
     for path in away.iterdir():
         path.rename(shelf / path.name)
     lock(PYTORCH, text, tmp_path)
-    assert lockfile.state(tmp_path / row.folder, row).unhashed == {}
+    assert freshness.state(tmp_path / row.folder, row).unhashed == {}
     for path in shelf.glob("smdistributed_*"):
         path.unlink()
     for refresh in (False, True):
         resolver = Resolver(committed=Committed(tmp_path, [row]), refresh=refresh)
         lockfile.write(tmp_path / row.folder, resolver.lock(row))
-    assert lockfile.state(tmp_path / row.folder, row).unhashed == {}
+    assert freshness.state(tmp_path / row.folder, row).unhashed == {}
 
 
 # What cannot be built

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.locks.lockfile import LAYERS
+from builder.locks.freshness import LAYERS
 from builder.matrix.target import Target
 from builder.util.check import Check
 from tests.unit.matrix.test_matrix import OWN

@@ -16,7 +16,8 @@ import pytest
 
 from builder.dockerfile.render import Renderer
 from builder.errors import BaseImageError, LockError
-from builder.locks.lockfile import LAYERS, parse, state
+from builder.locks.freshness import LAYERS, state
+from builder.locks.lockfile import parse
 from builder.matrix.format import Base
 from builder.matrix.target import Target
 from builder.util.check import Check

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.scaling import exponent, write
 from builder.build.plan import plan
 from builder.dockerfile.render import Renderer, changes
-from builder.locks import lockfile
+from builder.locks import freshness
 from builder.matrix.targets import load_targets
 
 
@@ -18,7 +18,7 @@ def test_every_target_could_be_built(tmp_path: Path) -> None:
     write(folder, 12)
     targets = load_targets(folder / "matrix.yaml")
     assert len(targets) == 12
-    assert all(lockfile.is_fresh(folder / "images" / target.folder, target) for target in targets)
+    assert all(freshness.is_fresh(folder / "images" / target.folder, target) for target in targets)
     assert list(changes(folder / "images", targets, Renderer(), prune=True)) == []
     planned = plan(targets, folder / "images", Renderer(), {})
     assert {each.reasons for each in planned} == {("there is no image",)}

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from builder.locks import lockfile
+from builder.locks import freshness, lockfile
 from builder.matrix.target import Target
 from tests.conftest import ROOT
 from tests.unit.matrix.test_matrix import is_new
@@ -26,7 +26,7 @@ PARTS = ("sagemaker-pytorch-training", "sagemaker-tensorflow-training")
 def pins(target: Target) -> dict[str, str]:
     """The versions of all packages that the locks of a row name; none for a direct wheel."""
     folder = ROOT / "images" / target.folder
-    found = (lockfile.entries(folder, layer).values() for layer in lockfile.layers(target))
+    found = (lockfile.entries(folder, layer).values() for layer in freshness.layers(target))
     return dict(lockfile.pinned(entry) for entries in found for entry in entries)
 
 
