@@ -55,7 +55,6 @@ def ci_matrix(
     Without --since and --registry, all that can be built. Never more than 250 jobs; where nothing
     is to be built, `include` is empty and count is 0. Fails where a lock is missing or stale.
     """
-    from builder.build.build_times import estimates, load
     from builder.build.ci_jobs import LIMIT, as_github
     from builder.build.ci_jobs import shards as in_shards
 
@@ -79,13 +78,7 @@ def ci_matrix(
         if each.inputs is None:
             say(f"left out: {each.target.name} {each.reasons[0]}; {each.remedy}")
     wanted = [each.target for each in planned if each.inputs and not each.up_to_date]
-    expected = estimates(wanted, settings.targets, load())
-    found = in_shards(
-        wanted,
-        {name: each.seconds for name, each in expected.items()},
-        at_most=shards or LIMIT,
-        by_framework=group == "framework",
-    )
+    found = in_shards(wanted, at_most=shards or LIMIT, by_framework=group == "framework")
     matrix = json.dumps(as_github(found))
     if github:
         output = os.environ.get("GITHUB_OUTPUT")
