@@ -1,13 +1,16 @@
-"""Bases pinned anew to what their tags are: in the matrix and the Dockerfiles that name them."""
+"""Pins of bases: what has become of them, and pinning them anew in matrix and Dockerfiles."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from builder.dockerfile.render import Change, Renderer, changes
-from builder.engine.base_pins import pinned_digest
+from builder.engine import bases as base_images
+from builder.engine.base_pins import is_over, pinned_digest
 from builder.engine.connection import Engine
 from builder.errors import BaseImageError, MatrixError
 from builder.matrix.format import Base
@@ -15,7 +18,75 @@ from builder.matrix.mirrors import Mirrors
 from builder.matrix.rewrite import Original
 from builder.registry.digests import Answer, ask
 
-__all__ = ["Pin", "current", "repin"]
+__all__ = ["Listed", "Pin", "current", "listed", "repin"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listed:
+    """A base; how the engine got it, and whether its registry has it, as far as that is known."""
+
+    name: str
+    image: str
+    digest: str
+    source: str | None
+    end_of_life: str
+    expired: bool
+    resolves: str | None
+
+
+def listed(
+    bases: Sequence[Base],
+    mirrors: Mirrors,
+    engine: Engine | None,
+    *,
+    offline: bool,
+    today: datetime.date,
+    say: Callable[[str], None],
+) -> list[Listed]:
+    """What is known of bases; their registries are asked unless `offline`."""
+    images = {base.name: mirrors.image(base.image) for base in bases}
+    answers = {} if offline else ask(images.values(), engine)
+    sources = _sources(engine, bases, say)
+    found = []
+    for base in bases:
+        digest, resolves = pinned_digest(base), None
+        if answer := answers.get(images[base.name]):
+            other = "" if answer.digest == digest else "its registry has another digest"
+            why = answer.problem or other
+            resolves = f"no: {why}" if why else "yes"
+        found.append(
+            Listed(
+                name=base.name,
+                image=base.image.partition("@")[0],
+                digest=digest,
+                source=sources.get(base.name),
+                end_of_life=base.end_of_life.isoformat(),
+                expired=is_over(base, today),
+                resolves=resolves,
+            )
+        )
+    return found
+
+
+def _sources(
+    engine: Engine | None, bases: Sequence[Base], say: Callable[[str], None]
+) -> dict[str, str]:
+    """How the engine got the bases that it has."""
+    if engine is None:
+        return {}
+    import docker.errors
+    import requests
+
+    found: dict[str, str] = {}
+    try:
+        with closing(engine.client()) as client:
+            for base in bases:
+                source = base_images.BaseSource(name=base.name, image=base.image)
+                if had := base_images.existing(client, source):
+                    found[base.name] = had.how
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        say(f"warning: the engine says: {error}")
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

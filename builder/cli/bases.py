@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -64,35 +63,16 @@ def _choose(matrix: Matrix, names: Sequence[str]) -> list[Base]:
 def _list(
     settings: Settings, chosen: list[Base], engine: Engine | None, offline: bool, output: str
 ) -> None:
-    from builder.engine.base_pins import is_over, pinned_digest
-    from builder.registry.digests import ask
+    from builder.authoring.pins import listed
 
-    images = {base.name: settings.mirrors.image(base.image) for base in chosen}
-    answers = {} if offline else ask(images.values(), engine)
-    sources = _sources(engine, chosen)
-    rows: list[dict[str, object]] = []
-    for base in chosen:
-        digest, resolves = pinned_digest(base), None
-        if answer := answers.get(images[base.name]):
-            other = "" if answer.digest == digest else "its registry has another digest"
-            why = answer.problem or other
-            resolves = f"no: {why}" if why else "yes"
-        rows.append(
-            {
-                "name": base.name,
-                "image": base.image.partition("@")[0],
-                "digest": digest,
-                "source": sources.get(base.name),
-                "end_of_life": base.end_of_life.isoformat(),
-                "expired": is_over(base, today()),
-                "resolves": resolves,
-            }
-        )
+    today = datetime.datetime.now(tz=datetime.timezone.utc).date()
+    found = listed(chosen, settings.mirrors, engine, offline=offline, today=today, say=say)
+    rows = [asdict(each) for each in found]
     if output == "json":
         print_json(rows)
         return
     for row in rows:
-        row["digest"] = _short(str(row["digest"]))
+        row["digest"] = _short(row["digest"])
         row["end_of_life"] = f"{row['end_of_life']}{', over' if row['expired'] else ''}"
     print_table(rows, LISTED)
 
@@ -142,32 +122,6 @@ def _engine() -> Engine | None:
     except EngineError as error:
         say(f"warning: {error}")
         return None
-
-
-def _sources(engine: Engine | None, chosen: list[Base]) -> dict[str, str]:
-    """How the engine got the bases that it has."""
-    if engine is None:
-        return {}
-    import docker.errors
-    import requests
-
-    from builder.engine import bases as base_images
-
-    found: dict[str, str] = {}
-    try:
-        with closing(engine.client()) as client:
-            for base in chosen:
-                source = base_images.BaseSource(name=base.name, image=base.image)
-                if had := base_images.existing(client, source):
-                    found[base.name] = had.how
-    except (docker.errors.DockerException, requests.RequestException) as error:
-        say(f"warning: the engine says: {error}")
-    return found
-
-
-def today() -> datetime.date:
-    """The day, by UTC."""
-    return datetime.datetime.now(tz=datetime.timezone.utc).date()
 
 
 def _short(digest: str) -> str:
