@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from builder.engine.layers import from_engine
 from builder.engine.namespace import local_name
 from builder.errors import BuildError
-from builder.serve.programs import FILES, REPORT_SECONDS, run_files
+from builder.serve.programs import FILES, run_report
 from builder.util import atomic
 from builder.util.state import state_directory
 from builder.util.text import human_size
@@ -107,10 +107,7 @@ def look(client: docker.DockerClient, image: str) -> Contents:
     known = report_of(identity)
     if known.is_file():
         return _contents(known.read_text("utf-8"))
-    output = run_files(
-        client, image, ["size_report.py"], "python /tmp/size_report.py", REPORT_SECONDS
-    )
-    return remember(identity, output.splitlines()[-1])
+    return remember(identity, json.dumps(run_report(client, image, "size_report.py")))
 
 
 def remember(identity: str, report: str) -> Contents:

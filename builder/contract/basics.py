@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from builder.locks.lockfile import normalise, pinned
-from builder.serve.programs import REPORT_SECONDS, run_files
+from builder.serve.programs import run_files, run_report
 from builder.util.check import Check
 
 if TYPE_CHECKING:
@@ -33,10 +33,7 @@ def basics(
 
     ContainerError if the image's Python does not even tell.
     """
-    output = run_files(
-        client, image, ["image_report.py"], "python /tmp/image_report.py", REPORT_SECONDS
-    )
-    found = list(compare(json.loads(output.splitlines()[-1]), target, requirements))
+    found = list(compare(run_report(client, image, "image_report.py"), target, requirements))
     return [*found, labels(client.images.get(image).labels, target)]
 
 

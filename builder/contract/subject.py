@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from builder.errors import TagError
 from builder.matrix.tags import Repository, Tag, parse_repository, parse_tag
-from builder.serve.programs import REPORT_SECONDS, run_files
+from builder.serve.programs import run_report
 
 if TYPE_CHECKING:
     import docker
@@ -73,10 +72,7 @@ def examine(client: docker.DockerClient, image: str, name: str) -> Subject:
     from builder.locks.lockfile import normalise
 
     repository, tag = parse(name)
-    output = run_files(
-        client, image, ["image_report.py"], "python /tmp/image_report.py", REPORT_SECONDS
-    )
-    packages = json.loads(output.splitlines()[-1])["packages"]
+    packages = run_report(client, image, "image_report.py")["packages"]
     return Subject(
         image=image,
         repository=repository,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import ContainerError
-from builder.serve.programs import run_files
+from builder.serve.programs import run_report
 from builder.util.check import Check
 
 if TYPE_CHECKING:
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OPENED", "Library", "checks", "compare", "look", "opened"]
 
-REPORT_SECONDS = 300
 
 # Not in the image: the container toolkit brings those of the machine's driver.
 DRIVER = frozenset({"libcuda.so.1", "libnvidia-ml.so.1"})
@@ -80,10 +77,8 @@ def opened(target: Target) -> tuple[str, ...]:
 
 def look(client: docker.DockerClient, image: str, target: Target) -> Mapping[str, Any]:
     """What library_report.py tells of an image; ContainerError if its Python cannot run it."""
-    command = shlex.join(["python", "/tmp/library_report.py", *opened(target)])  # noqa: S108
-    output = run_files(client, image, ["library_report.py"], command, REPORT_SECONDS)
-    report: Mapping[str, Any] = json.loads(output.splitlines()[-1])
-    return report
+    found: Mapping[str, Any] = run_report(client, image, "library_report.py", *opened(target))
+    return found
 
 
 def compare(report: Mapping[str, Any], target: Target) -> list[Library]:

@@ -1,22 +1,23 @@
-"""Programs of ours that run inside images."""
+"""Programs of ours that run inside images, and what they tell."""
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from builder.engine.containers import created, failed, put, refused, start, text
-from builder.serve.model_archive import TAR_END, TINY_MODEL, tar_header
+from builder.serve.model_archive import TINY_MODEL, pack
 
 if TYPE_CHECKING:
     import docker
 
-__all__ = ["FILES", "REPORT_SECONDS", "run_files"]
+__all__ = ["FILES", "run_files", "run_report"]
 
 FILES = TINY_MODEL.parent
 
-REPORT_SECONDS = 300
+_REPORT_SECONDS = 300
 
 
 def run_files(
@@ -30,8 +31,8 @@ def run_files(
         network_mode="none",
         environment={"HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"},
     ) as container:
-        tar = b"".join(_file(FILES / name) for name in names) + TAR_END
-        put(container, "/tmp", tar)  # noqa: S108 - a path of the container
+        files = {name: (FILES / name).read_bytes() for name in names}
+        put(container, "/tmp", pack(files))  # noqa: S108 - a path of the container
         start(container, image)
         with refused(f"{image}: {command} did not end in {seconds} s", "see what keeps it"):
             code = container.wait(timeout=seconds)["StatusCode"]
@@ -40,6 +41,8 @@ def run_files(
         return text(container.logs(stdout=True, stderr=False))
 
 
-def _file(path: Path) -> bytes:
-    content = path.read_bytes()
-    return tar_header(path.name, len(content)) + content + bytes(-len(content) % 512)
+def run_report(client: docker.DockerClient, image: str, program: str, *arguments: str) -> Any:
+    """The JSON that one of our programs prints last; ContainerError if it does not even end."""
+    command = shlex.join(["python", f"/tmp/{program}", *arguments])  # noqa: S108
+    output = run_files(client, image, [program], command, _REPORT_SECONDS)
+    return json.loads(output.splitlines()[-1])
