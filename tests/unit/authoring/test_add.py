@@ -92,6 +92,26 @@ def test_a_dry_run_writes_nothing(shop: Project) -> None:
     assert shop.files() == before
 
 
+@pytest.mark.parametrize("name", ["libraries.lock", "Dockerfile", "matrix.yaml"])
+def test_all_is_written_or_nothing(
+    name: str, shop: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, folders = shop.files(), sorted(shop.folder.rglob("*"))
+    replace = Path.replace
+
+    def full(path: Path, to: Path) -> Path:
+        if to.name == name:
+            raise OSError(28, "No space left on device")
+        return replace(path, to)
+
+    monkeypatch.setattr(Path, "replace", full)
+    run = shop.run("add", "--transformers", "4.13.0", "--mode", "inference", *DATE)
+    assert (run.code, run.out) == (1, "")
+    assert f"/{name} cannot be written: no space left on device; " in run.err.splitlines()[-1]
+    assert shop.files() == before
+    assert sorted(shop.folder.rglob("*")) == folders
+
+
 def test_more_of_a_release_that_is_there(shop: Project) -> None:
     run = shop.run(
         *("add", "--transformers", "4.12.3", "--pytorch", "1.9.1", "--mode", "inference"),
