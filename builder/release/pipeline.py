@@ -91,7 +91,7 @@ def wanted(targets: Sequence[Target], planned: Mapping[str, Iterable[Planned]]) 
             had = before.registries if before else ()
             problem = None
             if each.inputs is None:
-                problem = BuildError(f"it {each.reasons[0]}", remedy=each.remedy)
+                problem = BuildError(f"{each.target.name} {each.reasons[0]}", remedy=each.remedy)
             found[each.target.name] = Wanted(
                 target=each.target,
                 registries=had if each.up_to_date else (*had, registry),

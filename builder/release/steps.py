@@ -64,7 +64,7 @@ class Here:
             )
         if outcomes[0].error:
             self.failed(outcomes)
-            raise BuildError(outcomes[0].error.strip().splitlines()[-1])
+            raise BuildError(f"{target.name}: {outcomes[0].error.strip().splitlines()[-1]}")
 
     def test(self, target: Target) -> None:
         """Look whether it may be pushed."""

@@ -414,7 +414,8 @@ def test_the_workflow_s_build(
     finally:
         lock.write_bytes(content)
     assert first.returncode == 14, first.stderr
-    assert f"::error::not pushed: {target.name}: build: it has locks that are not f" in first.stderr
+    why = f"build: {target.name} has locks that are not fresh"
+    assert f"::error::not pushed: {target.name}: {why}" in first.stderr
     assert f"targets were not pushed: {target.name}; run the same again" in first.stderr
     found = rows(folder, "plan", "--registry", f"{registry}/small")
     assert [row["state"] for row in found] == ["build", *["up to date"] * (len(names) - 1)]

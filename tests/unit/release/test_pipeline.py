@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from builder.build.plan import Inputs, Planned
+from builder.engine.namespace import local_name
 from builder.errors import (
     BuildError,
     ContainerError,
@@ -165,11 +167,15 @@ def test_a_target_is_wanted_where_it_is_not(three: tuple[Target, ...]) -> None:
     }
     found = wanted(three, plans)
     assert [each.registries for each in found] == [(), (OTHER,), (REGISTRY, OTHER)]
-    assert [str(each.problem) for each in found] == ["None", "None", "it has no hash; lock it"]
+    assert [str(each.problem) for each in found] == [
+        "None",
+        "None",
+        f"{third.name} has no hash; lock it",
+    ]
     steps = Steps()
     results = list(release(found, steps))
     assert [each.state for each in results] == ["up to date", "pushed", "failed"]
-    assert results[2].why == "build: it has no hash; lock it"
+    assert results[2].why == f"build: {third.name} has no hash; lock it"
 
 
 def test_what_is_left_is_told(three: tuple[Target, ...]) -> None:
@@ -355,3 +361,46 @@ def test_a_registry_that_does_not_answer_builds_nothing(
     where = ("--registry", REGISTRY, "--releases", tmp_path / "releases")
     told = dlc("--matrix", GOLDEN, "release", three[0].name, *where)
     assert (told.code, told.out, machine.calls) == (15, "", [])
+
+
+@pytest.mark.parametrize(
+    ("check", "asked"),
+    [("smoke", ["inference"]), (None, []), ("contract", ["training", "inference"])],
+)
+def test_images_are_tested_as_told(
+    check: str | None,
+    asked: list[str],
+    dlc: Dlc,
+    small: dict[str, Target],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An inference image by one request, or any by its contract; the image is the engine's own."""
+    training = next(each for each in small.values() if each.mode == "training")
+    inference = next(each for each in small.values() if each.mode == "inference")
+    of = {local_name(each.name): each.mode for each in (training, inference)}
+    modes: list[str] = []
+    monkeypatch.setattr(
+        "builder.build.comparison.Comparison.plan",
+        lambda _, targets: [planned(each, "there is no image") for each in targets],
+    )
+    where = "builder.release.steps"
+    monkeypatch.setattr(f"{where}.Here.build", lambda *_: None)
+    monkeypatch.setattr(
+        f"{where}.Here.push", lambda _, target, registry: released(target, registry)
+    )
+    monkeypatch.setattr(f"{where}.engine_client", lambda: nullcontext(None))
+    monkeypatch.setattr(f"{where}.find_image", lambda _, target: local_name(target.name))
+    monkeypatch.setattr(f"{where}.smoke", lambda _, image, say: modes.append(of[image]))  # noqa: ARG005
+
+    def contract(image: str, *, name: str) -> list[object]:
+        assert local_name(name) == image
+        modes.append(of[image])
+        return []
+
+    monkeypatch.setattr("builder.contract.run.run", contract)
+    told = dlc(
+        *("--matrix", GOLDEN, "release", training.name, inference.name, "--registry", REGISTRY),
+        *("--releases", tmp_path / "releases", *(("--test", check) if check else ())),
+    )
+    assert (told.code, modes) == (0, asked), told.err
