@@ -322,7 +322,7 @@ def test_one_target_says_what_is_wrong_with_it(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--registry", "https://x/y", "--all"], 14, "without https://"),
+        (["--registry", "https://x/y", "--all"], 2, "without https://"),
         (["--registry", "", "--all"], 2, "it is empty"),
         (["--all"], 2, "Missing option '--registry'"),
         (["--registry", REGISTRY], 2, "release all"),
