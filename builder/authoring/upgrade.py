@@ -17,6 +17,7 @@ from builder.matrix.format import Upgrade
 from builder.matrix.mirrors import Mirrors
 from builder.matrix.rewrite import Edit, Original
 from builder.matrix.target import Target
+from builder.util.text import counted
 
 __all__ = ["lift"]
 
@@ -96,7 +97,7 @@ def _lift(
         file for target, made in found for file in lockfile.files(images / target.folder, made)
     )
     for package, count in lifted.items():
-        say(f"{package} lifted in {count} of {len(edit.targets)} targets")
+        say(f"{package} lifted in {count} of {counted(len(edit.targets), 'target')}")
     return []
 
 

@@ -15,6 +15,7 @@ from builder.cli.settings import Settings
 from builder.errors import BuildError, DriftError, LockError
 from builder.util import atomic
 from builder.util.console import say
+from builder.util.text import counted
 
 if TYPE_CHECKING:
     from builder.build.bakefile import Job
@@ -64,8 +65,7 @@ def _jobs(settings: Settings, targets: tuple[Target, ...], local_bases: bool) ->
     drift = list(changes(settings.images, targets, renderer, prune=False))
     if drift:
         raise DriftError(
-            f"{len(drift)} files below {settings.images} are not as rendered, {drift[0].path} is "
-            "the first",
+            f"not as rendered: {counted(len(drift), 'file')}, {drift[0].path} is the first",
             remedy="run `dlc render`",
         )
     jobs = []

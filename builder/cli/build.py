@@ -12,7 +12,8 @@ import click
 
 from builder.cli.main import cli
 from builder.cli.options import builder_options, output_option
-from builder.cli.output import print_failures, print_json, print_table, watching
+from builder.cli.output import print_failures, print_json, print_table
+from builder.cli.progress import watching
 from builder.cli.selection import all_option, check_all, selection_options
 from builder.cli.settings import Settings
 from builder.errors import BaseImageError, BuildError
@@ -104,7 +105,8 @@ def build(
         print_table(short, ("image", "id", "size", "seconds"))
     if len(built) < len(outcomes):
         print_failures(outcomes)
-        raise BuildError(f"{len(outcomes) - len(built)} of {len(outcomes)} targets did not build")
+        failed, total = len(outcomes) - len(built), counted(len(outcomes), "target")
+        raise BuildError(f"{failed} of {total} did not build")
 
 
 def _warn_of_expired(targets: Sequence[Target], *, strict: bool) -> None:

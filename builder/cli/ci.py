@@ -15,6 +15,7 @@ from builder.cli.selection import selection_options
 from builder.cli.settings import Settings
 from builder.errors import StaleLockError
 from builder.util.console import say
+from builder.util.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +89,7 @@ def ci_matrix(
             file.write(f"matrix={matrix}\ncount={len(found)}\n")
     click.echo(matrix)
     fresh = sum(each.up_to_date for each in planned)
-    say(f"{len(wanted)} targets in {len(found)} jobs, {fresh} up to date")
+    say(f"{counted(len(wanted), 'target')} in {counted(len(found), 'job')}, {fresh} up to date")
 
 
 def _refuse_stale(planned: Sequence[Planned]) -> None:
@@ -100,6 +101,6 @@ def _refuse_stale(planned: Sequence[Planned]) -> None:
         say(f"{each.target.name} {each.reasons[0]}")
     one = f" {stale[0].target.name}" if len(stale) == 1 else ""
     raise StaleLockError(
-        f"the locks of {len(stale)} of {len(planned)} targets are not fresh",
+        f"the locks of {len(stale)} of {counted(len(planned), 'target')} are not fresh",
         remedy=f"run `dlc lock{one}`, and commit what it writes",
     )

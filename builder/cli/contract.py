@@ -11,6 +11,7 @@ import click
 from builder.cli.main import cli
 from builder.cli.options import output_option
 from builder.cli.output import print_json
+from builder.cli.progress import Progress, showing
 from builder.cli.selection import target_options
 from builder.cli.settings import Settings
 from builder.errors import ContainerError
@@ -33,13 +34,13 @@ def test(_: Settings, target: Target, image: str | None, only: str, output: str)
 
     It needs an engine, and neither the internet nor a model.
     """
-    from builder.contract.run import run
     from builder.engine.connection import engine_client
     from builder.engine.images import find_image
 
     with engine_client() as client:
         tested = find_image(client, target, image)
-    results = run(tested, name=target.name, only=only, told=tell)
+    with showing() as progress:
+        results = _run(tested, target, only, progress)
     if output == "json":
         print_json([asdict(result) for result in results])
     failed = [result for result in results if result.outcome == "failed"]
@@ -52,10 +53,34 @@ def test(_: Settings, target: Target, image: str | None, only: str, output: str)
         )
 
 
+def _run(image: str, target: Target, only: str, progress: Progress) -> Sequence[Result]:
+    from builder.contract.run import run
+
+    total = done = 0
+
+    def selected(count: int) -> None:
+        nonlocal total
+        total = count
+        progress.start(target.name, total)
+
+    def told(result: Result) -> None:
+        nonlocal done
+        done += 1
+        progress.line(line_of(result))
+        progress.update(target.name, done, total)
+
+    return run(image, name=target.name, only=only, told=told, selected=selected)
+
+
 def tell(result: Result) -> None:
     """Say what became of one test."""
+    say(line_of(result))
+
+
+def line_of(result: Result) -> str:
+    """What became of one test."""
     detail = f": {result.detail}" if result.detail else ""
-    say(f"{result.outcome:7} {result.seconds:6.1f} s  {result.test}{detail}")
+    return f"{result.outcome:7} {result.seconds:6.1f} s  {result.test}{detail}"
 
 
 def _count(results: Sequence[Result], outcome: str) -> int:

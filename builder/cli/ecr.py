@@ -17,6 +17,7 @@ from builder.cli.selection import selection_options
 from builder.cli.settings import Settings
 from builder.errors import DriftError
 from builder.util.console import say
+from builder.util.text import counted
 
 if TYPE_CHECKING:
     from builder.matrix.target import Target
@@ -85,7 +86,7 @@ def plan_command(
     _show(found, output)
     if found and check:
         raise DriftError(
-            f"{len(found)} things in ECR are not as wanted", remedy="run `dlc ecr apply`"
+            f"{counted(len(found), 'difference')} in ECR", remedy="run `dlc ecr apply`"
         )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from builder.cli.main import cli
 from builder.cli.options import output_option
 from builder.cli.output import print_json, print_table
+from builder.cli.progress import working
 from builder.cli.selection import target_options
 from builder.cli.settings import Settings
 from builder.errors import ContainerError
@@ -31,7 +32,7 @@ def libraries(_: Settings, target: Target, output: str) -> None:
     from builder.engine.namespace import local_name
     from builder.report.libraries import checks, compare, look
 
-    with engine_client() as client:
+    with engine_client() as client, working("looking for libraries"):
         report = look(client, local_name(target.name), target)
     found, done = compare(report, target), checks(report, target)
     if output == "json":

@@ -11,10 +11,12 @@ import click
 from builder.cli.main import cli
 from builder.cli.options import output_option
 from builder.cli.output import print_json
+from builder.cli.progress import showing
 from builder.cli.selection import selection_options
 from builder.cli.settings import Settings
 from builder.errors import DlcError, LockError, StaleLockError
 from builder.util.console import say
+from builder.util.text import counted, short_name
 
 if TYPE_CHECKING:
     from builder.locks.freshness import State
@@ -81,20 +83,23 @@ def _lock(settings: Settings, targets: tuple[Target, ...], *, refresh: bool) -> 
     committed = Committed(settings.images, settings.targets)
     failures: list[DlcError] = []
     changed: dict[tuple[str, str], Lock] = {}
-    resolver = Resolver(say, committed, refresh=refresh, mirrors=settings.mirrors)
-    for target, made in resolved(resolver, targets):
-        if isinstance(made, DlcError):
-            failures.append(made)
-            say(f"{target.name}: failed")
-            continue
-        folder = settings.images / target.folder
-        new = [each for each in made if each != committed.own(each.layer, target)]
-        lockfile.write(folder, new)
-        changed |= {(each.layer, each.inputs): each for each in new}
-        count = sum(len(each.entries) for each in made)
-        say(f"{target.name}: {f'{count} requirements locked' if new else 'fresh'}")
-        for name, why in freshness.state(folder, target).unhashed.items():
-            say(f"{target.name}: no SHA-256 of {name}: {why}")
+    with showing() as progress:
+        resolver = Resolver(progress.line, committed, refresh=refresh, mirrors=settings.mirrors)
+        progress.start("locks", len(targets))
+        for number, (target, made) in enumerate(resolved(resolver, targets), start=1):
+            progress.update("locks", number, len(targets), short_name(target.name))
+            if isinstance(made, DlcError):
+                failures.append(made)
+                progress.line(f"{target.name}: failed")
+                continue
+            folder = settings.images / target.folder
+            new = [each for each in made if each != committed.own(each.layer, target)]
+            lockfile.write(folder, new)
+            changed |= {(each.layer, each.inputs): each for each in new}
+            count = counted(sum(len(each.entries) for each in made), "requirement")
+            progress.line(f"{target.name}: {f'{count} locked' if new else 'fresh'}")
+            for name, why in freshness.state(folder, target).unhashed.items():
+                progress.line(f"{target.name}: no SHA-256 of {name}: {why}")
     others = [target for target in settings.targets if target not in targets]
     if apart := [each.name for each in others if differs(each, committed, changed)]:
         others_have = f"{len(apart)} other target{'s have' if len(apart) > 1 else ' has'}"
@@ -128,7 +133,7 @@ def _check(settings: Settings, targets: tuple[Target, ...], output: str) -> None
     stale = [target.name for target, state in states if state.stale]
     if stale:
         raise StaleLockError(
-            f"the locks of {len(stale)} of {len(targets)} targets are not fresh",
+            f"the locks of {len(stale)} of {counted(len(targets), 'target')} are not fresh",
             remedy=f"run `dlc lock {stale[0] if len(stale) == 1 else ''}".rstrip() + "`",
         )
 
@@ -142,7 +147,8 @@ def _print(states: list[tuple[Target, State]]) -> None:
             click.echo(f"{target.name}: no SHA-256 of {name}: {why}")
             unhashed += 1
     total = sum(state.requirements for _, state in states)
-    click.echo(f"{len(states)} targets, {total} requirements, {unhashed} without a SHA-256")
+    targets, requirements = counted(len(states), "target"), counted(total, "requirement")
+    click.echo(f"{targets}, {requirements}, {unhashed} without a SHA-256")
 
 
 def _row(target: Target, state: State) -> dict[str, object]:

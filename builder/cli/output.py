@@ -1,35 +1,33 @@
-"""How results look: tables for people, JSON for programs, progress while something runs.
-
-rich is loaded only on a terminal; elsewhere the same is said in plain lines.
-"""
+"""How results look: tables for people, JSON for programs."""
 
 from __future__ import annotations
 
-import contextlib
 import json
+import os
+import shutil
 import sys
-import threading
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from builder.util.console import say
-from builder.util.text import short_name
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from builder.build.bake import Outcome
 
-    from builder.build.bake import Outcome, Watcher
-    from builder.build.buildkit_progress import Step
-    from builder.matrix.target import Target
+__all__ = ["print_failures", "print_json", "print_line", "print_table"]
 
-__all__ = [
-    "print_failures",
-    "print_json",
-    "print_table",
-    "watching",
-]
+NARROWEST = 12  # no column gets narrower
+
+
+def print_line(text: str) -> None:
+    """A line of a result at once, above the bars that a terminal may show."""
+    # click.echo would write past them.
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def print_json(value: Any) -> None:
@@ -38,30 +36,53 @@ def print_json(value: Any) -> None:
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Rows as a table: aligned columns, or rich's on a terminal. Nothing without any row."""
+    """Rows as a table of aligned columns, no wider than the terminal. Nothing without any row."""
     if not rows:
         return
-    cells = [[_cell(row[column]) for column in columns] for row in rows]
     titles = [column.replace("_", " ") for column in columns]
-    widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
-    if sys.stdout.isatty():
-        from rich.console import Console
-        from rich.markup import escape
-        from rich.table import Table
+    cells = [titles, *([_cell(row[column]) for column in columns] for row in rows)]
+    natural = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    widths = fitted(natural, terminal_width())
+    bold = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    for number, row in enumerate(cells):
+        for line in _folded(row, widths):
+            click.echo(click.style(line, bold=True) if bold and number == 0 else line)
 
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for title in titles:
-            table.add_column(title, no_wrap=True)
-        for line in cells:
-            table.add_row(*map(escape, line))
-        console = Console()
-        # Names are there to be copied: too wide a line is the terminal's to wrap.
-        console.width = max(console.width, sum(widths) + 2 * len(widths))
-        console.print(table)
-        return
-    for line in [titles, *cells]:
+
+def terminal_width() -> int | None:
+    """The columns of the terminal that stdout is; None if it is none, or does not tell."""
+    if not sys.stdout.isatty():
+        return None
+    return shutil.get_terminal_size((0, 0)).columns or None
+
+
+def fitted(widths: Sequence[int], room: int | None) -> list[int]:
+    """The widths of columns, two spaces apart, of which the widest give way until they fit.
+
+    >>> fitted([5, 40, 30], 60)
+    [5, 25, 26]
+    >>> fitted([5, 40, 30], None)
+    [5, 40, 30]
+    """
+    found = list(widths)
+    if room is None:
+        return found
+    over = sum(found) + 2 * (len(found) - 1) - room
+    while over > 0 and max(found) > NARROWEST:
+        found[found.index(max(found))] -= 1
+        over -= 1
+    return found
+
+
+def _folded(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    """A row's lines; a cell that is wider than its column goes on below."""
+    parts = [
+        [cell] if len(cell) <= width else textwrap.wrap(cell, width) or [""]
+        for cell, width in zip(row, widths, strict=True)
+    ]
+    for line in zip_longest(*parts, fillvalue=""):
         padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        click.echo("  ".join(padded).rstrip())
+        yield "  ".join(padded).rstrip()
 
 
 def _cell(value: Any) -> str:
@@ -83,73 +104,3 @@ def print_failures(outcomes: Sequence[Outcome]) -> None:
         for line in outcome.output[-40:]:
             say(f"    {line}")
         say("  " + outcome.error.strip().replace("\n", "\n  "))
-
-
-@contextlib.contextmanager
-def watching() -> Iterator[Watcher]:
-    """A watcher of builds: a bar for each target on a terminal, lines elsewhere."""
-    if not sys.stderr.isatty():
-        yield Lines()
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    with Progress(
-        TextColumn("{task.fields[label]}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}", markup=False),
-        console=Console(stderr=True),
-    ) as progress:
-        yield _Bars(progress)
-
-
-class Lines:
-    """Says each step once it has ended, with its seconds."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def began(self, target: Target) -> None:
-        self._say(f"{target.name}: building")
-
-    def stepped(self, target: Target, step: Step, done: int, known: int) -> None:
-        if step.completed is not None and not step.name.startswith("[internal]"):
-            how = "cached" if step.cached else f"{step.seconds:.1f} s"
-            self._say(f"{short_name(target.name)}: [{done}/{known}] {step.title[:100]} ({how})")
-
-    def ended(self, outcome: Outcome) -> None:
-        how = "failed" if outcome.error else "built"
-        self._say(f"{outcome.target.name}: {how} in {outcome.seconds:.1f} s")
-
-    def _say(self, text: str) -> None:
-        with self._lock:
-            say(text)
-
-
-class _Bars:
-    """One bar for each target."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._tasks: dict[str, TaskID] = {}
-
-    def began(self, target: Target) -> None:
-        self._tasks[target.name] = self._progress.add_task(
-            "", total=None, label=short_name(target.name)
-        )
-
-    def stepped(self, target: Target, step: Step, done: int, known: int) -> None:
-        self._progress.update(
-            self._tasks[target.name],
-            completed=done,
-            total=known or None,
-            description=step.title[:60] if step.completed is None else "",
-        )
-
-    def ended(self, outcome: Outcome) -> None:
-        if outcome.target.name in self._tasks:
-            how = "failed" if outcome.error else "built"
-            self._progress.update(self._tasks[outcome.target.name], description=how)
-            self._progress.stop_task(self._tasks[outcome.target.name])

@@ -13,7 +13,7 @@ import click
 
 from builder.cli.main import cli
 from builder.cli.options import output_option, releases_folder, releases_option
-from builder.cli.output import print_json
+from builder.cli.output import print_json, print_line
 from builder.cli.selection import all_option, check_all, selection_options
 from builder.cli.settings import Settings
 from builder.errors import PushError
@@ -98,7 +98,7 @@ def push(
 
     What is there already is not uploaded again: after a failure, run the same once more.
     """
-    from builder.cli.push_progress import watching_pushes
+    from builder.cli.progress import watching_pushes
     from builder.dockerfile.render import Renderer
     from builder.registry.reference import parse_registry
     from builder.release.push_many import push_all
@@ -127,7 +127,7 @@ def push(
             ) from error
         done.append(released)
         if output != "json":
-            click.echo(released.reference)
+            print_line(released.reference)
 
     with watching_pushes() as watcher:
         pusher = pusher_to(

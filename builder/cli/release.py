@@ -13,8 +13,8 @@ import click
 
 from builder.cli.main import cli
 from builder.cli.options import filled, output_option, releases_folder, releases_option
-from builder.cli.output import print_failures, print_json, print_table, watching
-from builder.cli.push_progress import watching_pushes
+from builder.cli.output import print_failures, print_json, print_table
+from builder.cli.progress import watching, watching_pushes
 from builder.cli.selection import all_option, check_all, selection_options
 from builder.cli.settings import Settings
 from builder.errors import ContainerError

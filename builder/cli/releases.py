@@ -10,6 +10,7 @@ from builder.cli.main import cli
 from builder.cli.options import releases_folder, releases_option
 from builder.cli.settings import Settings, pass_settings
 from builder.util.console import say
+from builder.util.text import counted
 
 __all__: list[str] = []
 
@@ -38,4 +39,4 @@ def merge(settings: Settings, sources: tuple[Path, ...], releases: Path | None) 
     ]
     for path in merge_files(releases_folder(settings, releases), paths):
         click.echo(path)
-    say(f"{len(paths)} files merged")
+    say(f"{counted(len(paths), 'file')} merged")

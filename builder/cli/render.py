@@ -11,6 +11,7 @@ from builder.cli.selection import selection_options
 from builder.cli.settings import Settings
 from builder.errors import DriftError
 from builder.util.console import say
+from builder.util.text import counted
 
 if TYPE_CHECKING:
     from builder.matrix.target import Target
@@ -36,11 +37,11 @@ def render(settings: Settings, targets: tuple[Target, ...], check: bool) -> None
             click.echo(change.diff(), nl=False)
         if found:
             raise DriftError(
-                f"{len(found)} files below {settings.images} are not as rendered",
+                f"not as rendered: {counted(len(found), 'file')} below {settings.images}",
                 remedy="run `dlc render` and commit the result",
             )
         return
     apply(found)
     for change in found:
         say(f"{'removed' if change.after is None else 'wrote'} {change.path}")
-    say(f"{len(targets)} targets rendered, {len(found)} files changed")
+    say(f"{counted(len(targets), 'target')} rendered, {counted(len(found), 'file')} changed")

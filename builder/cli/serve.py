@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from builder.cli.main import cli
+from builder.cli.progress import working
 from builder.cli.selection import target_options
 from builder.cli.settings import Settings
 from builder.errors import ContainerError
 from builder.util.console import say
+from builder.util.text import short_name
 
 if TYPE_CHECKING:
     from builder.matrix.target import Target
@@ -55,7 +57,8 @@ def serve(
             client, find_image(client, target), model=model, environment=environment, port=port
         ) as server,
     ):
-        seconds = server.wait_ready(timeout=600)
+        with working(f"starting {short_name(target.name)}"):
+            seconds = server.wait_ready(timeout=600)
         say(f"ready after {seconds:.1f} s; Ctrl-C stops it. Ask it:")
         body = json.dumps({"inputs": "I like you. I love you."})
         click.echo(f"curl -H 'Content-Type: application/json' -d '{body}' {server.url}/invocations")
@@ -74,7 +77,7 @@ def smoke(_: Settings, target: Target, model: Path | None) -> None:
     from builder.serve import server as containers
 
     _refuse_training(target)
-    with engine_client() as client:
+    with engine_client() as client, working(f"running {short_name(target.name)}"):
         found = containers.smoke(client, find_image(client, target), model=model, say=say)
     click.echo(json.dumps(found.answer))
 

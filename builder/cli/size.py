@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from builder.cli.main import cli
 from builder.cli.options import output_option
 from builder.cli.output import print_json, print_table
+from builder.cli.progress import working
 from builder.cli.selection import selection_options
 from builder.cli.settings import Settings
 from builder.errors import BuildError
@@ -35,7 +36,7 @@ def size(_: Settings, targets: tuple[Target, ...], output: str) -> None:
     from builder.engine.namespace import local_name
 
     found: dict[str, Size] = {}
-    with engine_client() as client:
+    with engine_client() as client, working("measuring"):
         built = {name for image in client.api.images() for name in image["RepoTags"] or ()}
         for target in targets:
             name = local_name(target.name)

@@ -38,6 +38,7 @@ class Collector:
     """A plugin of pytest's that hands on every test's result, and keeps what went wrong besides."""
 
     told: Callable[[Result], None]
+    selected: Callable[[int], None] = lambda _: None
     results: list[Result] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
@@ -45,6 +46,10 @@ class Collector:
         """A module that does not import."""
         if report.failed:
             self.errors.append(str(report.longrepr))
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """All tests are known."""
+        self.selected(len(session.items))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """A test has a report for its set-up, itself and its end; one of them tells."""
@@ -75,9 +80,11 @@ def run(
     name: str | None = None,
     only: str = "",
     told: Callable[[Result], None] = lambda _: None,
+    selected: Callable[[int], None] = lambda _: None,
 ) -> Sequence[Result]:
     """Run all tests of the contract that fit an image, or those that `only` picks (pytest's -k).
 
+    `selected` is called with their number before the first runs, `told` with the result of each.
     `name` says what the image promises where its own name does not. DlcError if pytest is not
     installed or no test could be run, ArgumentError if `only` is no expression, SelectionError if
     it matches no test.
@@ -88,7 +95,7 @@ def run(
         raise DlcError(
             "the contract needs pytest", remedy="install it: pip install 'dlc-builder[contract]'"
         ) from error
-    collector = Collector(told=told)
+    collector = Collector(told=told, selected=selected)
     arguments = ["--config-file", str(HERE / "pytest.ini"), "--rootdir", str(HERE), str(HERE)]
     arguments += ["--image", image, *(["--name", name] if name else [])]
     arguments += ["-k", only] if only else []

@@ -23,7 +23,7 @@ import pytest
 
 from builder.build.bake import Baker, Outcome
 from builder.build.bakefile import Job
-from builder.cli.output import Lines
+from builder.cli.progress import Builds, Progress
 from builder.dockerfile.render import Renderer
 from builder.engine import apt, bases
 from builder.engine.connection import Engine
@@ -149,7 +149,9 @@ class Site:
                 shutil.copy(ROOT / "images" / name.replace(":", "/") / lock, context)
             arguments = {"BASE": self.base, "TOOLS_BASE": self.base}
             jobs.append(Job(target=row, context=context, arguments=arguments, labels=labels()))
-        return Baker(self.engine, Lines()).build(jobs, at_once=len(jobs), mirrors=mirrors)
+        return Baker(self.engine, Builds(Progress())).build(
+            jobs, at_once=len(jobs), mirrors=mirrors
+        )
 
 
 def _templates(folder: Path) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from builder.cli.push_progress import Lines
+from builder.cli.progress import Progress, Pushes
 from builder.engine.connection import Engine
 from builder.registry.auth import Login
 from builder.registry.client import DOCKER_MANIFEST, RegistryClient
@@ -295,7 +295,7 @@ def test_login_that_boto3_gets(
             targets=shop.targets,
             client=RegistryClient(registry.host, logins=logins, pause=0.05),
             logins=logins,
-            watcher=Lines(),
+            watcher=Pushes(Progress()),
         )
         released = pusher.push(pusher.prepare(shop.old))
     assert set(asked) == {registry.host}

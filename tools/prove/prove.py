@@ -17,7 +17,7 @@ import requests
 from builder.build.build import build
 from builder.build.plan import inputs
 from builder.build.size_budget import measure
-from builder.cli.output import Lines
+from builder.cli.progress import Builds, Progress
 from builder.contract.basics import basics, predicts, trains
 from builder.dockerfile.render import Renderer
 from builder.engine import bases
@@ -200,7 +200,7 @@ class Prover:
             images=prepared.images,
             renderer=Renderer(),
             at_once=1,
-            watcher=Lines(),
+            watcher=Builds(Progress()),
             say=self._say,
             again=True,
         )

@@ -10,7 +10,7 @@ from builder.build import build
 from builder.build.bakefile import Cache
 from builder.build.builder import HERE, How, choose, environment
 from builder.build.plan import inputs
-from builder.cli.output import Lines
+from builder.cli.progress import Builds, Progress
 from builder.dockerfile.render import Renderer
 from builder.engine.connection import Engine
 from builder.errors import BuildError
@@ -96,7 +96,7 @@ def test_bases_elsewhere_are_pulled_by_digest(
         Mirrors(registries={"docker.io": "mirror.example/hub"}),
         How(builder="far", elsewhere=True),
         {},
-        Lines(),
+        Builds(Progress()),
         print,
     )
     digest = target.base.image.partition("@")[2]

@@ -118,7 +118,7 @@ def test_a_release_s_date_fails_the_matrix_of_jobs_until_its_targets_are_locked(
     assert (run.code, run.out, output.exists()) == (16, "", False)
     assert run.err == (
         f"{TENSORFLOW} has locks that are not fresh: libraries.lock stale\n"
-        "dlc: the locks of 1 of 1 targets are not fresh; "
+        "dlc: the locks of 1 of 1 target are not fresh; "
         f"run `dlc lock {TENSORFLOW}`, and commit what it writes\n"
     )
     assert project.run("lock", "--refresh", TENSORFLOW).code == 0
@@ -162,7 +162,7 @@ def test_the_matrix_of_jobs_has_what_changed_only(
     run = dlc(*matrix, "ci-matrix", "--since", "HEAD")
     [job] = json.loads(run.out)["include"]
     assert job["targets"] == target.name
-    assert run.err == "1 targets in 1 jobs, 13 up to date\n"
+    assert run.err == "1 target in 1 job, 13 up to date\n"
 
 
 def test_every_input_is_told(dlc: Dlc, checkout: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import struct
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-__all__ = ["on_a_terminal"]
+__all__ = ["in_a_terminal", "on_a_terminal"]
 
 
 def on_a_terminal(
@@ -24,21 +25,37 @@ def on_a_terminal(
     environment: Sequence[tuple[str, str]] = (),
 ) -> tuple[int, str]:
     """The exit code of `dlc` and what stands on its terminal; `answer` is what is typed there."""
+    words = ["-m", "builder", *map(str, arguments)]
+    return in_a_terminal(words, answer=answer, columns=columns, environment=environment)
+
+
+def in_a_terminal(
+    words: Sequence[str],
+    *,
+    answer: str = "",
+    columns: int = 80,
+    environment: Sequence[tuple[str, str]] = (),
+    stdout: Path | None = None,
+) -> tuple[int, str]:
+    """The same of Python; `stdout` may be a file instead."""
     ours, its = pty.openpty()
     ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     without = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
-    with subprocess.Popen(
-        [sys.executable, "-m", "builder", *map(str, arguments)],
-        stdin=its,
-        stdout=its,
-        stderr=its,
-        cwd=ROOT,
-        env={
-            **{name: value for name, value in os.environ.items() if name not in without},
-            "TERM": "xterm-256color",
-            **dict(environment),
-        },
-    ) as process:
+    with (
+        contextlib.nullcontext(its) if stdout is None else stdout.open("wb") as out,
+        subprocess.Popen(
+            [sys.executable, *words],
+            stdin=its,
+            stdout=out,
+            stderr=its,
+            cwd=ROOT,
+            env={
+                **{name: value for name, value in os.environ.items() if name not in without},
+                "TERM": "xterm-256color",
+                **dict(environment),
+            },
+        ) as process,
+    ):
         os.close(its)
         os.write(ours, answer.encode())
         shown = bytearray()

@@ -89,7 +89,7 @@ def test_some_of_them(root: Path, dlc: Dlc, own: Path) -> None:
     run = dlc("--matrix", root / "matrix.yaml", "--images", own.parents[1], "lock", "--check", OWN)
     assert (run.code, run.out, run.err) == (
         0,
-        f"1 targets, {requirements(own)} requirements, 0 without a SHA-256\n",
+        f"1 target, {requirements(own)} requirements, 0 without a SHA-256\n",
         "",
     )
 
@@ -128,8 +128,8 @@ def test_a_lock_that_is_not_fresh(how: str, name: str, root: Path, dlc: Dlc, own
     # What is below the libraries is a part of what they were resolved from.
     above = ", libraries.lock stale" if name == "framework.lock" else ""
     assert named == f"{OWN}: {name} {how}{above}"
-    assert total.startswith("1 targets, ")
-    assert run.err == (f"dlc: the locks of 1 of 1 targets are not fresh; run `dlc lock {OWN}`\n")
+    assert total.startswith("1 target, ")
+    assert run.err == (f"dlc: the locks of 1 of 1 target are not fresh; run `dlc lock {OWN}`\n")
 
 
 def test_locks_that_are_not_fresh_for_programs(root: Path, dlc: Dlc, own: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.cli.push_progress import Lines
+from builder.cli.progress import Progress, Pushes
 from builder.engine.connection import Engine
 from builder.matrix.target import Target
 from builder.release.compare import Local, Prepared
@@ -174,8 +174,8 @@ def test_help_loads_neither_docker_nor_boto3() -> None:
 
 def test_lines_are_few(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     now = [0.0]
-    monkeypatch.setattr("builder.cli.push_progress.time.monotonic", lambda: now[0])
-    lines = Lines()
+    monkeypatch.setattr("builder.cli.progress.time.monotonic", lambda: now[0])
+    lines = Pushes(Progress())
     for step in range(100):
         now[0] = step / 4
         done = Bytes(done=step * 10**6, total=10**8, layers=step // 50, of_layers=2)

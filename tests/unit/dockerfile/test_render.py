@@ -155,7 +155,7 @@ def test_check_shows_a_diff_and_writes_nothing(
     run = dlc("--matrix", project / "matrix.yaml", "render", "--check")
     assert run.code == 7
     assert run.err == (
-        f"dlc: 2 files below {images} are not as rendered; run `dlc render` and commit the result\n"
+        f"dlc: not as rendered: 2 files below {images}; run `dlc render` and commit the result\n"
     )
     number = text.splitlines().index("EXPOSE 8080") + 1
     expected = f"""\

@@ -332,7 +332,7 @@ def test_packages_that_pin_each_other(packages: tuple[str, ...], project: Projec
         0,
         [
             f"{NAME}: lifted: boto3 1.0 to 1.1; lifted: botocore 1.0 to 1.1",
-            *(f"{each.split('=')[0]} lifted in 1 of 1 targets" for each in packages),
+            *(f"{each.split('=')[0]} lifted in 1 of 1 target" for each in packages),
         ],
     )
     after = project.entries("libraries")

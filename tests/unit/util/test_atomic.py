@@ -19,6 +19,7 @@ from tests.conftest import ROOT
 ELSEWHERE = {
     "build/bake.py": "a file in a temporary folder",
     "cli/ci.py": "adds to GITHUB_OUTPUT, as GitHub has it",
+    "cli/progress.py": "the terminal, by another number",
     "engine/buildx.py": "a list of sources in a temporary folder",
     "engine/private.py": "the private engine's settings and log, under its lock",
     "locks/sdist/build.py": "a folder that one build has to itself",
