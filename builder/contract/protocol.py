@@ -57,7 +57,7 @@ LIMIT = 6_553_500
 """Bytes of a request that multi-model-server takes by default, and of an answer that it gives."""
 
 HANDLER = "InternalServerException"
-"""The type of every error that the toolkit tells of, whosever fault it is; its status is 400."""
+"""The type of every error that the handler tells of: the client's, and the model's."""
 READ_PAST_END = "exceeds writerIndex"
 """In the log when multi-model-server gave up a worker over a whole and good answer of its own.
 
@@ -89,7 +89,8 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
 print(json.dumps(found))
 """
 
-# Prints the ports that the container listens on, from the kernel's tables: state 0A is LISTEN.
+# Prints the ports that the container listens on, from the kernel's tables, but for those of the
+# loopback: state 0A is LISTEN.
 PORTS = """
 import json
 ports = set()
@@ -99,7 +100,8 @@ for name in ("/proc/net/tcp", "/proc/net/tcp6"):
             rows = [line.split() for line in file][1:]
     except OSError:
         rows = []
-    ports |= {int(row[1].split(":")[1], 16) for row in rows if row[3] == "0A"}
+    rows = [row[1].split(":") for row in rows if row[3] == "0A"]
+    ports |= {int(port, 16) for address, port in rows if not address.endswith("0100007F")}
 print(json.dumps(sorted(ports)))
 """
 
@@ -213,7 +215,7 @@ def _announce(server: Server, size: int) -> tuple[int, bytes]:
 
 
 def listening(container: Container) -> set[int]:
-    """The TCP ports that the container listens on."""
+    """The TCP ports that the container listens on, for others than itself."""
     output: Any = container.exec_run(["python", "-c", PORTS]).output
     return set(json.loads(output))
 

@@ -8,7 +8,7 @@ import wave
 import zlib
 from collections.abc import Sequence
 
-__all__ = ["npy", "png", "wav"]
+__all__ = ["npy", "png", "png_header", "wav"]
 
 
 def npy(values: Sequence[float], shape: tuple[int, ...]) -> bytes:
@@ -33,10 +33,22 @@ def png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
     rows = (b"\0" + bytes(colour) * width) * height
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        for name, data in chunks
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, data) for name, data in chunks)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """The beginning of a picture of this size, without its pixels.
+
+    >>> len(png_header(1, 1))
+    33
+    """
+    return png(1, 1, (0, 0, 0))[:8] + _chunk(
+        b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     )
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 def wav(samples: int = 160, rate: int = 16_000) -> bytes:

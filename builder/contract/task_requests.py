@@ -17,7 +17,6 @@ from builder.serve.server import Response
 
 __all__ = ["ASKS", "Ask", "refused"]
 
-MODEL = "/opt/ml/model"
 _TYPES = {"picture.png": "image/png", "sound.wav": "audio/wave"}
 
 
@@ -25,7 +24,7 @@ _TYPES = {"picture.png": "image/png", "sound.wav": "audio/wave"}
 class Ask:
     """A request and the check of its answer.
 
-    `file` is a picture or a sound: the body itself, or named in JSON where `named`. `limit` is why
+    `file` is a picture or a sound: the body itself, or base64 in JSON where `named`. `limit` is why
     an image that can do the task may refuse this request.
     """
 
@@ -36,11 +35,12 @@ class Ask:
     named: bool = False
     limit: Limit | None = None
 
-    def body(self, facts: Facts) -> tuple[bytes, str]:
+    def body(self) -> tuple[bytes, str]:
         """The body and its content type."""
         if self.file and not self.named:
             return MEDIA[self.file], _TYPES[self.file]
-        asked = {"inputs": self._named(facts) if self.file else self.inputs}
+        content = base64.b64encode(MEDIA[self.file]).decode() if self.file else self.inputs
+        asked = {"inputs": content}
         if self.parameters:
             asked["parameters"] = self.parameters
         return json.dumps(asked).encode(), "application/json"
@@ -63,12 +63,6 @@ class Ask:
         )
         earlier.append(said.answer)
         return self.check(said)
-
-    def _named(self, facts: Facts) -> str:
-        """A file in JSON: pictures by their content since Transformers 4.32, else by its name."""
-        if self.file == "picture.png" and facts.fits("transformers", ">=4.32"):
-            return base64.b64encode(MEDIA[self.file]).decode()
-        return f"{MODEL}/{self.file}"
 
 
 def refused(reply: Response, limits: Sequence[Limit]) -> str:

@@ -204,6 +204,6 @@ def refusal(server: Server) -> str:
                 raise
         time.sleep(0.2)
     response = server.invoke(QUESTION)
-    assert response.status == 400
+    assert response.status == 503
     answer: Mapping[str, Any] = json.loads(response.body)
     return str(answer["message"])

@@ -109,7 +109,7 @@ def test_load_nothing(many: Server) -> None:
     assert URL.format("nothing") in message
     error(post(many, {"model_name": "x"}, path="/models"), 400, "BadRequestException")
     nameless = {"model_name": "", "url": URL.format("tiny")}
-    error(post(many, nameless, path="/models"), 400, "InvalidModelException")
+    error(post(many, nameless, path="/models"), 400, "BadRequestException")
     assert "nothing" not in _list(many)
 
 
@@ -118,15 +118,41 @@ def test_load_nothing(many: Server) -> None:
 )
 def test_broken_model(many: Server, record_property: Record, name: str, why: str) -> None:
     """A model that cannot be loaded is loaded all the same, and says why when it is invoked."""
-    record_property("detail", "it loads with 200; invoked it is 400 and says why")
+    record_property("detail", "it loads with 200; invoked it is 503 and says why")
     try:
         assert _load(many, name).status == 200
-        assert why in error(_invoke(many, name, GOOD), 400, HANDLER)
+        assert why in error(_invoke(many, name, GOOD), 503, HANDLER)
         assert json.loads(many.ask("GET", "/ping").body) == {"status": "Healthy"}
         _loaded(many, "tiny")
         assert _invoke(many, "tiny", GOOD).status == 200
     finally:
         assert many.ask("DELETE", f"/models/{name}").status == 200
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"url": "http://127.0.0.1:9876/evil.mar"},
+        {"url": "file:///etc"},
+        {"url": "/etc"},
+        {"url": "/opt/ml/models/../../../etc"},
+        {"handler": "os:system"},
+        {"model_name": "team/sentiment"},
+    ],
+)
+def test_load_elsewhere(many: Server, more: Mapping[str, str]) -> None:
+    """A model is a folder below /opt/ml/models, with the image's own handler."""
+    body = {"model_name": "x", "url": URL.format("tiny"), **more}
+    error(post(many, body, path="/models"), 400, "BadRequestException")
+    assert "x" not in _list(many)
+
+
+def test_no_more_of_management(many: Server) -> None:
+    """Neither scaling nor a description."""
+    _loaded(many, "tiny")
+    error(many.ask("PUT", "/models/tiny?min_worker=4"), 405, "MethodNotAllowedException")
+    for path in ("/", "/models", "/models/tiny"):
+        assert many.ask("OPTIONS", path).status == 405
 
 
 def test_unload(many: Server) -> None:

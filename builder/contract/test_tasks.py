@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from builder.contract import hostile
 from builder.contract.subject import Subject
 from builder.contract.task_models import Makings, make
 from builder.contract.task_requests import ASKS, refused
@@ -39,11 +40,15 @@ Record = Callable[[str, object], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """The answers to a task's requests, seconds from the server's start to the first, a ping."""
+    """The answers to a task's requests, seconds from the server's start to the first, a ping.
+
+    `faults` are hostile requests that were not refused as they should be.
+    """
 
     answers: Sequence[containers.Response]
     seconds: float
     ping: containers.Response
+    faults: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,13 +81,13 @@ def asked(
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         for _, group in groupby(tasks, key=lambda task: (task.variable, task.model)):
             together = tuple(group)
-            future = pool.submit(_ask, subject.image, together, facts, makings)
+            future = pool.submit(_ask, subject.image, together, makings)
             outcomes |= {task.name: future for task in together}
         yield Asked(facts=facts, makings=makings, outcomes=outcomes)
         pool.shutdown(cancel_futures=True)
 
 
-def _ask(image: str, tasks: Sequence[Task], facts: Facts, makings: Makings) -> dict[str, Outcome]:
+def _ask(image: str, tasks: Sequence[Task], makings: Makings) -> dict[str, Outcome]:
     """Start a server for tasks that share it, and ask all their requests."""
     made = makings.models.get(tasks[0].model) or makings.models[ANY_MODEL]
     environment = {"HF_TASK": tasks[0].variable, "SAGEMAKER_MODEL_SERVER_WORKERS": "1"}
@@ -95,11 +100,14 @@ def _ask(image: str, tasks: Sequence[Task], facts: Facts, makings: Makings) -> d
         for task in tasks:
             answers, seconds = [], 0.0
             for ask in ASKS[task.name]:
-                body, kind = ask.body(facts)
+                body, kind = ask.body()
                 answers.append(server.invoke(body, content_type=kind, timeout=SECONDS))
                 seconds = seconds or monotonic() - server.started
+            faults = hostile.ask(server, task.name, ASKS[task.name][0].inputs)
             ping = server.ask("GET", "/ping")
-            outcomes[task.name] = Outcome(answers=answers, seconds=seconds, ping=ping)
+            outcomes[task.name] = Outcome(
+                answers=answers, seconds=seconds, ping=ping, faults=faults
+            )
     return outcomes
 
 
@@ -143,5 +151,7 @@ def test_task(task: Task, asked: Asked, record_property: Record) -> None:
             assert made
             told.append(ask.found(answer, made.config, earlier))
     record_property("detail", "; ".join(told))
+    if not limit:
+        assert not outcome.faults, "\n".join(outcome.faults)
     assert outcome.ping.status == 200
     assert b'"Healthy"' in outcome.ping.body

@@ -45,6 +45,20 @@ def test_requirements_are_installed(train: Train) -> None:
     assert run.report()["imported"]["added_part"].endswith("site-packages/added_part.py")
 
 
+def test_failure_that_cannot_be_written(train: Train) -> None:
+    """The job fails all the same, and its log has the reason."""
+    code = (
+        b"import shutil\n"
+        b"shutil.rmtree('/opt/ml/output')\n"
+        b"open('/opt/ml/output', 'w').close()\n"
+        b"raise ValueError('the loss is not a number')\n"
+    )
+    run = train(Job(code={"train.py": code}))
+    assert run.wait() != 0
+    assert "the loss is not a number" in run.log()
+    assert "training's failure cannot be written" in run.log()
+
+
 def test_requirements_that_nobody_has(train: Train) -> None:
     """The job fails before the script starts, and says which requirement it was."""
     code = {

@@ -1,29 +1,30 @@
-"""The toolkit's model server, started with what an image needs; and the handler of its workers.
+"""The toolkit's model server, started with what an image needs.
 
-As a program it is the toolkit's `serve`, but for four things. It starts Java without importing the
-framework first. It writes nothing outside the current directory, which the entrypoint makes in the
-temporary one. Its log is standard output alone. And its workers use the handler below, which keeps
-the reason when a model does not load.
-
-As a module it is that handler: multi-model-server imports it by name in each worker and takes the
-one class in it.
+It is the toolkit's `serve`, but for six things. It starts Java without importing the framework
+first. It writes nothing outside the current directory, which the entrypoint makes in the temporary
+one. Its log is standard output alone. Its management interface is on the loopback. Its workers use
+the handler in dlc_handler.py. And code in a model of the Hub is removed, and no token of the Hub is
+written, unless the operator trusts that code.
 
 Standard library and the toolkit only, Python 3.6 and later: this file is the same in every image,
 for toolkits 1.0 to 2.6 and multi-model-server 1.1.4 to 1.1.11.
 """
 
 import importlib
-import logging
+import importlib.machinery
 import os
 import sys
 import types
 
-from dlc_ready import failure_file, one_line
+from dlc_limits import check_limits
 
 TOOLKIT = "sagemaker_huggingface_inference_toolkit"
-HANDLER = "dlc_serving"  # this file, as a module
-# Set by the entrypoint: the port where only this container's loopback reaches the model server.
+HANDLER = "dlc_handler"  # a module beside this file
+# Set by the entrypoint: ports that only this container's loopback reaches. The first is there if
+# something else stands at the server's own.
 INNER_PORT = "DLC_INNER_PORT"
+MANAGEMENT_PORT = "DLC_MANAGEMENT_PORT"
+TRUST = ("y", "yes", "t", "true", "on", "1")
 
 # What the toolkit's own configuration writes to standard output, without its six files beside that.
 LEVELS = (
@@ -42,6 +43,9 @@ LINE = "%d{ISO8601} [%-5p] %t %c - %m%n"
 
 
 def main():
+    wrong = check_limits()
+    if wrong:
+        sys.exit("dlc: " + wrong)
     put_on_python_path(os.path.dirname(os.path.abspath(__file__)))
     defer("sagemaker_inference.default_handler_service")
     defer(TOOLKIT + ".handler_service")
@@ -58,11 +62,12 @@ def main():
     properties = model_server._generate_mms_config_properties
 
     def more_properties(*arguments, **named):
-        return properties(*arguments, **named) + inner_address(os.environ.get(INNER_PORT))
+        return properties(*arguments, **named) + loopback_addresses(os.environ)
 
     model_server._generate_mms_config_properties = more_properties
     serving = importlib.import_module(TOOLKIT + ".serving")
     serving.HANDLER_SERVICE = HANDLER
+    guard_hub(importlib.import_module(TOOLKIT + ".mms_model_server"))
     serving.main()
 
 
@@ -84,7 +89,10 @@ def defer(name, functions=(), **values):
         def call(*arguments, **named):
             if sys.modules.get(name) is module:
                 del sys.modules[name]
-            return getattr(importlib.import_module(name), function)(*arguments, **named)
+            real = importlib.import_module(name)
+            if hasattr(real, "login"):  # it would write the token; the Hub's library has it anyway
+                real.login = lambda *_, **__: None
+            return getattr(real, function)(*arguments, **named)
 
         return call
 
@@ -93,12 +101,44 @@ def defer(name, functions=(), **values):
     sys.modules[name] = module
 
 
-def inner_address(port):
-    """Properties that keep the model server on the loopback; the last of a name is the one."""
-    if not port:
-        return ""
-    keys = ("inference_address", "management_address")
-    return "".join("{}=http://127.0.0.1:{}\n".format(key, port) for key in keys)
+def loopback_addresses(environment):
+    """Properties that keep interfaces on the loopback; the last of a name is the one."""
+    ports = (
+        ("inference_address", environment.get(INNER_PORT)),
+        ("management_address", environment.get(MANAGEMENT_PORT)),
+    )
+    return "".join("{}=http://127.0.0.1:{}\n".format(*pair) for pair in ports if pair[1])
+
+
+def guard_hub(server):
+    """Load models of the Hub without their code, unless the operator trusts it."""
+    load = server._load_model_from_hub
+
+    def load_without_code(*arguments, **named):
+        folder = load(*arguments, **named)
+        if os.environ.get("HF_TRUST_REMOTE_CODE", "").lower() not in TRUST:
+            removed = remove_code(str(folder))
+            if removed:
+                message = (
+                    "dlc: left out code of the repository, as HF_TRUST_REMOTE_CODE is not set: "
+                )
+                print(message + ", ".join(removed[:20]), file=sys.stderr, flush=True)
+        return folder
+
+    server._load_model_from_hub = load_without_code
+
+
+def remove_code(folder):
+    """Remove what Python would import from a folder; the names of the files."""
+    endings = tuple(importlib.machinery.all_suffixes()) + (".pth",)
+    removed = []
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(endings):
+                path = os.path.join(parent, name)
+                os.remove(path)
+                removed.append(os.path.relpath(path, folder))
+    return sorted(removed)
 
 
 def write_log_configuration():
@@ -132,58 +172,6 @@ def log4j_2():
         "<Loggers>" + loggers + '<Root level="warn"><AppenderRef ref="STDOUT"/></Root></Loggers>'
         "</Configuration>\n"
     )
-
-
-# The handler
-
-
-class HandlerService:
-    """The toolkit's handler; if it cannot load its model, it says so in the log and to `ready`.
-
-    multi-model-server swallows what `initialize` raises, and version 1.1.4 does not even log it.
-    Requests keep the toolkit's answer: it tries to load once more and tells the client what failed.
-    """
-
-    def __init__(self):
-        self._service = None
-        self._failed = False
-
-    def initialize(self, context):
-        try:
-            self._toolkit().initialize(context)
-        except Exception as error:
-            self._keep(context, error)
-            logging.exception("Model %s did not load", context.model_name)
-            if isinstance(error, MemoryError):  # the one that multi-model-server handles
-                raise
-
-    def handle(self, data, context):
-        from mms.service import PredictionException  # noqa: PLC0415 not for the server's process
-
-        try:
-            service = self._toolkit()
-        except Exception as error:
-            raise PredictionException(str(error), 400) from error
-        answer = service.handle(data, context)
-        if self._failed:  # it did load this time
-            self._failed = False
-            os.remove(failure_file(context.model_name, os.getpid()))
-        return answer
-
-    def _toolkit(self):
-        if self._service is None:
-            module = importlib.import_module(TOOLKIT + ".handler_service")
-            self._service = module.HuggingFaceHandlerService()
-        return self._service
-
-    def _keep(self, context, error):
-        try:
-            path = failure_file(context.model_name, os.getpid())
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(one_line(error))
-            self._failed = True
-        except OSError as reason:
-            logging.warning("The reason cannot be kept for `ready`: %s", reason)
 
 
 if __name__ == "__main__":

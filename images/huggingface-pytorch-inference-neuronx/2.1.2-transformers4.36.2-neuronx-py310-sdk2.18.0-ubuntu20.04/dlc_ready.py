@@ -1,8 +1,10 @@
 """Whether every model can answer: the command `ready`, and a `/ping` that says so.
 
-    dlc_ready.py gate PORT INNER       answer on PORT for a model server that listens on INNER
-    dlc_ready.py workers PORT COUNT    give the model of the server on PORT more workers once it is
-                                       ready, and end
+    dlc_ready.py gate PORT INNER MANAGEMENT
+                     answer on PORT for a model server that listens on INNER, and whose management
+                     interface is on MANAGEMENT
+    dlc_ready.py workers MANAGEMENT COUNT
+                     give the model of a server more workers once it is ready, and end
 
 multi-model-server answers 200 to every GET /ping as soon as it listens. With DLC_PING=ready the
 entrypoint starts the gate at the server's port and the server on the loopback behind it. Until
@@ -63,15 +65,27 @@ def why_not_loaded(model):
 
 
 def one_line(error, limit=500):
-    text = "{}: {}".format(type(error).__name__, " ".join(str(error).split()))
+    text = ": ".join(filter(None, [type(error).__name__, " ".join(str(error).split())]))
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 # What the server says
 
 
+def management_port():
+    """Where the entrypoint put the server's management interface, or nothing."""
+    given = os.environ.get("MMS_MANAGEMENT_ADDRESS", "").rpartition(":")[2].strip("/")
+    if given.isdigit():
+        return int(given)
+    try:
+        with open(os.path.join(run_directory(), "management-port")) as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return None
+
+
 def reason_not_ready(port):
-    """Why the server at a port of this machine is not ready, whatever it answers, or nothing."""
+    """Why the server whose management is at a port is not ready, whatever it says, or nothing."""
     try:
         return why_not_ready(port)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -198,7 +212,7 @@ def scale(port, path):
 # The gate
 
 
-def gate(port, inner):
+def gate(port, inner, management):
     import asyncio  # noqa: PLC0415 the command `ready` does without
 
     loop = asyncio.new_event_loop()
@@ -224,7 +238,7 @@ def gate(port, inner):
     async def watch():
         while state["reason"]:
             state["reason"] = await loop.run_in_executor(
-                None, wait_for_change, state["reason"], inner
+                None, wait_for_change, state["reason"], management
             )
 
     listening = asyncio.start_server(client, "0.0.0.0", port, limit=PIECE_BYTES)  # noqa: S104

@@ -11,7 +11,7 @@ never does.
 `ready` is for Kubernetes exec probes and HEALTHCHECK: GET /ping answers 200 as soon as the port is
 open, long before a model is loaded. With DLC_PING=ready it answers 503 and why until then.
 
-An inference image has dlc_ready.py and dlc_serving.py beside this file.
+Its companions dlc_*.py are beside it.
 
 Standard library only, Python 3.6 and later: this file is the same in every image.
 """
@@ -19,6 +19,7 @@ Standard library only, Python 3.6 and later: this file is the same in every imag
 import contextlib
 import glob
 import importlib.util
+import math
 import os
 import pwd
 import shutil
@@ -32,6 +33,10 @@ TOOLKIT = "sagemaker_huggingface_inference_toolkit"
 HERE = os.path.dirname(os.path.abspath(__file__))
 SERVER = [sys.executable, os.path.join(HERE, "dlc_serving.py")]
 READY = [sys.executable, os.path.join(HERE, "dlc_ready.py")]
+TRAIN = [sys.executable, os.path.join(HERE, "dlc_train.py")]
+FRONT = [sys.executable, os.path.join(HERE, "dlc_front.py")]
+CGROUP = "/sys/fs/cgroup"
+MANAGEMENT_FILE = "management-port"  # in the server's directory
 
 TRAINING_IMAGE = (
     "this is a training image, it has no model server; serve the model with the inference "
@@ -53,9 +58,16 @@ PINGS = ("", "live", "ready")
 TOKENS = ("HF_TOKEN", "HF_HUB_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_API_TOKEN")
 
 
+# Of this image, and of what reads the environment in it.
+OURS_AND_THEIRS = (
+    *("DLC_", "HF_", "HUGGING_FACE_", "JAVA_HOME", "MMS_", "NEURON_", "OMP_NUM_THREADS"),
+    *("SAGEMAKER_", "TEMP", "TF_", "TORCH_", "TRANSFORMERS_"),
+)
+
+
 def main(arguments):
     share_token(os.environ)
-    forget_empty_program(os.environ)
+    forget_empty(os.environ)
     if not arguments:
         say("nothing to run: give `serve`, `ready` or a command")
         return 2
@@ -78,10 +90,14 @@ def share_token(environment):
             environment[name] = tokens[0]
 
 
-def forget_empty_program(environment):
-    """The SageMaker SDK sets it to nothing, and the toolkit would overlook code/inference.py."""
-    if environment.get("SAGEMAKER_PROGRAM") == "":
-        del environment["SAGEMAKER_PROGRAM"]
+def forget_empty(environment):
+    """A variable set to nothing is one not set: Terraform, CDK and the SDK write defaults so.
+
+    The toolkits would take an empty model, task, number or program for one.
+    """
+    for name in [name for name, value in environment.items() if not value.strip()]:
+        if name.startswith(OURS_AND_THEIRS):
+            del environment[name]
 
 
 # Any command
@@ -90,7 +106,7 @@ def forget_empty_program(environment):
 def run(command):
     """Run a command in the foreground; its exit code."""
     mask = watch_signals()
-    child = spawn(command, mask, foreground=True)
+    child = spawn(program_of(command), mask, foreground=True)
     while True:
         number = signal.sigwait(FORWARDED | {signal.SIGCHLD})
         if number == signal.SIGCHLD:
@@ -101,6 +117,13 @@ def run(command):
             send_script(child, number)
         else:
             send(child, number)
+
+
+def program_of(command):
+    """The command, or ours in the place of the training toolkit's."""
+    if command[0] == "train" and importlib.util.find_spec("sagemaker_training"):
+        return [*TRAIN, *command[1:]]
+    return command
 
 
 def send_script(toolkit, number):
@@ -261,6 +284,9 @@ def why_no_server(environment):
     """What is missing for `serve`, or nothing."""
     if importlib.util.find_spec(TOOLKIT) is None:
         return TRAINING_IMAGE
+    wrong = why_no_model(environment)
+    if wrong:
+        return wrong
     if environment.get("DLC_PING", "") not in PINGS:
         return "DLC_PING is {!r}; it can be live, the default, or ready".format(
             environment["DLC_PING"]
@@ -270,6 +296,20 @@ def why_no_server(environment):
     if shutil.which(java) is None:
         return "the model server needs Java, and there is no {}; set JAVA_HOME or PATH".format(java)
     return None
+
+
+def why_no_model(environment):
+    """That there is none, or nothing. A model's folder as HF_MODEL_ID is meant as a folder."""
+    folder = os.path.join(environment.get("SAGEMAKER_BASE_DIR") or "/opt/ml", "model")
+    given = environment.get("HF_MODEL_ID")
+    if given and os.path.realpath(given) == os.path.realpath(folder):
+        del environment["HF_MODEL_ID"]
+        given = None
+    if given or environment.get("SAGEMAKER_MULTI_MODEL") == "true":
+        return None
+    if os.path.isdir(folder) and os.listdir(folder):
+        return None
+    return "there is no model: mount one at {}, or set HF_MODEL_ID".format(folder)
 
 
 def make_room(environment):
@@ -324,22 +364,57 @@ def writable(directory):
 
 
 def start_gate(environment, mask):
-    """Put something before the server's port if /ping is to wait; its process, or nothing."""
-    if environment.get("DLC_PING") != "ready":
+    """Keep management on the loopback, and put something before the server's port if need be.
+
+    That is where /ping is to wait, and in multi-model mode, where the port answers a part of the
+    management interface. Its process, or nothing.
+    """
+    many = environment.get("SAGEMAKER_MULTI_MODEL") == "true"
+    port, inner = environment.get("SAGEMAKER_BIND_TO_PORT") or "8080", free_port()
+    management = inner if many else free_port(inner + 1)
+    environment["DLC_MANAGEMENT_PORT"] = str(management)
+    with open(MANAGEMENT_FILE, "w") as file:
+        file.write(str(management))
+    if not many and environment.get("DLC_PING") != "ready":
         return None
-    port, inner = environment.get("SAGEMAKER_BIND_TO_PORT") or "8080", str(free_port())
-    environment["SAGEMAKER_BIND_TO_PORT"] = environment["DLC_INNER_PORT"] = inner
-    return spawn([*READY, "gate", port, inner], mask, foreground=False)
+    environment["SAGEMAKER_BIND_TO_PORT"] = environment["DLC_INNER_PORT"] = str(inner)
+    command = [*FRONT, port, str(inner)]
+    if not many:
+        command = [*READY, "gate", port, str(inner), str(management)]
+    return spawn(command, mask, foreground=False)
 
 
 def start_workers_later(environment, mask):
     """Start with one worker where the number is left to the server; its process, or nothing."""
-    count = len(os.sched_getaffinity(0))  # as Java counts, which the toolkit tells no limit
-    if count == 1 or not counts_processors(environment):
+    count = processors()
+    if not counts_processors(environment):
         return None
     environment["SAGEMAKER_MODEL_SERVER_WORKERS"] = "1"
-    port = environment.get("SAGEMAKER_BIND_TO_PORT") or "8080"
+    if count == 1:
+        return None
+    port = environment["DLC_MANAGEMENT_PORT"]
     return spawn([*READY, "workers", port, str(count)], mask, foreground=False)
+
+
+def processors():
+    """How many this container may use at once: those that it sees, and its quota of time."""
+    count = len(os.sched_getaffinity(0))
+    for quota, period in (
+        ("cpu.max", None),  # cgroup 2: both in one file
+        ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"),
+    ):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            words = read(os.path.join(CGROUP, quota)).split()
+            words += read(os.path.join(CGROUP, period)).split() if period else []
+            share = int(words[0]) / int(words[1])
+            if share > 0:
+                count = min(count, max(1, math.ceil(share)))
+    return count
+
+
+def read(path):
+    with open(path) as file:
+        return file.read()
 
 
 def counts_processors(environment):
@@ -354,9 +429,9 @@ def counts_processors(environment):
     )
 
 
-def free_port():
+def free_port(first=18080):
     """A port of the loopback; multi-model-server takes none above 49151."""
-    for port in range(18080, 49151):
+    for port in range(first, 49151):
         with contextlib.closing(socket.socket()) as found, contextlib.suppress(OSError):
             found.bind(("127.0.0.1", port))
             return port
@@ -445,15 +520,13 @@ def say_if_monitor_ended(codes, monitor):
 def ready():
     """Say whether every model can answer; 0 if so, otherwise 1."""
     try:
-        from dlc_ready import reason_not_ready  # noqa: PLC0415 not in a training image
+        from dlc_ready import management_port, reason_not_ready  # noqa: PLC0415 not in training
     except ImportError:
         say(TRAINING_IMAGE)
         return 1
     choose_temporary_directory(os.environ)
-    try:
-        reason = reason_not_ready(int(os.environ.get("SAGEMAKER_BIND_TO_PORT") or 8080))
-    except ValueError as error:
-        reason = "SAGEMAKER_BIND_TO_PORT is no port: {}".format(error)
+    port = management_port()
+    reason = reason_not_ready(port) if port else "the model server is not started"
     print("not ready: " + reason if reason else "ready", flush=True)
     return 1 if reason else 0
 

@@ -16,6 +16,7 @@ from builder.errors import LockError
 from builder.locks import freshness, lockfile
 from builder.matrix.target import Target
 from builder.matrix.targets import load_targets
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,8 @@ def image(made_of: Inputs) -> Built:
 def test_a_context_is_what_is_committed(context: Context, target: Target, root: Path) -> None:
     committed = root / "images" / target.folder
     names = {"Dockerfile", "dockerd-entrypoint.py", "fetch.sh", "install.sh", *LOCK_NAMES}
-    names |= {"dlc_ready.py", "dlc_serving.py"} if target.mode == "inference" else set()
+    ours = {path.name for path in (ROOT / "runtime").glob("dlc_*.py")} - {"dlc_mpi.py"}
+    names |= ours - {"dlc_train.py"} if target.mode == "inference" else {"dlc_train.py"}
     found = {path.name for path in context.folder.iterdir()}
     assert found == names == context.inputs.files.keys()
     for name in names:

@@ -46,7 +46,7 @@ def test_examples() -> None:
     for module in (batch, fuzz, protocol, samples):
         found = doctest.testmod(module)
         assert found.failed == 0, module
-    assert doctest.testmod(samples).attempted == 3
+    assert doctest.testmod(samples).attempted == 4
 
 
 def test_the_same_every_time() -> None:

@@ -138,16 +138,65 @@ def test_no_token_stays_none(entrypoint: Any) -> None:
 @pytest.mark.parametrize(
     ("given", "left"),
     [
-        ({"SAGEMAKER_PROGRAM": ""}, {}),
+        ({"SAGEMAKER_PROGRAM": "", "HF_MODEL_ID": "", "HF_TASK": " ", "MMS_X": ""}, {}),
+        ({"SAGEMAKER_BIND_TO_PORT": "", "DLC_PING": "", "SAGEMAKER_STARTUP_TIMEOUT": ""}, {}),
         ({"SAGEMAKER_PROGRAM": "a.py"}, {"SAGEMAKER_PROGRAM": "a.py"}),
+        ({"OTHER": ""}, {"OTHER": ""}),
     ],
 )
-def test_program_without_a_name_is_none(
+def test_variable_set_to_nothing_is_not_set(
     entrypoint: Any, given: dict[str, str], left: dict[str, str]
 ) -> None:
     environment = dict(given)
-    entrypoint.forget_empty_program(environment)
+    entrypoint.forget_empty(environment)
     assert environment == left
+
+
+@pytest.mark.parametrize(
+    ("files", "count"),
+    [
+        ({}, 4),
+        ({"cpu.max": "max 100000\n"}, 4),
+        ({"cpu.max": "100000 100000\n"}, 1),
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "900000 100000\n"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, 1),
+        ({"cpu.max": "nonsense"}, 4),
+    ],
+)
+def test_processors_of_the_container(
+    entrypoint: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    files: dict[str, str],
+    count: int,
+) -> None:
+    (tmp_path / "cpu").mkdir()
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr(entrypoint, "CGROUP", str(tmp_path))
+    monkeypatch.setattr(entrypoint.os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
+    assert entrypoint.processors() == count
+
+
+def test_no_model_is_an_error(entrypoint: Any, tmp_path: Path) -> None:
+    def why(**environment: str) -> str | None:
+        given = {"SAGEMAKER_BASE_DIR": str(tmp_path), **environment}
+        told: str | None = entrypoint.why_no_model(given)
+        return told
+
+    assert str(why()).startswith(f"there is no model: mount one at {tmp_path}/model, or set HF_")
+    (tmp_path / "model").mkdir()
+    assert why()
+    assert why(HF_MODEL_ID=f"{tmp_path}/model/")
+    assert not why(HF_MODEL_ID="a/b")
+    assert not why(SAGEMAKER_MULTI_MODEL="true")
+    (tmp_path / "model" / "config.json").touch()
+    assert not why()
+    environment = {"SAGEMAKER_BASE_DIR": str(tmp_path), "HF_MODEL_ID": f"{tmp_path}/model"}
+    assert entrypoint.why_no_model(environment) is None
+    assert "HF_MODEL_ID" not in environment
 
 
 def test_command_sees_the_token(start: Callable[..., Started]) -> None:
@@ -294,6 +343,7 @@ def serving(tmp_path: Path) -> dict[str, str]:
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "serving.py").write_text(textwrap.dedent(TOOLKIT))
+    (package / "mms_model_server.py").write_text("_load_model_from_hub = print")
     for name, content in (
         ("sagemaker_inference/__init__.py", ""),
         ("sagemaker_inference/model_server.py", "_generate_mms_config_properties = str"),
@@ -305,7 +355,10 @@ def serving(tmp_path: Path) -> dict[str, str]:
     java = tmp_path / "java"
     java.write_text("#!/bin/sh\n${JAVA:-exec sleep 60}\n")
     java.chmod(0o755)
+    (tmp_path / "ml" / "model").mkdir(parents=True)
+    (tmp_path / "ml" / "model" / "config.json").touch()
     return {
+        "SAGEMAKER_BASE_DIR": str(tmp_path / "ml"),
         "PYTHONPATH": str(tmp_path),
         "PATH": f"{tmp_path}:{os.environ['PATH']}",
         "TEMP": str(tmp_path / "deep" / "tmp"),
@@ -432,7 +485,7 @@ def test_one_worker_first_unless_told_otherwise(
     count: str | None,
 ) -> None:
     started: list[Any] = []
-    monkeypatch.setattr(entrypoint.os, "sched_getaffinity", lambda _: {0, 1, 2})
+    monkeypatch.setattr(entrypoint, "processors", lambda: 3)
     monkeypatch.setattr(entrypoint.shutil, "which", lambda _: None)
 
     def spawn(*how: Any, foreground: bool) -> int:
@@ -440,10 +493,11 @@ def test_one_worker_first_unless_told_otherwise(
         return 7
 
     monkeypatch.setattr(entrypoint, "spawn", spawn)
+    environment["DLC_MANAGEMENT_PORT"] = "18080"
     later = entrypoint.start_workers_later(environment, set())
     assert environment.get("SAGEMAKER_MODEL_SERVER_WORKERS") == count
     assert later == (7 if count == "1" else None)
-    assert [how[0][2:] for how in started] == ([["workers", "8080", "3"]] if later else [])
+    assert [how[0][2:] for how in started] == ([["workers", "18080", "3"]] if later else [])
 
 
 def test_unknown_way_to_answer_pings_is_named(
@@ -661,7 +715,7 @@ def model_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers]:
     with QuietServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        monkeypatch.setenv("SAGEMAKER_BIND_TO_PORT", str(server.server_port))
+        monkeypatch.setenv("MMS_MANAGEMENT_ADDRESS", f"http://127.0.0.1:{server.server_port}")
         # The probe must not ask a proxy for its own loopback.
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
         yield answers
@@ -754,6 +808,16 @@ def test_answers_of_something_else_are_not_ready(
 
 
 def test_no_server_is_not_ready(start: Callable[..., Started], closed_port: int) -> None:
-    started = start("ready", SAGEMAKER_BIND_TO_PORT=str(closed_port))
+    started = start("ready", MMS_MANAGEMENT_ADDRESS=f"http://127.0.0.1:{closed_port}")
     assert "Connection refused" in started.line()
     assert started.end() == (1, "")
+
+
+def test_management_port_is_where_the_entrypoint_put_it(
+    start: Callable[..., Started], tmp_path: Path, closed_port: int
+) -> None:
+    started = start("ready", TEMP=str(tmp_path))
+    assert started.line() == "not ready: the model server is not started"
+    (tmp_path / "model-server").mkdir()
+    (tmp_path / "model-server" / "management-port").write_text(str(closed_port))
+    assert "Connection refused" in start("ready", TEMP=str(tmp_path)).line()

@@ -1,4 +1,4 @@
-"""What stands beside the entrypoint: the gate at /ping, the toolkit's start, the handler."""
+"""What stands beside the entrypoint: the gate at /ping, and the toolkit's start."""
 
 import importlib
 import json
@@ -78,7 +78,7 @@ dlc_ready.POLL_SECONDS = 0.02
 dlc_ready.models_loaded = lambda: ["model"]
 sign = {str(self.sign)!r}
 dlc_ready.reason_not_ready = lambda port: None if os.path.exists(sign) else "it is \\u00fcber"
-dlc_ready.gate({self.port}, {inner})
+dlc_ready.gate({self.port}, {inner}, 1)
 """
         self.process = subprocess.Popen([sys.executable, "-c", code])
 
@@ -233,90 +233,47 @@ def test_log_is_configured_as_the_server_understands(
     assert "File" not in content
 
 
-def test_inner_server_is_on_the_loopback(serving: Any) -> None:
-    assert serving.inner_address(None) == ""
-    assert serving.inner_address("18080").splitlines() == [
-        "inference_address=http://127.0.0.1:18080",
+def test_management_is_on_the_loopback(serving: Any) -> None:
+    assert serving.loopback_addresses({"DLC_MANAGEMENT_PORT": "18080"}).splitlines() == [
         "management_address=http://127.0.0.1:18080",
+    ]
+    both = {"DLC_INNER_PORT": "18080", "DLC_MANAGEMENT_PORT": "18081"}
+    assert serving.loopback_addresses(both).splitlines() == [
+        "inference_address=http://127.0.0.1:18080",
+        "management_address=http://127.0.0.1:18081",
     ]
 
 
-# The handler
-
-
-class Toolkit:
-    """Stands for the toolkit's handler: it fails as often as it is told, then loads."""
-
-    failures = 0
-
-    def __init__(self) -> None:
-        self.initialized = False
-
-    def initialize(self, context: Any) -> None:
-        del context
-        if Toolkit.failures:
-            Toolkit.failures -= 1
-            raise ValueError("no\nweights")
-        self.initialized = True
-
-    def handle(self, data: Any, context: Any) -> Any:
-        if not self.initialized:
-            self.initialize(context)
-        return data
-
-
-@pytest.fixture
-def handler(serving: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    for name, values in (
-        (serving.TOOLKIT, {}),
-        (f"{serving.TOOLKIT}.handler_service", {"HuggingFaceHandlerService": Toolkit}),
-        ("mms", {}),
-        ("mms.service", {"PredictionException": type("PredictionException", (Exception,), {})}),
-    ):
-        module = types.ModuleType(name)
-        vars(module).update(values)
-        monkeypatch.setitem(sys.modules, name, module)
-    return serving.HandlerService()
-
-
-CONTEXT = types.SimpleNamespace(model_name="org/a model")
-
-
-def test_handler_that_loads_leaves_nothing(ready: Any, handler: Any, tmp_path: Path) -> None:
-    Toolkit.failures = 0
-    handler.initialize(CONTEXT)
-    assert handler.handle(["x"], CONTEXT) == ["x"]
-    assert ready.why_not_loaded("org/a model") is None
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_handler_that_fails_keeps_the_reason_until_it_loads(
-    ready: Any, handler: Any, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("trust", "left"),
+    [
+        ("", {"config.json", "code/notes.txt"}),
+        ("false", {"config.json", "code/notes.txt"}),
+        ("True", {"config.json", "code/notes.txt", "inference.py", "code/types.so", "json.pyc"}),
+    ],
+)
+def test_code_of_the_hub_needs_trust(
+    serving: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trust: str, left: set[str]
 ) -> None:
-    Toolkit.failures = 2
-    handler.initialize(CONTEXT)
-    assert ready.why_not_loaded("org/a model") == "ValueError: no weights"
-    assert ready.why_not_loaded("org") is None
-    assert [record.getMessage() for record in caplog.records] == ["Model org/a model did not load"]
-    with pytest.raises(ValueError, match="no\nweights"):
-        handler.handle(["x"], CONTEXT)
-    assert handler.handle(["x"], CONTEXT) == ["x"]
-    assert ready.why_not_loaded("org/a model") is None
+    (tmp_path / "code").mkdir()
+    for name in ("config.json", "code/notes.txt", "inference.py", "code/types.so", "json.pyc"):
+        (tmp_path / name).touch()
+    monkeypatch.setenv("HF_TRUST_REMOTE_CODE", trust)
+    server = types.SimpleNamespace(_load_model_from_hub=lambda **_: tmp_path)
+    serving.guard_hub(server)
+    assert server._load_model_from_hub(model_id="a/b") == tmp_path
+    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == left
 
 
-def test_reason_of_a_worker_that_has_ended_does_not_count(ready: Any, serving: Any) -> None:
-    del serving  # it makes the folder
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    Path(ready.failure_file("a", ended.pid)).write_text("gone")
-    assert ready.why_not_loaded("a") is None
-
-
-def test_toolkit_that_does_not_import_is_told(
-    ready: Any, handler: Any, monkeypatch: pytest.MonkeyPatch, serving: Any
+def test_token_is_not_written(
+    serving: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(sys.modules, f"{serving.TOOLKIT}.handler_service", None)
-    handler.initialize(CONTEXT)
-    assert "handler_service" in ready.why_not_loaded("org/a model")
-    with pytest.raises(sys.modules["mms.service"].PredictionException):
-        handler.handle(["x"], CONTEXT)
+    (tmp_path / "hub_module.py").write_text(
+        "def login(token): raise AssertionError(token)\n"
+        "def load(token): login(token=token); return 1\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    serving.defer("hub_module", functions=("load",))
+    assert importlib.import_module("hub_module").load("secret") == 1
+    del sys.modules["hub_module"]
