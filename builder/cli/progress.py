@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from builder.build.bake import Outcome
     from builder.build.buildkit_progress import Step
     from builder.matrix.target import Target
-    from builder.release.upload_engine import Bytes
+    from builder.release.progress import Bytes
 
 __all__ = [
     "Builds",

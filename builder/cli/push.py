@@ -74,7 +74,7 @@ def _patience(_context: click.Context, _option: click.Parameter, value: float) -
     show_default=True,
     metavar="SECONDS",
     callback=_patience,
-    help="Give up when no layer got through for so long.",
+    help="Give up when nothing got through for so long.",
 )
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=4, show_default=True, help="Images at a time."
@@ -129,21 +129,25 @@ def push(
         if output != "json":
             print_line(released.reference)
 
-    with watching_pushes() as watcher:
-        pusher = pusher_to(
+    sources = Sources(
+        targets=settings.targets,
+        images=settings.images,
+        renderer=Renderer(settings.templates),
+    )
+    with (
+        watching_pushes() as watcher,
+        pusher_to(
             registry,
-            Sources(
-                targets=settings.targets,
-                images=settings.images,
-                renderer=Renderer(settings.templates),
-            ),
+            sources,
             watcher=watcher,
             profile=profile,
             revision=revision,
             patience=patience,
             immutable=immutable,
-        )
+        ) as pusher,
+    ):
         failures = push_all(pusher, targets, at_once=jobs, pushed=pushed)
+        pusher.store.done = not failures
     if output == "json":
         print_json([asdict(each) for each in sorted(done, key=lambda r: (r.image, r.tag))])
     if len(failures) == 1 and len(targets) == 1:

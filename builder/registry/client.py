@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urlencode, urljoin
 
 from builder.errors import RegistryError
 from builder.registry.auth import Logins, of_docker
-from builder.registry.http import Connection, media_type
+from builder.registry.http import PATIENCE, Answer, Connection
 from builder.registry.responses import CONFIG, MANIFEST, TAGS, json_object
+from builder.registry.upload import Upload
 from builder.util.http import is_loopback
 
 __all__ = ["Descriptor", "Manifest", "RegistryClient", "is_loopback", "labels_of"]
@@ -77,16 +81,27 @@ def labels_of(config: Mapping[str, Any]) -> Mapping[str, str]:
 class RegistryClient:
     """One registry. Its methods may be called from several threads."""
 
-    def __init__(self, host: str, *, logins: Logins = of_docker, pause: float = 0.5) -> None:
-        """`host` is HOST[:PORT]; `pause` the seconds before the second retry, then doubled."""
+    def __init__(
+        self,
+        host: str,
+        *,
+        logins: Logins = of_docker,
+        pause: float = 0.5,
+        patience: float = PATIENCE,
+        stop: threading.Event | None = None,
+    ) -> None:
+        """`host` is HOST[:PORT]; `pause` the seconds before the second retry, then doubled.
+
+        Nothing is waited for longer than `patience` seconds, nor once `stop` is set.
+        """
         self.host = host
-        self._http = Connection(host, logins=logins, pause=pause)
+        self._http = Connection(host, logins=logins, pause=pause, patience=patience, stop=stop)
 
     def head(self, repository: str, reference: str) -> Descriptor | None:
         """What is under a tag or digest; None if nothing is."""
         path = f"{repository}/manifests/{reference}"
         answer = self._http.ask("HEAD", path, repository, accept=MANIFESTS)
-        if answer.status_code == 404:
+        if answer.status == 404:
             return None
         self._http.refuse(answer, f"{repository}:{reference}")
         digest = answer.headers.get("Docker-Content-Digest", "")
@@ -99,7 +114,7 @@ class RegistryClient:
         length = answer.headers.get("Content-Length", "")
         return Descriptor(
             digest=digest,
-            media_type=media_type(answer),
+            media_type=answer.media_type,
             size=int(length) if length.isdecimal() and length.isascii() else 0,
         )
 
@@ -110,11 +125,11 @@ class RegistryClient:
         """
         what = f"{repository}:{reference}"
         path = f"{repository}/manifests/{reference}"
-        read = self._http.read(path, repository, what, most=_MANIFEST_BYTES, accept=MANIFESTS)
-        if read is None:
+        answer = self._read(path, repository, what, most=_MANIFEST_BYTES, accept=MANIFESTS)
+        if answer is None:
             return None
-        answer, content = read
-        found = Manifest(content=content, media_type=media_type(answer))
+        content = answer.content
+        found = Manifest(content=content, media_type=answer.media_type)
         if _DIGEST.fullmatch(reference) and found.digest != reference:
             raise self._http.error(f"it serves {found.digest} as {what}", "try again")
         document = self._http.document(content, f"the manifest of {what}", MANIFEST)
@@ -168,14 +183,12 @@ class RegistryClient:
         asked: set[str] = set()
         while path and path not in asked:  # one that sends back to where it was has no more
             asked.add(path)
-            read = self._http.read(path, repository, repository, most=_BLOB_BYTES)
-            if read is None:
+            answer = self._read(path, repository, repository, most=_BLOB_BYTES)
+            if answer is None:
                 return []
-            answer, content = read
             what = f"the list of tags of {repository}"
-            found += self._http.document(content, what, TAGS).get("tags", [])
-            following = answer.links.get("next", {}).get("url", "")
-            path = self._beside(answer.url, following) if following else ""
+            found += self._http.document(answer.content, what, TAGS).get("tags", [])
+            path = self._next(answer, what)
         return sorted(set(found))
 
     def put_manifest(self, repository: str, reference: str, manifest: Manifest) -> None:
@@ -194,25 +207,45 @@ class RegistryClient:
     def blob(self, repository: str, digest: str) -> bytes:
         """A small blob; RegistryError if it is missing, large or not what its digest says."""
         what = f"{repository}@{digest}"
-        read = self._http.read(f"{repository}/blobs/{digest}", repository, what, most=_BLOB_BYTES)
-        if read is None:
+        path = f"{repository}/blobs/{digest}"
+        answer = self._read(path, repository, what, most=_BLOB_BYTES)
+        if answer is None:
             raise self._http.error(f"it has no blob {what}", "push the image again")
-        content = read[1]
-        if f"sha256:{hashlib.sha256(content).hexdigest()}" != digest:
+        if f"sha256:{hashlib.sha256(answer.content).hexdigest()}" != digest:
             raise self._http.error(f"it serves other bytes as {what}", "try again")
-        return content
+        return answer.content
 
-    def _beside(self, address: str, other: str) -> str:
-        """An address that the registry tells, from one that was asked."""
+    def _read(
+        self, path: str, repository: str, what: str, *, most: int, accept: Iterable[str] = ()
+    ) -> Answer | None:
+        """What is there; None if nothing is."""
+        answer = self._http.ask("GET", path, repository, accept=accept, most=most)
+        if answer.status == 404:
+            return None
+        self._http.refuse(answer, what)
+        return answer
+
+    def _next(self, answer: Answer, what: str) -> str:
+        """The address of a list's next page, empty if there is none.
+
+        RegistryError if it is another host's, which has no say in what is here.
+        """
+        if not answer.following:
+            return ""
         try:
-            return urljoin(address, other)
+            address = urljoin(answer.url, answer.following)
+            own = self._http.is_own(address)
         except ValueError as error:
-            raise self._http.error(f"{other[:80]!r} is no address", "see the registry") from error
+            shown = f"{answer.following[:80]!r}"
+            raise self._http.error(f"{shown} is no address", "see the registry") from error
+        if not own:
+            raise self._http.error(f"{what} goes on at {address[:80]!r}", "see the registry")
+        return address
 
     def has_blob(self, repository: str, digest: str) -> bool:
         """Whether a blob is there."""
         answer = self._http.ask("HEAD", f"{repository}/blobs/{digest}", repository)
-        if answer.status_code == 404:
+        if answer.status == 404:
             return False
         self._http.refuse(answer, f"{repository}@{digest}")
         return True
@@ -220,15 +253,28 @@ class RegistryClient:
     def put_blob(self, repository: str, content: bytes) -> str:
         """Store a small blob unless it is there; its digest."""
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        if self.has_blob(repository, digest):
-            return digest
-        begun = self._http.ask("POST", f"{repository}/blobs/uploads/", repository)
-        self._http.refuse(begun, repository)
-        place = self._beside(begun.url, begun.headers.get("Location", ""))
-        place += ("&" if "?" in place else "?") + f"digest={digest}"
-        headers = {"Content-Type": "application/octet-stream"}
-        ended = self._http.ask("PUT", place, repository, data=content, headers=headers)
-        # One that was sent twice, because its answer was lost, is unknown the second time.
-        if ended.status_code >= 300 and not self.has_blob(repository, digest):
-            self._http.refuse(ended, f"{repository}@{digest}")
+        if not self.has_blob(repository, digest):
+            Upload(self._http, repository, digest, content).run()
         return digest
+
+    def mount(self, repository: str, digest: str, sources: Iterable[str]) -> bool:
+        """Let a repository have a blob of another one of the registry; whether one had it.
+
+        Not every registry does that, and who may push here may not see there.
+        """
+        for source in sources:
+            query = urlencode({"mount": digest, "from": source})
+            answer = self._http.ask("POST", f"{repository}/blobs/uploads/?{query}", repository)
+            if answer.status == 201:
+                return True
+            if answer.status < 300 and (place := answer.headers.get("Location")):
+                # What cannot be mounted is to be uploaded, which is for later.
+                with suppress(RegistryError):
+                    self._http.ask("DELETE", urljoin(answer.url, place), repository, once=True)
+        return False
+
+    def put_file(
+        self, repository: str, digest: str, path: Path, moved: Callable[[int], None]
+    ) -> None:
+        """Store a large blob; `moved` is told how many bytes of it are on their way or there."""
+        Upload(self._http, repository, digest, path, moved).run()

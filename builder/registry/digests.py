@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from builder.errors import RegistryError
 from builder.registry.auth import Login, of_docker
 from builder.registry.client import MANIFESTS
-from builder.registry.http import Connection, media_type
+from builder.registry.http import Connection
 from builder.util.text import causes
 
 if TYPE_CHECKING:
@@ -90,17 +90,15 @@ def _by_http(reference: str) -> str:
     name, _, tag = named.partition(":")
     if host == "docker.io" and "/" not in name:
         name = f"library/{name}"
-    connection = Connection(host, logins=_login, pause=0.0, retries=0)
+    connection = Connection(host, logins=_login, pause=0.0, retries=0, patience=2 * SECONDS)
     path = f"{name}/manifests/{digest or tag or 'latest'}"
     answer = connection.ask("HEAD", path, name, accept=MANIFESTS)
-    if answer.status_code == HTTPStatus.NOT_FOUND:
+    if answer.status == HTTPStatus.NOT_FOUND:
         raise _NoDigest("not found")
-    if answer.status_code != HTTPStatus.OK:
+    if answer.status != HTTPStatus.OK:
         known = {each.value: each.phrase.lower() for each in HTTPStatus}
-        raise _NoDigest(
-            f"{answer.status_code} {known.get(answer.status_code, 'is no status of HTTP')}"
-        )
-    if media_type(answer) not in MANIFESTS:
+        raise _NoDigest(f"{answer.status} {known.get(answer.status, 'is no status of HTTP')}")
+    if answer.media_type not in MANIFESTS:
         raise _NoDigest("the answer is no manifest")
     return answer.headers.get("Docker-Content-Digest") or digest
 

@@ -17,14 +17,27 @@ from builder.matrix.target import Target
 from builder.registry.client import DOCKER_MANIFEST, INDEXES, OCI_INDEX, OCI_MANIFEST, Manifest
 from builder.release.tags import is_fixed
 
-__all__ = ["OCI", "SAGEMAKER", "Local", "Prepared", "Remote", "conflict", "is_same", "misfit"]
+__all__ = [
+    "DOCKER_CONFIG",
+    "DOCKER_LAYER",
+    "OCI",
+    "OCI_CONFIG",
+    "OCI_LAYER",
+    "SAGEMAKER",
+    "Local",
+    "Prepared",
+    "Remote",
+    "conflict",
+    "is_same",
+    "misfit",
+]
 
 SAGEMAKER = "sagemaker"
 OCI = "oci"
-_DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
-_DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
-_OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
-_OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+zstd"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+zstd"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,12 +75,15 @@ class Remote:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
-    """An image that can be pushed; `there` is its manifest if the registry has it already."""
+    """An image that can be pushed; `there` is its manifest if the registry has it already.
+
+    `attach` is what is pushed beside it, for profiles that have that.
+    """
 
     local: Local
     repository: str
     there: Manifest | None
-    export: Callable[[str], Manifest] | None = None
+    attach: Callable[[str, Manifest], Manifest] | None = None
 
 
 def is_same(local: Local, remote: Remote) -> bool:
@@ -123,13 +139,13 @@ def misfit(manifest: Manifest, profile: str) -> str:
     if manifest.media_type in INDEXES:
         return f"it is an index, {manifest.media_type}, which SageMaker does not take"
     return _parts(
-        manifest.media_type, manifest.document, DOCKER_MANIFEST, _DOCKER_CONFIG, _DOCKER_LAYER
+        manifest.media_type, manifest.document, DOCKER_MANIFEST, DOCKER_CONFIG, DOCKER_LAYER
     )
 
 
 def oci_misfit(manifest: Manifest) -> str:
     """The same for the image's own manifest in an index."""
-    return _parts(manifest.media_type, manifest.document, OCI_MANIFEST, _OCI_CONFIG, _OCI_LAYER)
+    return _parts(manifest.media_type, manifest.document, OCI_MANIFEST, OCI_CONFIG, OCI_LAYER)
 
 
 def _parts(media_type: str, document: Mapping[str, Any], *wanted: str) -> str:

@@ -33,22 +33,22 @@ from builder.release.compare import (
 )
 from builder.release.record import Released
 from builder.release.tags import is_fixed, moving, next_revision, revisions
-from builder.release.upload_engine import Turns, upload
+from builder.release.upload import upload
 
 if TYPE_CHECKING:
     from builder.engine.connection import Engine
-    from builder.registry.auth import Logins
     from builder.registry.reference import Place
-    from builder.release.upload_engine import PushWatcher
+    from builder.release.layer_store import LayerStore
+    from builder.release.progress import PushWatcher
 
-__all__ = ["Export", "Pusher"]
+__all__ = ["Attach", "Pusher"]
 
 # What registries answer where a tag is to be kept: ECR 400, others 405, 409 or 412.
 _KEPT = frozenset({400, 405, 409, 412})
 
-# What reads all that it says of an image, and gives what uploads it to a repository in another way
-# than the engine's own; that gives the manifest there.
-Export = Callable[["Pusher", Local], Callable[[str], Manifest]]
+# What reads all that it says of an image, and gives what pushes that beside the image, whose
+# manifest it gets; that gives the manifest of both.
+Attach = Callable[["Pusher", Local], Callable[[str, Manifest], Manifest]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Pusher:
 
     `targets` are all of the matrix; `revision` is that of the release, empty for the next one;
     `keeps` tells whether a repository keeps a tag although it is none of those that never move;
-    `export` uploads for the profile `oci`; `patience` is in seconds (see `upload_engine`);
+    `store` has the compressed layers; `attach` is for the profile `oci`; `stop` is the client's;
     `changed` tells why an image is not what was built of its key (see builder.build.identity).
     """
 
@@ -65,15 +65,13 @@ class Pusher:
     place: Place
     targets: Sequence[Target]
     client: RegistryClient
-    logins: Logins
     watcher: PushWatcher
+    store: LayerStore
     profile: str = SAGEMAKER
     revision: str = ""
-    patience: float = 90.0
     keeps: Callable[[str, str], bool] = lambda _repository, _tag: False
-    export: Export | None = None
+    attach: Attach | None = None
     changed: Callable[[Local], str] = lambda _local: ""
-    turns: Turns = field(default_factory=Turns)
     stop: threading.Event = field(default_factory=threading.Event)
 
     def prepare(self, target: Target) -> Prepared:
@@ -88,8 +86,8 @@ class Pusher:
             if self.revision:
                 fixed.append(f"{target.tag}-v{self.revision}")
             there = self._there(local, repository, fixed)
-            export = self.export(self, local) if self.export and there is None else None
-        return Prepared(local=local, repository=repository, there=there, export=export)
+            attach = self.attach(self, local) if self.attach and there is None else None
+        return Prepared(local=local, repository=repository, there=there, attach=attach)
 
     def push(self, prepared: Prepared) -> Released:
         """Push what is prepared; what the registry then has.
@@ -220,31 +218,9 @@ class Pusher:
         return misfit(remote.top, self.profile) or inner
 
     def _upload(self, prepared: Prepared) -> Manifest:
-        local, repository = prepared.local, prepared.repository
-        name, tag = local.target.name, key_tag(local.key)
-        if prepared.export is not None:
-            return prepared.export(repository)
-        digest = upload(
-            self.engine,
-            local.id,
-            f"{self.place.host}/{repository}",
-            tag,
-            layers=local.layers,
-            login=lambda: self.logins(self.place.host),
-            turns=self.turns,
-            stop=self.stop,
-            patience=self.patience,
-            moved=lambda done: self.watcher.moved(name, done),
-            say=lambda text: self.watcher.news(name, text),
-        )
-        manifest = self.client.manifest(repository, digest)
-        if manifest is None:
-            raise PushError(
-                f"{self.place.host}/{repository}:{tag} was pushed as {digest}, which the registry "
-                "does not have",
-                remedy="push again",
-            )
-        return manifest
+        repository = prepared.repository
+        image = upload(self, prepared.local, repository)
+        return image if prepared.attach is None else prepared.attach(repository, image)
 
     def _check(self, repository: str, manifest: Manifest) -> None:
         """PushError unless the registry serves what the profile promises."""
@@ -253,9 +229,7 @@ class Pusher:
             raise PushError(
                 f"{self.place.host}/{repository}@{manifest.digest} does not fit the profile "
                 f"{self.profile}: {why}",
-                remedy="use an engine whose image store is not containerd's"
-                if self.profile == SAGEMAKER
-                else "push again with another skopeo",
+                remedy="build it again: dlc build",
             )
 
     def _revision(self, target: Target, repository: str, digest: str) -> str:

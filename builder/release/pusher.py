@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +18,12 @@ from builder.matrix.target import Target
 from builder.registry.client import RegistryClient
 from builder.registry.ecr import keeper, logins
 from builder.registry.reference import parse_registry
+from builder.release.attestations import attacher
 from builder.release.compare import OCI, SAGEMAKER, Local
+from builder.release.layer_store import LayerStore
+from builder.release.progress import PushWatcher
 from builder.release.provenance import commit_of
-from builder.release.push import Export, Pusher
-from builder.release.upload_engine import PushWatcher
-from builder.release.upload_oci import exporter
+from builder.release.push import Attach, Pusher
 
 __all__ = ["Sources", "pusher_to"]
 
@@ -52,6 +55,7 @@ class Sources:
         return commit_of(self.images) if key == local.key else ""
 
 
+@contextmanager
 def pusher_to(
     registry: str,
     sources: Sources,
@@ -61,28 +65,33 @@ def pusher_to(
     revision: str = "",
     patience: float = 90.0,
     immutable: bool = False,
-) -> Pusher:
-    """What pushes the engine's images to HOST[:PORT]/PREFIX; EngineError if no engine runs."""
+) -> Iterator[Pusher]:
+    """What pushes the engine's images to HOST[:PORT]/PREFIX; EngineError if no engine runs.
+
+    Its compressed layers stay for the next push, unless its store is told that all went well.
+    """
     place = parse_registry(registry)
     engine = connection.find()
     if engine is None:
         raise EngineError("no engine runs, so there is no image", remedy="build it: dlc build")
-    find_login = logins()
+    stop = threading.Event()
+    client = RegistryClient(place.host, logins=logins(), patience=patience, stop=stop)
     keeps: Callable[[str, str], bool] = keeper(place.host)
     if immutable:
         keeps = lambda _repository, _tag: True  # noqa: E731
-    export: Export | None = exporter(sources.commit) if profile == OCI else None
-    return Pusher(
-        engine=engine,
-        place=place,
-        targets=sources.targets,
-        client=RegistryClient(place.host, logins=find_login),
-        logins=find_login,
-        watcher=watcher,
-        profile=profile,
-        revision=revision,
-        patience=patience,
-        keeps=keeps,
-        export=export,
-        changed=sources.changed,
-    )
+    attach: Attach | None = attacher(sources.commit) if profile == OCI else None
+    with LayerStore(zstd=profile == OCI).opened() as store:
+        yield Pusher(
+            engine=engine,
+            place=place,
+            targets=sources.targets,
+            client=client,
+            watcher=watcher,
+            store=store,
+            profile=profile,
+            revision=revision,
+            keeps=keeps,
+            attach=attach,
+            changed=sources.changed,
+            stop=stop,
+        )

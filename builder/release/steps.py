@@ -18,10 +18,10 @@ from builder.engine.tagging import remove_image
 from builder.errors import BuildError
 from builder.matrix.mirrors import Mirrors
 from builder.matrix.target import Target
+from builder.release.progress import PushWatcher
 from builder.release.push_many import push_all
 from builder.release.pusher import Sources, pusher_to
 from builder.release.record import Released, record
-from builder.release.upload_engine import PushWatcher
 from builder.serve.server import smoke
 
 __all__ = ["Here", "smoke_test"]
@@ -81,9 +81,12 @@ class Here:
             record(self.records, self.day, released)
             pushed.append(released)
 
-        with self.watch_pushes() as watcher:
-            pusher = pusher_to(registry, self.sources, watcher=watcher, profile=self.profile)
+        with (
+            self.watch_pushes() as watcher,
+            pusher_to(registry, self.sources, watcher=watcher, profile=self.profile) as pusher,
+        ):
             failures = push_all(pusher, [target], at_once=1, pushed=keep)
+            pusher.store.done = not failures
         if failures:
             raise failures[0].error
         return pushed[0]

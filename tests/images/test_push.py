@@ -49,7 +49,8 @@ def test_pushed_image_comes_back_by_its_digest(
 
     repository = reference.rsplit(":", 1)[0]
     pulled = inference_image.client.images.pull(f"{repository}@{digest}")
-    assert pulled.id == inference_image.built["id"]
+    assert pulled.attrs["RootFS"] == inference_image.inspected["RootFS"]
+    assert pulled.labels == labels
     inference_image.client.images.remove(f"{repository}@{digest}", noprune=True)
     assert reference not in inference_image.inspected["RepoTags"]
 

@@ -32,6 +32,7 @@ pytestmark = [pytest.mark.images, pytest.mark.slow]
 
 REPOSITORY = "team/huggingface-pytorch-training"
 LAYER = 2_000_000
+SENDS = "^(PATCH|PUT) .*/blobs/uploads/"  # what has bytes of a layer
 
 
 @pytest.fixture
@@ -68,13 +69,13 @@ def expect_all(shop: Workshop, registry: Registry, host: str) -> None:
 @pytest.mark.parametrize(
     "faults",
     [
-        [Fault(pattern="^PATCH ", how="drop", bytes=500_000, times=2)],
+        [Fault(pattern=SENDS, how="drop", bytes=500_000, times=2)],
         [Fault(pattern="^(HEAD|GET) .*/manifests/", how="500", times=2)],
-        [Fault(pattern="^PATCH ", how="503"), Fault(pattern="^POST ", how="500")],
+        [Fault(pattern=SENDS, how="503"), Fault(pattern="^POST ", how="500")],
         [Fault(pattern="/manifests/", how="429", times=2, headers={"Retry-After": "1"})],
         [Fault(pattern="^PUT .*/manifests/key-", how="500")],
         [Fault(pattern="^PUT .*/manifests/9", how="lost", times=2)],
-        [Fault(pattern="^PATCH ", how="slow", bytes=1_000_000, times=9)],
+        [Fault(pattern=SENDS, how="slow", bytes=1_000_000, times=9)],
     ],
     ids=["drop", "500", "503", "429", "manifest", "lost", "slow"],
 )
@@ -109,7 +110,7 @@ def test_fault_that_stays_is_told_and_the_next_push_goes_on(
 
 def test_registry_killed_in_mid_push(shop: Workshop, registry: Registry, proxy: Proxy) -> None:
     shop.image(shop.old, [noise(LAYER), noise(LAYER)])
-    proxy.faults = [Fault(pattern="^PATCH ", how="slow", bytes=1_000_000, times=2)]
+    proxy.faults = [Fault(pattern=SENDS, how="slow", bytes=1_000_000, times=2)]
     with shop.begin(shop.old.name, registry=f"{proxy.host}/team") as process:
         wait_for(lambda: proxy.uploaded.total() > LAYER // 2)
         registry.kill()
@@ -124,7 +125,7 @@ def test_registry_killed_in_mid_push(shop: Workshop, registry: Registry, proxy: 
 def test_interrupted_push_goes_on(shop: Workshop, registry: Registry, proxy: Proxy) -> None:
     shop.image(shop.old, [noise(LAYER), noise(LAYER)])
     shop.image(shop.new, [noise(1000)])
-    proxy.faults = [Fault(pattern="^PATCH ", how="slow", bytes=400_000, times=2)]
+    proxy.faults = [Fault(pattern=SENDS, how="slow", bytes=400_000, times=2)]
     with shop.begin(shop.old.name, registry=f"{proxy.host}/team") as process:
         wait_for(lambda: proxy.uploaded.total() > LAYER // 4)
         process.send_signal(signal.SIGINT)
@@ -169,7 +170,7 @@ def test_token_that_runs_out_in_mid_push(
             write_login(tmp_path, proxy.host)
             path = f"{tmp_path}:{os.environ['PATH']}"
             shop.environment |= {"DOCKER_CONFIG": str(tmp_path), "PATH": path}
-            proxy.faults = [Fault(pattern="^PATCH ", how="slow", bytes=400_000, times=2)]
+            proxy.faults = [Fault(pattern=SENDS, how="slow", bytes=400_000, times=2)]
             result = shop.push(shop.old.name, registry=f"{proxy.host}/team")
             assert result.returncode == 0, result.stderr
             assert tokens.given > 3

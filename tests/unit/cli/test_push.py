@@ -13,9 +13,9 @@ from builder.cli.progress import Progress, Pushes
 from builder.engine.connection import Engine
 from builder.matrix.target import Target
 from builder.release.compare import Local, Prepared
+from builder.release.progress import Bytes
 from builder.release.push import Pusher
 from builder.release.record import Released, check_writable
-from builder.release.upload_engine import Bytes
 from tests.conftest import Dlc
 
 PUSH = ("push", "*inference:2.13.0-transformers4.57.1*", "--registry", "registry.example.com/team")

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from builder.matrix.target import Target
 from builder.registry.client import OCI_MANIFEST, Manifest
+from builder.release.attestations import attestations, index
 from builder.release.compare import Local
 from builder.release.provenance import commit_of, predicate
 from builder.release.sbom import Package, document, of_dpkg, of_lock
-from builder.release.upload_oci import attestations, index
 
 DIGEST = "sha256:" + "1" * 64
 WORDS = st.text(alphabet="ab-+.:~_1", min_size=1, max_size=8)

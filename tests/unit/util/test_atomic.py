@@ -31,7 +31,7 @@ ELSEWHERE = {
     "locks/uv/process.py": "files in a temporary folder",
     "locks/wheelhouse.py": "copies a wheel of a gigabyte, beside where it goes",
     "matrix/rewrite.py": "the matrix as it would be, in a temporary folder",
-    "release/upload_oci.py": "a login in a temporary folder",
+    "release/layer_store.py": "a layer beside where it goes, and an empty file to lock",
     "util/http.py": "what is downloaded, in a temporary folder",
     "util/state.py": "an empty file to lock",
 }

@@ -1,4 +1,4 @@
-"""The engine's events added up, and who waits for whose layers."""
+"""What was pushed, recorded by day."""
 
 from __future__ import annotations
 
@@ -7,99 +7,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from builder.errors import Interrupted, PushError
+from builder.errors import PushError
 from builder.release.record import Released, read, record
-from builder.release.upload_engine import Bytes, Turns, Upload
 from tests.conftest import Dlc
-
-STATUSES = ("Waiting", "Pushed", "Layer already exists", "Mounted from a/b", "Retrying in 5 s")
-EVENTS = st.one_of(
-    st.fixed_dictionaries(
-        {
-            "id": st.sampled_from("abc"),
-            "status": st.just("Pushing"),
-            "progressDetail": st.fixed_dictionaries(
-                {}, optional={"current": st.integers(0, 99), "total": st.integers(0, 50)}
-            ),
-        }
-    ),
-    st.fixed_dictionaries(
-        {
-            "id": st.sampled_from("abc"),
-            "status": st.sampled_from(STATUSES),
-        }
-    ),
-    st.just({"status": "The push refers to repository [x]"}),
-    st.just({"progressDetail": {}, "aux": {"Tag": "t", "Digest": "sha256:1", "Size": 1}}),
-)
-
-
-@given(events=st.lists(EVENTS))
-def test_whatever_comes_the_sums_are_sane(events: list[dict[str, object]]) -> None:
-    upload = Upload(layers=3)
-    ended = [layer for event in events if (layer := upload.feed(event))]
-    found = upload.bytes
-    assert 0 <= found.done <= found.total
-    assert found.layers == len(ended) == len(set(ended)) <= found.of_layers
-
-
-def test_events_of_a_push() -> None:
-    upload = Upload(layers=3)
-    events: list[dict[str, object]] = [
-        {"id": "a", "status": "Preparing"},
-        {"id": "b", "status": "Layer already exists"},
-        {"id": "c", "status": "Mounted from team/x"},
-        {"id": "a", "status": "Pushing", "progressDetail": {"current": 5, "total": 10}},
-        {"id": "a", "status": "Retrying in 5 seconds", "progressDetail": {}},
-        {"id": "a", "status": "Pushing", "progressDetail": {"current": 12}},
-        {"id": "a", "status": "Pushed", "progressDetail": {}},
-        {"progressDetail": {}, "aux": {"Digest": "sha256:1"}},
-    ]
-    assert [upload.feed(event) for event in events] == ["", "b", "c", "", "", "", "a", ""]
-    assert upload.bytes == Bytes(done=10, total=10, layers=3, of_layers=3)
-    assert upload.digest == "sha256:1"
-    with pytest.raises(PushError, match="denied"):
-        upload.feed({"error": "denied: no\n", "errorDetail": {"message": "denied: no"}})
-
-
-def test_digest_in_the_last_line_of_an_engine_with_containerds_store() -> None:
-    upload = Upload(layers=1)
-    digest = f"sha256:{'ab' * 32}"
-    for status in ("The push refers to repository [a/b]", f"key-1: digest: {digest} size: 528"):
-        assert upload.feed({"status": status}) == ""
-    assert upload.digest == digest
-
-
-def test_second_repository_waits_for_shared_layers_only() -> None:
-    turns, stop, told = Turns(), threading.Event(), threading.Event()
-
-    def other() -> None:
-        with turns.taken("b", ["shared", "own"], stop):
-            told.set()
-
-    with turns.taken("a", ["shared", "more"], stop) as done:
-        with turns.taken("a", ["shared"], stop):
-            pass  # the engine itself lets one repository's pushes share
-        thread = threading.Thread(target=other)
-        thread.start()
-        assert not told.wait(0.3)
-        done("shared")
-        assert told.wait(60)
-        thread.join()
-    with turns.taken("c", ["shared", "more", "own"], stop):
-        pass
-
-
-def test_waiting_can_be_interrupted() -> None:
-    turns, stop = Turns(), threading.Event()
-    with turns.taken("a", ["shared"], stop):
-        stop.set()
-        with pytest.raises(Interrupted), turns.taken("b", ["shared"], stop):
-            pass
-
 
 DAY = "2026-11-21"
 

@@ -1,0 +1,138 @@
+"""The profile `oci`: an index of an image and of its SBOM and provenance, as BuildKit writes them.
+
+What is said about an image is read from it before anything of it is compressed or sent.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from builder.registry.client import OCI_INDEX, OCI_MANIFEST, Manifest
+from builder.release import provenance, sbom
+from builder.release.compare import OCI_CONFIG, Local
+from builder.release.image_packages import packages_of
+
+if TYPE_CHECKING:
+    from builder.release.push import Attach, Pusher
+
+__all__ = ["attacher", "attestations", "index"]
+
+_IN_TOTO = "application/vnd.in-toto+json"
+_STATEMENT = "https://in-toto.io/Statement/v0.1"
+_SPDX = "https://spdx.dev/Document"
+
+# The commit that has the sources of a local image; empty where that is not known.
+Commit = Callable[[Local], str]
+
+
+def attacher(commit: Commit) -> Attach:
+    """What reads all that it says of an image, and gives what pushes that beside it."""
+
+    def ready(pusher: Pusher, local: Local) -> Callable[[str, Manifest], Manifest]:
+        packages, distribution = packages_of(pusher.engine, local)
+        made = provenance.predicate(local, commit=commit(local))
+
+        def attach(repository: str, image: Manifest) -> Manifest:
+            pusher.client.put_manifest(repository, image.digest, image)
+            name = f"{pusher.place.host}/{repository}"
+            listed = sbom.document(
+                packages,
+                name=name,
+                digest=image.digest,
+                created=re.sub(r"\.\d+", "", local.created),
+                distribution=distribution,
+            )
+            said = {_SPDX: listed, provenance.PREDICATE: made}
+            return _attach(pusher, repository, image, attestations(name, image.digest, said))
+
+        return attach
+
+    return ready
+
+
+def attestations(
+    name: str, digest: str, predicates: Mapping[str, Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """in-toto's statements about an image, one for each type of predicate."""
+    subject = {"name": name, "digest": {"sha256": digest.removeprefix("sha256:")}}
+    return [
+        {"_type": _STATEMENT, "predicateType": kind, "subject": [subject], "predicate": said}
+        for kind, said in predicates.items()
+    ]
+
+
+def _attach(
+    pusher: Pusher, repository: str, image: Manifest, statements: list[Mapping[str, Any]]
+) -> Manifest:
+    """Store the statements, their manifest and the index of both; the index, by digest."""
+    client = pusher.client
+    contents = [_json(each) for each in statements]
+    layers = []
+    for said, content in zip(statements, contents, strict=True):
+        digest = client.put_blob(repository, content)
+        layers.append(
+            {
+                "mediaType": _IN_TOTO,
+                "digest": digest,
+                "size": len(content),
+                "annotations": {"in-toto.io/predicate-type": said["predicateType"]},
+            }
+        )
+    config = _json(
+        {
+            "architecture": "unknown",
+            "os": "unknown",
+            "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [each["digest"] for each in layers]},
+        }
+    )
+    about = Manifest(
+        content=_json(
+            {
+                "schemaVersion": 2,
+                "mediaType": OCI_MANIFEST,
+                "config": {
+                    "mediaType": OCI_CONFIG,
+                    "digest": client.put_blob(repository, config),
+                    "size": len(config),
+                },
+                "layers": layers,
+            }
+        ),
+        media_type=OCI_MANIFEST,
+    )
+    both = index(image, about)
+    for manifest in (about, both):
+        client.put_manifest(repository, manifest.digest, manifest)
+    return both
+
+
+def index(image: Manifest, about: Manifest) -> Manifest:
+    """An index of an image and of what is said about it, as BuildKit writes them."""
+    entries = [
+        {
+            "mediaType": OCI_MANIFEST,
+            "digest": image.digest,
+            "size": len(image.content),
+            "platform": {"architecture": "amd64", "os": "linux"},
+        },
+        {
+            "mediaType": OCI_MANIFEST,
+            "digest": about.digest,
+            "size": len(about.content),
+            "annotations": {
+                "vnd.docker.reference.digest": image.digest,
+                "vnd.docker.reference.type": "attestation-manifest",
+            },
+            "platform": {"architecture": "unknown", "os": "unknown"},
+        },
+    ]
+    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+    return Manifest(content=_json(document), media_type=OCI_INDEX)
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
