@@ -27,6 +27,7 @@ from builder.build.identity import remember
 from builder.engine.build_secrets import build_secrets
 from builder.engine.image import KEY_LABEL
 from builder.engine.tagging import name_image
+from builder.engine.unpacked import unpacked_size
 from builder.errors import BuildError, DlcError
 from builder.matrix.mirrors import Mirrors
 
@@ -201,7 +202,7 @@ class Baker:
                 name_image(client, str(image.id), target, key)
             except docker.errors.APIError as error:
                 raise BuildError(f"{target.name} cannot be tagged: {error.explanation}") from error
-            size = int(image.attrs["Size"])
+            size = unpacked_size(client, str(image.id))
         return Outcome(target=target, seconds=seconds, image_id=str(image.id), size=size)
 
     def _stop(self) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from builder.engine.layers import from_engine
 from builder.engine.namespace import local_name
+from builder.engine.unpacked import unpacked_size
 from builder.errors import BuildError
 from builder.serve.programs import FILES, run_report
 from builder.util import atomic
@@ -122,7 +123,7 @@ def measure(client: docker.DockerClient, image: str, target: Target) -> Size:
     contents = look(client, image)
     budget = target.budget or DEFAULT_BUDGET
     return Size(
-        size=int(client.images.get(image).attrs["Size"]),
+        size=unpacked_size(client, image),
         limit=limit(budget, contents.closure),
         budget=budget,
         contents=contents,

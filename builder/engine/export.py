@@ -19,7 +19,7 @@ from builder.errors import EngineError
 if TYPE_CHECKING:
     import docker
 
-__all__ = ["read_export"]
+__all__ = ["BLOCK", "Chunks", "digest_of", "read_export"]
 
 BLOCK = 1 << 20
 _SMALL = 8 << 20  # of what may be a configuration
@@ -43,7 +43,7 @@ def read_export(
     docker's errors if the engine fails.
     """
     config = b""
-    stream = _Chunks(client.api.get_image(image, chunk_size=BLOCK))
+    stream = Chunks(client.api.get_image(image, chunk_size=BLOCK))
     with tarfile.open(fileobj=stream, mode="r|", bufsize=BLOCK) as tar:
         for member in tar:
             # A layer that an image has twice is a link the second time.
@@ -114,7 +114,7 @@ def _unzstd(blocks: Iterator[bytes]) -> Iterator[bytes]:
             left = engine.unused_data
 
 
-class _Chunks(io.RawIOBase):
+class Chunks(io.RawIOBase):
     """A file of what comes in parts."""
 
     def __init__(self, parts: Iterator[bytes]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from builder.engine import connection as engines
 from builder.engine.image import Built
 from builder.engine.namespace import NAMESPACE_LABEL, local_name, prefix, visible
+from builder.engine.unpacked import known_size
 from builder.errors import ContainerError, EngineError
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ def images_of(engine: Engine) -> dict[str, Built]:
         try:
             return {
                 name.removeprefix(prefix()): Built(
-                    id=each["Id"], size=each["Size"], labels=each["Labels"] or {}
+                    id=each["Id"],
+                    # What containerd's store tells here has its compressed bytes in it.
+                    size=known_size(each["Id"]) or each["Size"],
+                    labels=each["Labels"] or {},
                 )
                 for each in answer.json()
                 for name in each["RepoTags"] or ()

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from builder.engine.unpacked import layer_sizes, uses_containerd
 from builder.errors import ContainerError
 
 if TYPE_CHECKING:
@@ -167,8 +168,11 @@ def from_engine(client: docker.DockerClient, name: str) -> ImageLayers:
             f"there is no image {name}", remedy=f"run `dlc build {name}`"
         ) from error
     diff_ids = image.attrs.get("RootFS", {}).get("Layers") or ()
-    total = int(image.attrs.get("Size") or 0)
-    return ImageLayers(name=name, layers=pair(diff_ids, history[::-1], total=total))
+    layers = pair(diff_ids, history[::-1], total=int(image.attrs.get("Size") or 0))
+    if uses_containerd(client):
+        sizes = layer_sizes(client, str(image.id), diff_ids)
+        layers = tuple(replace(each, size=sizes[each.digest]) for each in layers)
+    return ImageLayers(name=name, layers=layers)
 
 
 def pair(

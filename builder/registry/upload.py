@@ -29,6 +29,7 @@ _LONGEST_PAUSE = 16.0
 _NO_CHUNKS = frozenset({400, 405, 411, 413, 415, 501})
 # What may go well from the start: the upload is unknown or elsewhere than we think.
 _ANEW = frozenset({404, 408, 409, 416}) | BUSY
+_REMEDY = "see that the registry runs and has room, then push again: what is there stays"
 _BINARY = {"Content-Type": "application/octet-stream"}
 
 
@@ -105,8 +106,12 @@ class Upload:
                 passing = isinstance(error, NoAnswerError) or error.status in _ANEW
                 final = not passing or (error.status == 404 and not self._place)
                 pause = min(2 * self._http.pause * 2**attempt, _LONGEST_PAUSE)
-                if final or time.monotonic() + pause - since > self._http.patience:
+                if final:
                     raise
+                if time.monotonic() + pause - since > self._http.patience:
+                    raise RegistryError(
+                        error.message, remedy=_REMEDY, status=error.status, code=error.code
+                    ) from error
             attempt += 1
             if self._http.stop.wait(pause):
                 raise Interrupted("interrupted")
