@@ -10,12 +10,19 @@ import click
 from builder.cli.main import cli
 from builder.cli.options import output_option
 from builder.cli.output import print_json, print_table
+from builder.cli.progress import working
 from builder.cli.settings import Settings, pass_settings
 from builder.matrix.values import DEVICES, FRAMEWORKS, MODES, ORIGINS
 from builder.util.console import say
+from builder.util.text import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from builder.authoring.draft import Draft
     from builder.authoring.request import Wanted
+    from builder.locks.committed import Committed
+    from builder.matrix.target import Target
 
 __all__: list[str] = []
 
@@ -45,6 +52,7 @@ __all__: list[str] = []
     help="A wheel of PyTorch, where its index does not answer.",
 )
 @click.option("--dry-run", is_flag=True, help="Only print what would change.")
+@click.option("--diff", "whole", is_flag=True, help="Print the diff of Dockerfiles and locks too.")
 @pass_settings
 def add(
     settings: Settings,
@@ -56,9 +64,10 @@ def add(
     devices: tuple[str, ...],
     wheels: tuple[str, ...],
     dry_run: bool,
+    whole: bool,
     **named: Any,
 ) -> None:
-    """Add a release to the matrix, lock it, render it, and print the diff.
+    """Add a release to the matrix, lock it, render it, and print what changed.
 
     What is not named is as in the last entry of the same mode. Nothing is written unless all of it
     could be locked.
@@ -90,10 +99,10 @@ def add(
         mirrors=settings.mirrors,
         **named,
     )
-    _add(settings, wanted, dry_run=dry_run)
+    _add(settings, wanted, dry_run=dry_run, whole=whole)
 
 
-def _add(settings: Settings, wanted: Wanted, *, dry_run: bool) -> None:
+def _add(settings: Settings, wanted: Wanted, *, dry_run: bool, whole: bool) -> None:
     from builder.authoring.add import addition
     from builder.authoring.draft import draft
     from builder.authoring.request import check_index
@@ -104,17 +113,39 @@ def _add(settings: Settings, wanted: Wanted, *, dry_run: bool) -> None:
     found = addition(settings.matrix_path, wanted)
     check_index(found.targets, settings.mirrors)
     # What other targets have of the same layer is taken from them: so the layers are shared.
-    resolver = Resolver(say, Committed(settings.images, settings.targets), mirrors=settings.mirrors)
+    committed = Committed(settings.images, settings.targets)
+    resolver = Resolver(say, committed, mirrors=settings.mirrors)
     renderer = Renderer(settings.templates)
-    made = draft(found, settings.images, resolver=resolver, renderer=renderer, say=say)
+    with working("locking"):
+        made = draft(found, settings.images, resolver=resolver, renderer=renderer, say=say)
     shown = list(made.shown())
     if not dry_run:
         made.write()
-    for change in shown:
+    for change in shown if whole else shown[:1]:
         click.echo(change.diff(), nl=False)
+    if not whole:
+        for line in _summary(made, committed, settings.targets):
+            click.echo(line)
     how = "would be added" if dry_run else "added"
     for target in found.targets:
         say(f"{target.name} {how}")
+
+
+def _summary(made: Draft, committed: Committed, targets: Sequence[Target]) -> Iterator[str]:
+    """What new locks have beside those of the last target that is like theirs."""
+    from builder.locks.difference import difference
+
+    for target, locks in made.locks:
+        kind = (target.repository, target.device)
+        like = [each for each in targets if (each.repository, each.device) == kind]
+        # By layer: what the last one like it has locked.
+        before = {each.layer: committed.own(each.layer, like[-1]) for each in locks if like}
+        beside = f", compared with {like[-1].tag}" if any(before.values()) else ""
+        yield f"\nlocks of {target.name}{beside}:"
+        for lock in locks:
+            other = before.get(lock.layer)
+            count = counted(len(lock.entries), "package")
+            yield f"  {lock.layer}: {difference(other, lock) if other else count}"
 
 
 @cli.command()

@@ -59,7 +59,7 @@ def lines(text: str) -> list[str]:
 
 def test_a_release(shop: Project) -> None:
     before = shop.matrix.read_bytes()
-    run = shop.run("add", "--transformers", "4.13.0", "--mode", "inference", *DATE)
+    run = shop.run("add", "--transformers", "4.13.0", "--mode", "inference", *DATE, "--diff")
     assert (run.code, run.err.splitlines()) == (
         0,
         [f"{ADDED}: 9 requirements locked", f"{ADDED} added"],
@@ -90,6 +90,27 @@ def test_a_dry_run_writes_nothing(shop: Project) -> None:
     assert (run.code, run.err.splitlines()[-1]) == (0, f"{ADDED} would be added")
     assert lines(run.out)
     assert shop.files() == before
+    # The matrix and a summary of the locks, unless the whole diff is asked for.
+    assert run.out.count("\n+++ ") == 1
+    summary = run.out.splitlines()[-5:]
+    assert summary[0] == f"locks of {ADDED}:"
+    assert summary[1:] == [
+        "  build: 2 packages",
+        "  framework: 3 packages",
+        "  libraries: 3 packages",
+        "  tools: 1 package",
+    ]
+
+
+def test_new_locks_are_compared_with_those_of_the_last_of_the_kind(shop: Project) -> None:
+    locked = shop.run("lock", "--mode", "inference", "--device", "cpu", "--framework", "pytorch")
+    assert locked.code == 0, locked.err
+    run = shop.run("add", "--transformers", "4.13.0", "--mode", "inference", *DATE, "--dry-run")
+    assert run.code == 0, run.err
+    summary = run.out.splitlines()[-5:]
+    assert summary[0].startswith(f"locks of {ADDED}, compared with 1.9.1-transformers4.12.3-cpu-")
+    assert summary[2] == "  framework: 3 packages, unchanged"
+    assert "transformers 4.12.3 -> 4.13.0" in summary[3]
 
 
 @pytest.mark.parametrize("name", ["libraries.lock", "Dockerfile", "matrix.yaml"])
