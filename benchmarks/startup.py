@@ -79,7 +79,7 @@ def first_answer(client: docker.DockerClient, image: str) -> tuple[float, float]
             if time.monotonic() - server.started > ANSWER_SECONDS:
                 raise ContainerError(
                     f"{image} does not answer in {ANSWER_SECONDS} s",
-                    remedy=f"mend what its log says:\n{log(server.container)}",
+                    remedy=f"fix what its log says:\n{log(server.container)}",
                 )
             time.sleep(0.05)
         wall = time.monotonic() - server.started

@@ -62,7 +62,7 @@ class _Adding:
         known = matrix.versions(wanted.framework)
         if not known:
             raise LockError(
-                f"the matrix has no {wanted.framework} to go by",
+                f"the matrix has no {wanted.framework} entry to take defaults from",
                 remedy="write the first version by hand",
             )
         self._newest = max(known, key=Version)
@@ -175,13 +175,13 @@ class _Adding:
             return self._wanted.libraries
         if like is None:
             raise LockError(
-                f"no {mode} with {self._wanted.framework} is there to go by",
+                f"no {mode} with {self._wanted.framework} is there to take defaults from",
                 remedy="name a set of libraries: --libraries",
             )
         return like.libraries
 
     def _last(self, mode: str) -> Entry | None:
-        """The entry to go by: the last of the mode, on the same version if there is one."""
+        """The entry to take defaults from: the mode's last, on the same version if any."""
         entries = [
             entry
             for release in self._matrix.releases
@@ -213,7 +213,7 @@ class _Adding:
         if "gpu" in devices:
             if gpu is None:
                 raise LockError(
-                    f"{wanted.framework} {self._newest} has no accelerator to go by",
+                    f"{wanted.framework} {self._newest} has no accelerator to take defaults from",
                     remedy="name one: --accelerator",
                 )
             builds.append(gpu)

@@ -150,7 +150,7 @@ def repin(
     if {name: base.image for name, base in edit.matrix.bases.items()} != wanted:
         raise BaseImageError(
             f"{original.path} is written in a way that {' and '.join(pin.name for pin in new)} "
-            "cannot be pinned anew; nothing was written",
+            "cannot be updated; nothing was written",
             remedy="write each image on one line, like `image: debian:bookworm@sha256:...`",
         )
     names = {pin.name for pin in new}

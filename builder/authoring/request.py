@@ -50,7 +50,7 @@ def mistakes(said: Mapping[str, str | None], *, today: str) -> list[str]:
     """What cannot be, of what is said by option; `today` is the last date that is known whole.
 
     >>> mistakes({"transformers": "4.57.1", "date": "2026-11-22", "base": None}, today="2026-11-21")
-    ['--date: 2026-11-22 is still to come, and what is locked as of it would change; write another']
+    ['--date: 2026-11-22 is in the future: its locks would not be reproducible; give another date']
     """
     found = []
     for name, value in said.items():
@@ -62,10 +62,10 @@ def mistakes(said: Mapping[str, str | None], *, today: str) -> list[str]:
         wrong = [f"{each.message}; {each.remedy}" for each in report.problems]
         versions = name in {"transformers", "datasets", *FRAMEWORKS}
         if not wrong and versions and (usual := str(Version(value))) != value:
-            wrong = [f"{value!r} is not how indexes write a version; write {usual}"]
+            wrong = [f"{value!r} is not a normalised version; write {usual}"]
         if not wrong and name == "date" and value > today:
             wrong = [
-                f"{value} is still to come, and what is locked as of it would change; write another"
+                f"{value} is in the future: its locks would not be reproducible; give another date"
             ]
         found += [f"--{name}: {each}" for each in wrong]
     return found

@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 def lift(path: Path, images: Path, given: Sequence[Upgrade], *, mirrors: Mirrors, say: Say) -> None:
     """Write upgrades and the locks that have and bear them; all or nothing is written.
 
-    LockError if no lock bears one of them, or the matrix cannot be added to.
+    LockError if no lock can take one of them, or the matrix cannot be added to.
     """
     original = Original(path)
     known = {each.package: each for each in original.matrix.upgrades}
@@ -89,7 +89,7 @@ def _lift(
         reasons = [resolver.refusals[each].strip() for each in asked if each in resolver.refusals]
         raise LockError(
             "".join(reasons[:1])
-            + f"\nno lock bears {' or '.join(each.requirement for each in refused)}; "
+            + f"\nno lock can take {' or '.join(each.requirement for each in refused)}; "
             "nothing was written",
             remedy="name another version, or change what the matrix requires of it",
         )

@@ -173,7 +173,7 @@ class Baker:
                 on_a_cached_framework=solve.on_a_cached_framework,
             )
         failed = solve.failed
-        error = failed.error if failed else "\n".join(text[-5:]) or "buildx said nothing"
+        error = failed.error if failed else "\n".join(text[-5:]) or "buildx gave no reason"
         return Outcome(
             target=job.target,
             seconds=seconds,

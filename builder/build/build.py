@@ -113,11 +113,11 @@ def _take(
         return _failure(target, error, watcher)
     except (docker.errors.DockerException, requests.RequestException) as error:
         refused = BuildError(
-            f"{name} cannot be taken: the engine says: {error}", remedy="see `dlc engine status`"
+            f"{name} cannot be reused: the engine says: {error}", remedy="see `dlc engine status`"
         )
         return _failure(target, refused, watcher)
     if name != target.name:
-        say(f"{target.name}: taken from {name}, which was built of the same")
+        say(f"{target.name}: reused image {name}, which has the same build key")
     return _up_to_date(target, image)
 
 

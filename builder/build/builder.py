@@ -57,7 +57,7 @@ def choose(engine: Engine, builder: str = "", cache: Cache = NO_CACHE) -> How:
     driver = told.get("Driver", "")
     if driver == "docker" and builder not in ("", _ENGINE):
         raise BuildError(
-            f"the builder {builder} is the engine of the Docker context {builder}",
+            f"{builder} is a Docker context, not a builder of buildx",
             remedy=f"set DOCKER_CONTEXT={builder} in the place of --builder",
         )
     exported = [text for text in cache.destinations if not text.startswith("type=inline")]

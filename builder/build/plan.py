@@ -102,10 +102,10 @@ class Difference:
     def state(self) -> str:
         """What became of it."""
         if self.before == self.now:
-            return "is the same"
+            return "unchanged"
         if self.before is None:
-            return "is new"
-        return "changed" if self.now else "is gone"
+            return "added"
+        return "changed" if self.now else "removed"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -276,7 +276,7 @@ def changed(now: Inputs, before: str) -> list[str]:
     """The inputs that are not as in a label of `dlc.inputs`, in the order of their names.
 
     >>> changed(Inputs(target=None, files={}, digests={"base": "ab", "x": "12"}), "base=cd y=00")
-    ['base changed', 'x is new', 'y is gone']
+    ['base changed', 'x added', 'y removed']
     """
     return [f"{each.name} {each.state}" for each in compare(now, before) if each.before != each.now]
 
@@ -289,8 +289,8 @@ def why(now: Inputs, image: Built | None) -> list[str]:
         return []
     before = image.labels.get(INPUTS_LABEL)
     if before is None:
-        return ["the image does not say what it was made of"]
-    return changed(now, before) or ["the image was made of something else"]
+        return ["the image has no build key label"]
+    return changed(now, before) or ["the build key differs"]
 
 
 def _places(target: Target) -> dict[str, str]:

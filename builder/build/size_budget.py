@@ -155,7 +155,7 @@ def check(client: docker.DockerClient, image: str, target: Target) -> None:
         before = look(client, local_name(target.name))
     raise BuildError(
         explain(found, before),
-        remedy=f"mend it, or give it another budget in the matrix; the image stays, as {image}",
+        remedy=f"fix it, or give it another budget in the matrix; the image stays, as {image}",
     )
 
 

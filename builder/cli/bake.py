@@ -73,7 +73,7 @@ def _jobs(settings: Settings, targets: tuple[Target, ...], local_bases: bool) ->
         try:
             made_of = inputs(target, settings.images, renderer)
         except LockError as error:
-            say(f"left out: {error}")
+            say(f"skipped: {error}")
             continue
         if target.build.wheels:
             _warn_of_wheelhouse(target)
@@ -89,7 +89,7 @@ def _jobs(settings: Settings, targets: tuple[Target, ...], local_bases: bool) ->
             )
         )
     if not jobs:
-        raise BuildError("there is nothing to bake", remedy="see what was left out, and why")
+        raise BuildError("there is nothing to bake", remedy="see what was skipped, and why")
     return jobs
 
 

@@ -73,7 +73,7 @@ def _list(
         return
     for row in rows:
         row["digest"] = _short(row["digest"])
-        row["end_of_life"] = f"{row['end_of_life']}{', over' if row['expired'] else ''}"
+        row["end_of_life"] = f"{row['end_of_life']}{' (passed)' if row['expired'] else ''}"
     print_table(rows, LISTED)
 
 

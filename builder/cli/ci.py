@@ -77,7 +77,7 @@ def ci_matrix(
     _refuse_stale(planned)
     for each in planned:
         if each.inputs is None:
-            say(f"left out: {each.target.name} {each.reasons[0]}; {each.remedy}")
+            say(f"skipped: {each.target.name} {each.reasons[0]}; {each.remedy}")
     wanted = [each.target for each in planned if each.inputs and not each.up_to_date]
     found = in_shards(wanted, at_most=shards or LIMIT, by_framework=group == "framework")
     matrix = json.dumps(as_github(found))

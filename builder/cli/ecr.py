@@ -81,7 +81,7 @@ def plan_command(
     output: str,
     **options: Any,
 ) -> None:
-    """Show what is not as it should be."""
+    """Show what differs from what is defined."""
     _, _, found = _found(targets, **options)
     _show(found, output)
     if found and check:
@@ -153,7 +153,7 @@ def _show(found: Sequence[Change], output: str) -> None:
     if rows:
         print_table(rows, ("repository", "what", "before", "after"))
     else:
-        say("ECR is as it should be")
+        say("ECR is up to date")
 
 
 def _short(value: Any) -> Any:

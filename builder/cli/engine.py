@@ -106,7 +106,7 @@ def prune(keep_storage: int, force: bool, output: str) -> None:
 
     found = find()
     if found is None:
-        raise EngineError("no engine runs", remedy="start one: dlc engine up")
+        raise EngineError("no Docker Engine is running", remedy="start one: dlc engine up")
     if not (found.private or force):
         raise EngineError(
             f"{found.host} is not the private engine, and may hold what others need",
@@ -129,7 +129,7 @@ def env() -> None:
 
     found = find()
     if found is None:
-        raise EngineError("no engine runs", remedy="start one: dlc engine up")
+        raise EngineError("no Docker Engine is running", remedy="start one: dlc engine up")
     click.echo(f"export DOCKER_HOST={shlex.quote(found.host)}")
 
 
@@ -147,4 +147,4 @@ def down() -> None:
     """Stop the engine that we started; images stay."""
     from builder.engine.private import stop
 
-    say("stopped" if stop(say=say) else "no engine of ours runs")
+    say("stopped" if stop(say=say) else "no private engine is running")

@@ -99,7 +99,7 @@ def _built(targets: Sequence[Target]) -> list[ImageLayers]:
         which = missing[0] if len(missing) == 1 else f"any of the {len(missing)} selected targets"
         raise ContainerError(f"there is no image of {which}", remedy="run `dlc build`")
     for name in missing:
-        say(f"{name}: not built, left out")
+        say(f"{name}: not built, skipped")
     return found
 
 
@@ -126,7 +126,7 @@ def _recorded(targets: Sequence[Target], path: Path) -> list[ImageLayers]:
             )
         for target in targets:
             if target.name not in every:
-                say(f"{target.name}: no layers recorded, left out")
+                say(f"{target.name}: no layers recorded, skipped")
         return found
     raise click.BadParameter(
         f"{path}: {wrong}; name a file as `dlc layers --help` shows it", param_hint="--recorded"

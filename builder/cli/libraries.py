@@ -59,5 +59,5 @@ def libraries(_: Settings, target: Target, output: str) -> None:
     if failed:
         raise ContainerError(
             f"{target.name}: {'; '.join(failed)}",
-            remedy="mend the packages of its accelerator or framework",
+            remedy="fix the packages of its accelerator or framework",
         )

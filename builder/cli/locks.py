@@ -42,7 +42,7 @@ __all__: list[str] = []
     "--until",
     type=click.DateTime(["%Y-%m-%d"]),
     metavar="DATE",
-    help="When to look again, for --upgrade.",
+    help="Review date of the upgrade (YYYY-MM-DD), for --upgrade.",
 )
 @output_option
 def lock(
@@ -157,8 +157,8 @@ def _row(target: Target, state: State) -> dict[str, object]:
         "stale": dict(state.stale),
         "requirements": state.requirements,
         "unhashed": dict(state.unhashed),
-        "lifted": dict(state.lifted),
-        "kept": dict(state.kept),
+        "upgraded": dict(state.lifted),
+        "not_upgraded": dict(state.kept),
     }
 
 

@@ -77,9 +77,11 @@ def show(settings: Settings, target: Target, account: str | None, region: str, o
         "lock": freshness.state(folder, target).text,
         "labels": target.labels(),
     }
-    said = {name: str(at) for name, at in target.defined_at.items() if values[name] is not None}
+    defined_at = {
+        name: str(at) for name, at in target.defined_at.items() if values[name] is not None
+    }
     if output == "json":
-        print_json({"name": target.name, "values": values, "said": said})
+        print_json({"name": target.name, "values": values, "defined_at": defined_at})
         return
     rows = []
     for key, value in values.items():
@@ -93,10 +95,10 @@ def show(settings: Settings, target: Target, account: str | None, region: str, o
                 {
                     "what": key if first else "",
                     "value": line,
-                    "said": said.get(key, "") if first else "",
+                    "defined at": defined_at.get(key, "") if first else "",
                 }
             )
-    print_table(rows, ("what", "said", "value"))
+    print_table(rows, ("what", "defined at", "value"))
 
 
 def _plain(value: Any) -> Any:

@@ -141,5 +141,5 @@ def _summary(rows: Sequence[dict[str, Any]]) -> str:
             f"about {seconds:.0f} s, one after the other, and {human_size(size)} for {which}"
         )
         if like:
-            told.append(f"{like} of them estimated from like targets")
+            told.append(f"{like} of them estimated from similar targets")
     return ", ".join(told)

@@ -123,7 +123,7 @@ def push(
         except PushError as error:
             raise PushError(
                 f"{released.reference} was pushed, but not recorded: {error.message}",
-                remedy="mend that, and push again: nothing is uploaded twice",
+                remedy="fix that, and push again: nothing is uploaded twice",
             ) from error
         done.append(released)
         if output != "json":

@@ -56,7 +56,7 @@ def sdk_config(
         uris.registry_host(region, account)
     made = make(targets, account, named)
     for name, why in made.left_out.items():
-        say(f"left out {name}: {why}")
+        say(f"skipped {name}: {why}")
     if not made.files:
         raise SelectionError("no image is left", remedy="name an --account that has them")
     atomic.write_all(

@@ -82,7 +82,7 @@ def neighbour(
             if container.status not in {"created", "running"} or time.monotonic() > deadline:
                 raise ContainerError(
                     f"{names[0]} does not start in a container of {image}",
-                    remedy=f"mend what its log says:\n{log(container)}",
+                    remedy=f"fix what its log says:\n{log(container)}",
                 )
             time.sleep(POLL_SECONDS)
         yield container

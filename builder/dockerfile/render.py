@@ -149,12 +149,12 @@ class Renderer:
         except jinja2.TemplateSyntaxError as error:
             raise RenderError(
                 f"{error.filename or error.name}:{error.lineno}: {error.message}",
-                remedy="mend the template",
+                remedy="fix the template",
             ) from error
         except jinja2.TemplateNotFound as error:
             raise RenderError(
                 f"{_template_line(error)}no template is named {error.name}",
-                remedy="mend the template, or add that one",
+                remedy="fix the template, or add that one",
             ) from error
         except RecursionError as error:
             raise RenderError(
@@ -164,7 +164,7 @@ class Renderer:
         except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise RenderError(
                 f"{_template_line(error)}{error} (rendering {target.name})",
-                remedy="mend the template",
+                remedy="fix the template",
             ) from error
 
 

@@ -173,7 +173,7 @@ def _pull(client: docker.DockerClient, source: BaseSource) -> str:
                 return word.strip()
         client.images.get(pinned).tag(name, tag=tag)
     except queue.Empty:
-        return f"no word from the registry for {SILENCE_SECONDS:g} seconds"
+        return f"no response from the registry for {SILENCE_SECONDS:g} seconds"
     except docker.errors.DockerException as error:
         return str(error)
     return ""
@@ -228,7 +228,7 @@ def _import(
     if image.startswith("sha256:"):  # of a tree that broke off
         client.images.remove(image)
     if child.returncode == 0:
-        return f"the engine did not take the tree: {last.get('error', answer)}"
+        return f"the engine rejected the root file system: {last.get('error', answer)}"
     log.seek(0)
     lines = log.read().decode(errors="replace").splitlines()
     complaints = [line for line in lines if line.startswith("E:")] or lines or ["no word"]

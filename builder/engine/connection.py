@@ -134,7 +134,7 @@ def engine_client() -> Iterator[docker.DockerClient]:
 
     found = find()
     if found is None:
-        raise EngineError("no engine runs, so there is no image", remedy="build it: dlc build")
+        raise EngineError("no Docker Engine is running", remedy="build it: dlc build")
     with closing(found.client()) as client:
         try:
             yield client

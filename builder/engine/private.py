@@ -83,7 +83,9 @@ def start(*, say: Say) -> connection.Engine:
     """
     home = root()
     if len(str(home)) > LONGEST_ROOT:
-        raise EngineError(f"{home} is too long for a socket", remedy="set DLC_STATE to less")
+        raise EngineError(
+            f"{home} is too long for a socket's path", remedy="set DLC_STATE to a shorter one"
+        )
     home.mkdir(parents=True, exist_ok=True)
     if not running():
         _clear_up_after_a_crash()

@@ -114,7 +114,7 @@ class _Lifting:
             if version and package in self._before:
                 notes.append(f"lifted: {package} {self._before[package]} to {version}")
             elif version and package in self._refused and upgrade.lifts(version):
-                notes.append(f"kept: {package} {version}, the rest bears no newer one")
+                notes.append(f"kept: {package} {version}, a newer one conflicts with other pins")
         refusals = {package: why for package, why in self._refused.items() if why}
         return Answer(entries=self._entries, notes=tuple(notes), refusals=refusals)
 

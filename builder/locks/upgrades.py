@@ -94,7 +94,7 @@ def findings(
             found.append(
                 Finding(
                     at=upgrade.at,
-                    message=f"the upgrade of {upgrade.package} lifts nothing any more; remove it",
+                    message=f"the upgrade of {upgrade.package} no longer changes a lock; remove it",
                 )
             )
     return found

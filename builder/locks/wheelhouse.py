@@ -31,7 +31,7 @@ def directories() -> tuple[Path, ...]:
         missing = [text for text in own.split(os.pathsep) if text and not Path(text).is_dir()]
         if missing:
             raise LockError(
-                f"DLC_WHEELHOUSE names {missing[0]}, which is no folder", remedy="mend or unset it"
+                f"DLC_WHEELHOUSE names {missing[0]}, which is no folder", remedy="fix or unset it"
             )
         return tuple(Path(text) for text in own.split(os.pathsep) if text)
     links = os.environ.get("PIP_FIND_LINKS")

@@ -67,7 +67,7 @@ def _check_frameworks(matrix: Matrix, component: Component, kind: Kind, report: 
             if text not in matrix.versions(framework).named:
                 report.add(
                     text.at,
-                    f"{framework} {text} is not among the frameworks",
+                    f"{framework} {text} is not defined under frameworks",
                     did_you_mean(text, matrix.versions(framework).named),
                 )
             elif kind.replaces and (framework, text) != (kind.replaces, component.version):
@@ -75,7 +75,7 @@ def _check_frameworks(matrix: Matrix, component: Component, kind: Kind, report: 
                     text.at,
                     f"{component.name} is a build of {kind.replaces} {component.version}, "
                     f"not of {framework} {text}",
-                    "remove it, or mend `version`",
+                    "remove it, or fix `version`",
                 )
 
 
@@ -91,7 +91,7 @@ def _check_source(matrix: Matrix, component: Component, report: Report) -> None:
         report.add(
             component.source.at,
             f"{component.name} has version {component.version}, and {file} is not named after it",
-            "name the file of that version, or mend `version`",
+            "name the file of that version, or fix `version`",
         )
 
 
@@ -115,7 +115,7 @@ def _check_wheels(matrix: Matrix, component: Component, kind: Kind, report: Repo
             report.add(
                 wheel.at,
                 f"{component.name} has version {component.version}, and its wheel {version}",
-                "name the wheel of that version, or mend `version`",
+                "name the wheel of that version, or fix `version`",
             )
         names.add(name)
     missing = [name for name in kind.packages if name not in names]
@@ -148,7 +148,7 @@ def _check_pin(component: Component, kind: Kind, report: Report) -> None:
                 text.at,
                 f"{component.name} has version {component.version}, "
                 f"and {text!r} may install another",
-                f"write {name}{pin}, or mend `version`",
+                f"write {name}{pin}, or fix `version`",
             )
     if component.requires and not found:
         report.add(

@@ -136,7 +136,7 @@ class MatrixText:
         # More than once if a comment has it, not at all if it is escaped.
         if self.text.count(before, start, end) != 1:
             raise self._unfit(
-                f"{name} cannot be pinned anew as its image is written",
+                f"{name} cannot be updated as its image is written",
                 image,
                 remedy="write it on one line, like `image: debian:bookworm@sha256:...`",
             )

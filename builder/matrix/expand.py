@@ -47,7 +47,7 @@ class Expansion:
         if entry.version not in versions.named:
             self.report.add(
                 entry.version.at,
-                f"{entry.framework} {entry.version} is not among the frameworks",
+                f"{entry.framework} {entry.version} is not defined under frameworks",
                 did_you_mean(entry.version, versions.named),
             )
         known(matrix, "libraries", entry.libraries, self.report)

@@ -216,5 +216,5 @@ def _credentials(named: Text | None, report: Report) -> str:
         return Path(named).expanduser().read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not text"
-        report.add(named.at, f"{named} cannot be read: {why}", "mend or remove `netrc`")
+        report.add(named.at, f"{named} cannot be read: {why}", "fix or remove `netrc`")
         return ""

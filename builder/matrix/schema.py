@@ -124,7 +124,7 @@ class DateOf(TextOf):
         try:
             return text and Day.of(text)
         except ValueError:
-            report.add(node.at, f"{text} is in no calendar", "mend the day")
+            report.add(node.at, f"{text} is not a valid date", "write another")
             return None
 
     def schema(self) -> dict[str, Any]:

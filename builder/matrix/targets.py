@@ -57,7 +57,7 @@ def _with_budgets(
     for glob, budget in matrix.budgets.items():
         fits = {target.name for target in targets if fnmatchcase(target.name, glob)}
         if not fits and not report.problems:  # a target that is missing may be the one
-            report.add(glob.at, f"{glob!r} fits no target", "mend or remove it")
+            report.add(glob.at, f"{glob!r} matches no target", "fix or remove it")
         targets = tuple(
             replace(target, budget=budget) if target.name in fits else target for target in targets
         )

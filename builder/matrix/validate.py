@@ -68,7 +68,7 @@ def known(matrix: Matrix, section: str, text: Text, report: Report) -> bool:
         return True
     report.add(
         text.at,
-        f"{text!r} is not among the {section}",
+        f"{text!r} is not defined under {section}",
         did_you_mean(text, matrix.named(section)),
     )
     return False

@@ -251,7 +251,7 @@ def _convert(node: yaml.Node, name: str, report: Report) -> Node | None:
         if key in keys:
             report.add(
                 key_at,
-                f"{key!r} is said twice",
+                f"{key!r} is a duplicate key",
                 f"the first is on line {keys[key].at.line}; keep one",
             )
             continue
@@ -275,7 +275,7 @@ def _report_syntax(error: yaml.YAMLError, content: str, name: str, report: Repor
     where = "there"
     if context and context.line + 1 != at.line:
         where = f"there, or where that begins on line {context.line + 1}"
-    report.add(at, f"not YAML: {what}", f"mend the syntax {where}")
+    report.add(at, f"not YAML: {what}", f"fix the syntax {where}")
 
 
 def _position(mark: Any, name: str) -> Position:  # libyaml's marks are of a class of their own

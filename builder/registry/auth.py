@@ -46,7 +46,7 @@ def of_docker(host: str) -> Login | None:
     except DockerException as error:
         raise RegistryError(
             f"Docker's credentials for {host} cannot be read: {error}",
-            remedy="mend the Docker configuration, or its credential helper",
+            remedy="fix the Docker configuration, or its credential helper",
         ) from error
     # Docker's helpers write the keys with capitals, its file without.
     said = {key.lower(): value for key, value in found.items() if isinstance(value, str)}

@@ -63,7 +63,7 @@ class Manifest:
         """
         found = json_object(self.content)
         if found is None:
-            raise RegistryError("a manifest is no JSON object", remedy="see who made it")
+            raise RegistryError("invalid manifest: not a JSON object", remedy="see who made it")
         return found
 
     @property
@@ -212,7 +212,7 @@ class RegistryClient:
         if answer is None:
             raise self._http.error(f"it has no blob {what}", "push the image again")
         if f"sha256:{hashlib.sha256(answer.content).hexdigest()}" != digest:
-            raise self._http.error(f"it serves other bytes as {what}", "try again")
+            raise self._http.error(f"digest mismatch: it serves other bytes as {what}", "try again")
         return answer.content
 
     def _read(

@@ -97,7 +97,7 @@ def _by_http(reference: str) -> str:
         raise _NoDigest("not found")
     if answer.status != HTTPStatus.OK:
         known = {each.value: each.phrase.lower() for each in HTTPStatus}
-        raise _NoDigest(f"{answer.status} {known.get(answer.status, 'is no status of HTTP')}")
+        raise _NoDigest(f"{answer.status} {known.get(answer.status, 'is not an HTTP status')}")
     if answer.media_type not in MANIFESTS:
         raise _NoDigest("the answer is no manifest")
     return answer.headers.get("Docker-Content-Digest") or digest

@@ -71,8 +71,8 @@ def ecr_client(region: str) -> Any:
         return boto3.client("ecr", config=config)
     except (BotoCoreError, ValueError) as error:  # an endpoint that is none is a ValueError
         raise RegistryError(
-            f"AWS's settings are not sound: {error}",
-            remedy="mend the AWS_ variables or the files of `aws configure`",
+            f"invalid AWS configuration: {error}",
+            remedy="fix the AWS_ variables or the files of `aws configure`",
         ) from error
 
 

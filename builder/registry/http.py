@@ -172,7 +172,7 @@ class Connection:
                 return _basic(login)
             if kind == "bearer":
                 return f"Bearer {self._token(said, login, repository, method, until)}"
-        raise self.error("it wants a user and a password", f"run `docker login {self.host}`")
+        raise self.error("authentication required", f"run `docker login {self.host}`")
 
     def _token(
         self,
@@ -202,7 +202,7 @@ class Connection:
             answer = self._send("GET", realm, header, until, params=asked)
         if answer.status in {400, 401, 403}:
             raise self.error(
-                "its token server does not take the login", f"run `docker login {self.host}`"
+                "its token server rejected the credentials", f"run `docker login {self.host}`"
             )
         self.refuse(answer, "its token server")
         told = self.document(answer.content, "what its token server says", TOKEN)
@@ -349,7 +349,7 @@ class Connection:
             return
         code, said = _complaint(answer)
         known = {each.value: each.phrase.lower() for each in HTTPStatus}
-        words = said or known.get(status, "no status of HTTP")
+        words = said or known.get(status, "not an HTTP status")
         remedy = "try again later" if status in BUSY else "see the registry"
         told = answer.headers.get("Retry-After", "")
         if status in BUSY and told.isascii() and told.isdecimal():
@@ -357,7 +357,7 @@ class Connection:
         if status == 404:
             remedy = "make the repository first, if there is none; for ECR: dlc ecr apply"
         if status in {401, 403}:
-            remedy = f"run `docker login {self.host}` as somebody who may"
+            remedy = f"run `docker login {self.host}` with an account that has permission"
         message = f"{self.host}: {what}: {status} {words}"
         raise RegistryError(message, remedy=remedy, status=status, code=code)
 
@@ -365,9 +365,9 @@ class Connection:
         """A JSON object of a shape (builder.registry.responses); RegistryError if it is not one."""
         found = json_object(content)
         if found is None:
-            raise self.error(f"{what} is no JSON object", "see the registry")
+            raise self.error(f"{what} is not a JSON object", "see the registry")
         if why := misshapen(found, shape):
-            raise self.error(f"{what} makes no sense: {why}", "see the registry")
+            raise self.error(f"{what} is malformed: {why}", "see the registry")
         return found
 
     def error(self, message: str, remedy: str) -> RegistryError:

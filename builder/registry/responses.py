@@ -23,7 +23,7 @@ CONFIG: Mapping[str, Any] = {"config": {"Labels": {"*": str}}}
 TAGS: Mapping[str, Any] = {"tags": [str]}
 TOKEN: Mapping[str, Any] = {"token": str, "access_token": str}
 
-_WORDS = {str: "a text", int: "a number from 0 on", list: "a list", dict: "an object"}
+_WORDS = {str: "a text", int: "a non-negative number", list: "a list", dict: "an object"}
 
 
 def json_object(content: bytes) -> dict[str, Any] | None:

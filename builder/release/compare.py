@@ -121,7 +121,7 @@ def conflict(reference: str, local: Local, remote: Remote, digest: str = "") -> 
         else:
             remedy = "the repository keeps its tags: push to another, or delete the tag there"
     return PushError(
-        f"{reference} is {remote.top.digest}, image {remote.image_id}, and cannot become {ours}: "
+        f"{reference} is {remote.top.digest}, image {remote.image_id}, and must not become {ours}: "
         f"{why}",
         remedy=remedy,
     )
@@ -156,5 +156,5 @@ def _parts(media_type: str, document: Mapping[str, Any], *wanted: str) -> str:
     found = ((media_type, wanted[0]), (config, wanted[1]), *((each, wanted[2]) for each in layers))
     for is_, must in found:
         if is_ != must:
-            return f"it has {is_}, where {must} is wanted"
+            return f"expected {must}, found {is_}"
     return ""

@@ -176,7 +176,7 @@ class Pusher:
         )
         if why := self.changed(local):
             raise PushError(
-                f"the image {target.name} is not the target's: {why}",
+                f"image {target.name} is not as it was built: {why}",
                 remedy=f"run `dlc build {target.name}`",
             )
         return local

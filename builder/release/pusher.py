@@ -66,14 +66,14 @@ def pusher_to(
     patience: float = 90.0,
     immutable: bool = False,
 ) -> Iterator[Pusher]:
-    """What pushes the engine's images to HOST[:PORT]/PREFIX; EngineError if no engine runs.
+    """What pushes the engine's images to HOST[:PORT]/PREFIX; EngineError without a running engine.
 
     Its compressed layers stay for the next push, unless its store is told that all went well.
     """
     place = parse_registry(registry)
     engine = connection.find()
     if engine is None:
-        raise EngineError("no engine runs, so there is no image", remedy="build it: dlc build")
+        raise EngineError("no Docker Engine is running", remedy="build it: dlc build")
     stop = threading.Event()
     client = RegistryClient(place.host, logins=logins(), patience=patience, stop=stop)
     keeps: Callable[[str, str], bool] = keeper(place.host)

@@ -114,11 +114,11 @@ def _document(path: Path) -> tuple[str, list[Mapping[str, Any]]]:
         raise
     except OSError as error:
         raise PushError(
-            f"{path} cannot be read: {system_words(error)}", remedy="mend that, or move it away"
+            f"{path} cannot be read: {system_words(error)}", remedy="fix that, or move it away"
         ) from error
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise PushError(
-            f"{path} is not a list of what was pushed", remedy="mend it, or move it away"
+            f"{path} is not a release record", remedy="fix it, or move it away"
         ) from error
     return date, rows
 
@@ -151,7 +151,7 @@ def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
 def _unwritable(path: Path, error: Exception) -> PushError:
     return PushError(
         f"{path} cannot be written: {system_words(error)}",
-        remedy="mend that, or name another folder with --releases",
+        remedy="fix that, or name another folder with --releases",
     )
 
 

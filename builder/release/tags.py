@@ -33,7 +33,7 @@ def check_revision(revision: str, targets: Iterable[Target]) -> None:
     if others:
         listed = "".join(f"\n  {target.name}: {target.major}.Y" for target in others)
         raise PushError(
-            f"{revision} cannot be the release of what has another major one:{listed}\n ",
+            f"{revision} does not match the major release of these targets:{listed}\n ",
             remedy="push each major release by itself, or say another `major` in the matrix",
         )
 

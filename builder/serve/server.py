@@ -89,7 +89,7 @@ class Server:
             if time.monotonic() > deadline:
                 raise ContainerError(
                     f"{self.image} is not ready after {seconds:.0f} s: {missing}",
-                    remedy=f"give it more time, or mend what its log says:\n{log(self.container)}",
+                    remedy=f"give it more time, or fix what its log says:\n{log(self.container)}",
                 )
             time.sleep(POLL_SECONDS)
 
@@ -299,7 +299,7 @@ def smoke(
         if response.status != 200 or answer is None:
             raise ContainerError(
                 f"{image} answered with status {response.status}: {body}",
-                remedy=f"mend what its log says:\n{log(server.container)}",
+                remedy=f"fix what its log says:\n{log(server.container)}",
             )
         say(f"answer after {answer_seconds:.1f} s: {body}")
         return Prediction(answer=answer, ready_seconds=ready_seconds, answer_seconds=answer_seconds)

@@ -27,5 +27,5 @@ def ca_bundle() -> Path | None:
         return None
     path = Path(os.environ[name])
     if not path.is_file():
-        raise BuildError(f"{name} names {path}, which is no file", remedy=f"mend or unset {name}")
+        raise BuildError(f"{name} names {path}, which is no file", remedy=f"fix or unset {name}")
     return path

@@ -135,7 +135,7 @@ def _logins(credentials: str) -> Mapping[str, HTTPBasicAuth]:
         except netrc.NetrcParseError as error:
             raise LockError(
                 f"the netrc file of the mirrors is none, see its line {error.lineno}",
-                remedy="mend it, or remove `netrc` from the mirrors",
+                remedy="fix it, or remove `netrc` from the mirrors",
             ) from error
     return {
         # `machine http://HOST` is how apt is told that plain HTTP will do.

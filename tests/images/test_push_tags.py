@@ -130,7 +130,7 @@ def test_full_tag_moves_and_releases_stay(
     kept = shop.push(shop.old.name, "--immutable", registry=where)
     assert (kept.returncode, kept.stdout) == (14, "")
     assert re.search(
-        rf"{OLD} is {first[OLD]}, image sha256:\w+, and cannot become image sha256:\w+: "
+        rf"{OLD} is {first[OLD]}, image sha256:\w+, and must not become image sha256:\w+: "
         "Dockerfile changed; the repository keeps its tags",
         kept.stderr,
     )
@@ -266,7 +266,7 @@ def test_registry_that_keeps_a_tag_by_itself(
         other = shop.push(shop.old.name, registry=where)
         assert other.returncode == 14
         assert f"{OLD} is {first[OLD]}, image sha256:" in other.stderr
-        assert "and cannot become sha256:" in other.stderr
+        assert "and must not become sha256:" in other.stderr
         assert "because the tag is immutable." in other.stderr
         assert held(reader, TRAINING)[OLD] == first[OLD]
 

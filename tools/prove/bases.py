@@ -91,7 +91,7 @@ def default_interpreters() -> Path | None:
     named = os.environ.get("DLC_INTERPRETERS")
     if named and not Path(named).is_dir():
         raise BaseImageError(
-            f"DLC_INTERPRETERS names {named}, which is no folder", remedy="mend or unset it"
+            f"DLC_INTERPRETERS names {named}, which is no folder", remedy="fix or unset it"
         )
     pyenv = os.environ.get("PYENV_ROOT")
     folder = Path(named) if named else Path(pyenv, "versions") if pyenv else None
@@ -180,4 +180,4 @@ def _build(engine: Engine, dockerfile: str, interpreter: Interpreter, base: str,
         )
     if result.returncode:
         tail = "\n".join(result.stderr.splitlines()[-20:])
-        raise BaseImageError(f"no stand-in {tag}: {tail}", remedy="mend what it says")
+        raise BaseImageError(f"no stand-in {tag}: {tail}", remedy="fix what it says")

@@ -141,7 +141,7 @@ class Prover:
         with closing(self._engine.client(timeout=600)) as client:
             row = self._build(prepared)
             if row.error:
-                raise DlcError(f"{built.name}: {row.error}", remedy="mend what it says")
+                raise DlcError(f"{built.name}: {row.error}", remedy="fix what it says")
             try:
                 yield built
             finally:

@@ -119,7 +119,7 @@ def _build_system(text: str) -> dict[str, Any]:
             return dict(found)
     except (tomllib.TOMLDecodeError, AttributeError, TypeError):
         pass
-    raise _failure("its pyproject.toml makes no sense")
+    raise _failure("its pyproject.toml is malformed")
 
 
 def _open(folder: Path) -> None:

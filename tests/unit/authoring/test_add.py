@@ -155,7 +155,8 @@ def test_more_of_a_release_that_is_there(shop: Project) -> None:
         ),
         (
             ("--transformers", "4.13.0", "--mode", "training"),
-            "no training with pytorch is there to go by; name a set of libraries: --libraries",
+            "no training with pytorch is there to take defaults from; "
+            "name a set of libraries: --libraries",
         ),
         (
             ("--transformers", "4.13.0", "--pytorch", "1.10.0", "--device", "gpu"),
@@ -231,8 +232,8 @@ def test_what_is_named_is_asked_for_first(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--base", "nowhere"), "'nowhere' is not among the bases"),
-        (("--libraries", "nothing"), "'nothing' is not among the libraries"),
+        (("--base", "nowhere"), "'nowhere' is not defined under bases"),
+        (("--libraries", "nothing"), "'nothing' is not defined under libraries"),
         (("--python", "3.99"), "has no Python 3.99"),
     ],
 )
@@ -277,12 +278,12 @@ def test_an_index_that_has_nothing(
         (("--transformers", "5.23.0; import os"), "'5.23.0; import os' is not a full version"),
         (("--transformers", "5.23"), "'5.23' is not a full version"),
         (("--transformers", ""), "--transformers: '' is not a full version"),
-        (("--transformers", "4.013.0"), "is not how indexes write a version; write 4.13.0"),
+        (("--transformers", "4.013.0"), "is not a normalised version; write 4.13.0"),
         (("--datasets", "1.17.0\n"), "--datasets: '1.17.0\\n' is not a full version"),
         (("--pytorch", "1.10.0+cpu"), "--pytorch: '1.10.0+cpu' is not a full version"),
         (("--python", "3.8 -x"), "--python: '3.8 -x' is not a Python version"),
-        (("--date", "2099-01-01"), "--date: 2099-01-01 is still to come"),
-        (("--date", "2022-02-30"), "--date: 2022-02-30 is in no calendar"),
+        (("--date", "2099-01-01"), "--date: 2099-01-01 is in the future"),
+        (("--date", "2022-02-30"), "--date: 2022-02-30 is not a valid date"),
         (("--date", "yesterday"), "--date: 'yesterday' is not a date; write one like"),
         (("--accelerator", "gpu"), "--accelerator: 'gpu' is not an accelerator as in a tag"),
         (("--base", "Debian 12"), "--base: 'Debian 12' is not the name of a base"),

@@ -117,7 +117,7 @@ def test_a_missing_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         with pytest.raises(BuildError) as caught:
             certificates_secret()
         assert str(caught.value) == (
-            f"PIP_CERT names {path}, which is no file; mend or unset PIP_CERT"
+            f"PIP_CERT names {path}, which is no file; fix or unset PIP_CERT"
         )
 
 

@@ -101,10 +101,10 @@ def test_the_command(dlc: Dlc) -> None:
     assert len(jobs) == 5
     named = [name for job in jobs for name in job["targets"].split()]
     assert sorted(named) == sorted(target.name for target in HASHED)
-    left_out = [line for line in run.err.splitlines() if line.startswith("left out: ")]
+    left_out = [line for line in run.err.splitlines() if line.startswith("skipped: ")]
     assert len(left_out) == len(REAL) - len(HASHED)
     for line, target in zip(left_out, (t for t in REAL if t not in HASHED), strict=True):
-        assert line.startswith(f"left out: {target.name} cannot be built from hashes alone: ")
+        assert line.startswith(f"skipped: {target.name} cannot be built from hashes alone: ")
         assert line.endswith(f"; run `dlc lock {target.name}` where that source can be reached")
     assert run.err.endswith(f"{len(HASHED)} targets in 5 jobs, 0 up to date\n")
 

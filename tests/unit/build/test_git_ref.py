@@ -174,12 +174,12 @@ def test_every_input_is_told(dlc: Dlc, checkout: Path) -> None:
     assert told["why"] == ["framework.lock changed", "libraries.lock changed"]
     rows = {row["input"]: row for row in told["inputs"]}
     assert {"Dockerfile", "base", "build.lock", "platform", "tools.lock"} <= rows.keys()
-    assert rows["base"]["state"] == "is the same"
+    assert rows["base"]["state"] == "unchanged"
     assert rows["base"]["before"] == rows["base"]["now"]
     assert rows["framework.lock"]["before"] != rows["framework.lock"]["now"]
     run = dlc("--matrix", checkout / "matrix.yaml", *why, targets[1].name)
     assert f"{targets[1].name} is up to date" in run.err
-    assert run.out.count("is the same") == len(run.out.splitlines()) - 1
+    assert run.out.count("unchanged") == len(run.out.splitlines()) - 1
 
 
 @pytest.mark.parametrize("missing", ["images", "matrix.yaml"])

@@ -115,7 +115,7 @@ def test_why(made_of: Inputs) -> None:
     other = dataclasses.replace(made_of, digests={**made_of.digests, "tools.lock": "0" * 64})
     assert why(other, image(made_of)) == ["tools.lock changed"]
     foreign = Built(id="sha256:2", size=1, labels={})
-    assert why(made_of, foreign) == ["the image does not say what it was made of"]
+    assert why(made_of, foreign) == ["the image has no build key label"]
 
 
 # What a change plans

@@ -95,7 +95,7 @@ def test_the_last_budget_that_fits_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ('"*-windows": 15 %', "'*-windows' fits no target; mend or remove it"),
+        ('"*-windows": 15 %', "'*-windows' matches no target; fix or remove it"),
         ('"*": large', "is not a size, or a share on top of what is locked"),
         ('"*": 15%', "is not a size, or a share on top of what is locked"),
         ('"a b": 15 %', "is not a glob over names of targets"),

@@ -293,7 +293,7 @@ def test_a_child_under_our_name_is_not_pushed(
     nowhere = f"127.0.0.1:{closed_port}/team"
     run = planner("push", name, "--registry", nowhere)
     assert run.code == 14
-    said = f"the image {name} is not the target's: changed after its build: ENTRYPOINT []"
+    said = f"image {name} is not as it was built: changed after its build: ENTRYPOINT []"
     assert said in run.err
 
 

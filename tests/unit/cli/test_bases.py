@@ -179,10 +179,10 @@ def test_list_for_people(dlc: Dlc, matrix: Path) -> None:
     run = bases(dlc, matrix, "--offline")
     assert (run.code, run.err) == (0, "")
     assert run.out.splitlines() == [
-        "name         image            digest        source  end of life       resolves",
-        "debian12     debian:bookworm  aaaaaaaaaaaa  -       2099-12-31        -",
-        "ubuntu18.04  ubuntu:18.04     bbbbbbbbbbbb  -       2023-05-31, over  -",
-        "ubuntu20.04  ubuntu:20.04     cccccccccccc  -       2099-12-31        -",
+        "name         image            digest        source  end of life          resolves",
+        "debian12     debian:bookworm  aaaaaaaaaaaa  -       2099-12-31           -",
+        "ubuntu18.04  ubuntu:18.04     bbbbbbbbbbbb  -       2023-05-31 (passed)  -",
+        "ubuntu20.04  ubuntu:20.04     cccccccccccc  -       2099-12-31           -",
     ]
 
 
@@ -269,12 +269,12 @@ def test_wrong_ways_to_ask(dlc: Dlc, matrix: Path) -> None:
         ("open", Answer(digest=NOW)),
         ("token", Answer(digest=NOW)),
         ("moved", Answer(digest=NOW)),
-        ("basic", Answer(problem="it wants a user and a password")),
-        ("401", Answer(problem="it wants a user and a password")),
+        ("basic", Answer(problem="authentication required")),
+        ("401", Answer(problem="authentication required")),
         ("403", Answer(problem="403 forbidden")),
         ("404", Answer(problem="not found")),
         ("500", Answer(problem="500 internal server error")),
-        ("777", Answer(problem="777 is no status of HTTP")),
+        ("777", Answer(problem="777 is not an HTTP status")),
         ("broken-token", Answer(problem="its token server gives no token")),
         (
             "file-token",
@@ -463,7 +463,7 @@ def test_update_of_what_is_written_in_another_way(
     run = bases(dlc, matrix, "--update", "debian12")
     assert (run.code, run.out) == (11, "")
     where = re.escape(f"dlc: {matrix}:")
-    message = "debian12 cannot be pinned anew as its image is written; write it on one line, like "
+    message = "debian12 cannot be updated as its image is written; write it on one line, like "
     assert re.match(rf"{where}\d+:12: {message}.*; nothing was written\n$", run.err)
     assert matrix.read_text("utf-8") == text
     assert [*matrix.parent.iterdir()] == [matrix]

@@ -155,7 +155,7 @@ def test_show_for_programs(dlc: Dlc, project: Path) -> None:
     run = dlc("--matrix", matrix, "show", INFERENCE, "--format", "json", "--region", "cn-north-1")
     assert (run.code, run.err) == (0, "")
     shown = json.loads(run.out)
-    assert shown.keys() == {"name", "values", "said"}
+    assert shown.keys() == {"name", "values", "defined_at"}
     assert shown["name"] == INFERENCE
     values = shown["values"]
     assert values["image_uri"] == (f"727897471807.dkr.ecr.cn-north-1.amazonaws.com.cn/{INFERENCE}")
@@ -166,7 +166,7 @@ def test_show_for_programs(dlc: Dlc, project: Path) -> None:
     assert values["constraints"] == ["setuptools<81"]
     assert values["lock"] == "missing"
     assert values["labels"]["dlc.date"] == "2022-02-18"
-    assert shown["said"] == {
+    assert shown["defined_at"] == {
         name: f"{matrix}:{line}"
         for name, line in {
             "mode": 94,
@@ -196,7 +196,7 @@ def test_show_for_people(dlc: Dlc, golden: Path) -> None:
     run = dlc("--matrix", golden / "matrix.yaml", "show", INFERENCE)
     assert (run.code, run.err) == (0, "")
     lines = run.out.splitlines()
-    assert lines[0].split() == ["what", "said", "value"]
+    assert lines[0].split() == ["what", "defined", "at", "value"]
     assert ["python", f"{golden}/matrix.yaml:49", "py38"] in [line.split() for line in lines]
     assert ["datasets", "-"] in [line.split() for line in lines]
     assert lines[-1].split() == [f"org.opencontainers.image.version={CPU}"]

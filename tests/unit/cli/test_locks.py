@@ -77,7 +77,14 @@ def test_committed_locks_for_programs(targets: tuple[Target, ...], root: Path, d
     assert list(found) == ["targets", "upgrades"]
     assert [row["image"] for row in found["targets"]] == [target.name for target in targets]
     for row, target in zip(found["targets"], targets, strict=True):
-        assert list(row) == ["image", "stale", "requirements", "unhashed", "lifted", "kept"]
+        assert list(row) == [
+            "image",
+            "stale",
+            "requirements",
+            "unhashed",
+            "upgraded",
+            "not_upgraded",
+        ]
         assert row["stale"] == {}
         assert row["requirements"] == requirements(root / "images" / target.folder)
         assert bool(row["unhashed"]) == target.device.startswith("neuron")
@@ -179,7 +186,7 @@ def test_an_upgrade_that_expired(expired: Path, part: Path, dlc: Dlc) -> None:
     told = [
         f"{at}: the upgrade of no-such-package (CVE-2021-0001) expired on 2021-06-30; "
         "extend it or remove it",
-        f"{at}: the upgrade of no-such-package lifts nothing any more; remove it",
+        f"{at}: the upgrade of no-such-package no longer changes a lock; remove it",
     ]
     run = dlc("--matrix", expired, "--images", part / "images", "lock", "--check")
     assert (run.code, run.err.splitlines()[-2:]) == (0, told)

@@ -221,7 +221,7 @@ def test_what_was_never_built_is_estimated_from_like_targets(
     assert "~2 GB" in run.out
     assert (
         "2 to build, 0 up to date, about 30 s, one after the other, and 3 GB for all, "
-        "1 of them estimated from like targets" in run.err
+        "1 of them estimated from similar targets" in run.err
     )
 
 

@@ -35,7 +35,7 @@ def test_release_is_of_the_major_one_of_each_target(dlc: Dlc, revision: str) -> 
     told = dlc("push", *selectors, *PUSH[2:], "--release", revision)
     assert (told.code, told.out) == (14, "")
     assert told.err == (
-        f"dlc: {revision} cannot be the release of what has another major one:\n"
+        f"dlc: {revision} does not match the major release of these targets:\n"
         "  huggingface-pytorch-inference:2.6.0-transformers4.51.3-cpu-py312-ubuntu22.04: 2.Y\n"
         "  huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12: 1.Y\n"
         " ; push each major release by itself, or say another `major` in the matrix\n"
@@ -64,7 +64,7 @@ def test_file_that_could_not_be_written_to_is_told_first(dlc: Dlc, tmp_path: Pat
     (tmp_path / "2026-11-21.json").write_text("mine")
     told = dlc(*PUSH, "--releases", tmp_path, "--date", "2026-11-21")
     assert told.code == 14
-    assert "2026-11-21.json is not a list of what was pushed; mend it" in told.err
+    assert "2026-11-21.json is not a release record; fix it" in told.err
 
 
 @pytest.mark.parametrize("where", ["file", "file/below", "/proc/nope", "/proc/nope/below"])
@@ -82,7 +82,7 @@ def test_folder_that_cannot_be_written_to_is_told_before_anything_is_pushed(
         assert told.err.startswith("dlc: ")
         assert told.err.count("\n") == 1
         assert where in told.err
-        assert "; mend that, or " in told.err
+        assert "; fix that, or " in told.err
 
 
 def test_record_that_fails_stops_no_other_push(
@@ -119,7 +119,7 @@ def test_record_that_fails_stops_no_other_push(
     assert len(names) > 1
     for name in names:
         assert f"dlc: h/{name}@sha256:{'0' * 64} was pushed, but not recorded: {folder}" in told.err
-    assert told.err.count("; mend that, and push again") == len(names)
+    assert told.err.count("; fix that, and push again") == len(names)
 
 
 def test_asking_whether_it_can_be_written_leaves_nothing(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_no_engine(dlc: Dlc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.setattr("builder.engine.connection.find", lambda: None)
     told = dlc(*PUSH, "--releases", tmp_path)
     assert told.code == 10
-    assert "no engine runs" in told.err
+    assert "no Docker Engine is running" in told.err
 
 
 def test_engine_that_went_away(

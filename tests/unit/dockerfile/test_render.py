@@ -269,7 +269,7 @@ def test_a_wrong_template(
         Renderer(templates).files(small[TARGET])
     expected = f"{templates}/{where}: {what.format(target=TARGET)}"
     assert caught.value.message.startswith(expected)
-    assert caught.value.remedy.startswith("mend the template")
+    assert caught.value.remedy.startswith("fix the template")
 
 
 def test_a_wrong_template_fails_the_command(project: Path, templates: Path, dlc: Dlc) -> None:

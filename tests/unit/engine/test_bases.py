@@ -210,7 +210,7 @@ def test_failed_pull_of_what_cannot_be_bootstrapped(fake: FakeEngine) -> None:
 def test_pull_that_hangs_is_given_up(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bases, "SILENCE_SECONDS", 0.2)
     fake.silent.clear()
-    with pytest.raises(BaseImageError, match=r"no word from the registry for 0\.2 seconds"):
+    with pytest.raises(BaseImageError, match=r"no response from the registry for 0\.2 seconds"):
         ensure(fake, BaseSource(name="ubuntu", image=f"ubuntu:20.04@{DIGEST}"))
 
 

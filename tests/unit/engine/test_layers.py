@@ -393,7 +393,7 @@ def test_recorded_for_people(
         "2 images: 160 MB in all, 80 MB unique, ratio 2.0",
     ]
     assert run.err.splitlines() == [
-        *(f"{name}: no layers recorded, left out" for name in names[2:]),
+        *(f"{name}: no layers recorded, skipped" for name in names[2:]),
         f"wrote {picture}",
     ]
     assert len(bars(picture.read_text(encoding="utf-8"))) == 2

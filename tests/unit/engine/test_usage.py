@@ -230,7 +230,10 @@ def test_prune_needs_an_engine_that_does_it(private: Holding, dlc: Dlc) -> None:
 @pytest.mark.usefixtures("state")
 def test_prune_without_an_engine(dlc: Dlc) -> None:
     run = dlc("engine", "prune")
-    assert (run.code, run.err) == (10, "dlc: no engine runs; start one: dlc engine up\n")
+    assert (run.code, run.err) == (
+        10,
+        "dlc: no Docker Engine is running; start one: dlc engine up\n",
+    )
 
 
 @pytest.mark.parametrize("size", ["3TB", "much", "-1 GB", "1", ""])

@@ -352,8 +352,8 @@ def test_one_of_them_alone_is_not_borne(project: Project) -> None:
     assert run.code == 9
     assert run.err.count("No solution found") == 1
     assert run.err.endswith(
-        "no lock bears boto3==1.1; nothing was written; name another version, or change what the "
-        "matrix requires of it\n"
+        "no lock can take boto3==1.1; nothing was written; name another version, or change what "
+        "the matrix requires of it\n"
     )
     assert (project.files(), project.matrix.read_bytes()) == before
 
@@ -386,7 +386,7 @@ def test_a_refusal_beside_a_success_is_a_line(project: Project) -> None:
         0,
         [
             f"{NAME}: lifted: tokenizers 0.21 to 0.22",
-            f"{SECOND}: kept: tokenizers 0.21, the rest bears no newer one",
+            f"{SECOND}: kept: tokenizers 0.21, a newer one conflicts with other pins",
             "tokenizers lifted in 1 of 2 targets",
         ],
     )

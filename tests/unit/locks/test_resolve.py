@@ -689,7 +689,7 @@ def test_an_upgrade_that_lifts_nothing_leaves_locks_fresh(
     [at] = (upgrade.at for upgrade in locked.target(CPU).upgrades)
     check = locked.run("lock", "--check")
     assert check.code == 0, check.out
-    assert check.err == f"{at}: the upgrade of {package} lifts nothing any more; remove it\n"
+    assert check.err == f"{at}: the upgrade of {package} no longer changes a lock; remove it\n"
 
 
 def test_and_leaves_them_as_they_are(locked: Project) -> None:
@@ -714,12 +714,12 @@ def test_what_no_lock_bears(version: str, locked: Project) -> None:
     run = locked.lift(f"tokenizers=={version}")
     assert (run.code, run.out) == (9, "")
     assert run.err.startswith(
-        f"{CPU}: kept: tokenizers 0.10.4, the rest bears no newer one\n"
-        f"{TENSORFLOW}: kept: tokenizers 0.10.3, the rest bears no newer one\n"
+        f"{CPU}: kept: tokenizers 0.10.4, a newer one conflicts with other pins\n"
+        f"{TENSORFLOW}: kept: tokenizers 0.10.3, a newer one conflicts with other pins\n"
         f"dlc: {CPU} cannot be locked:\n"
     )
     assert run.err.endswith(
-        f"\nno lock bears tokenizers=={version}; nothing was written; "
+        f"\nno lock can take tokenizers=={version}; nothing was written; "
         "name another version, or change what the matrix requires of it\n"
     )
     assert locked.files() == before
@@ -769,7 +769,7 @@ def test_what_one_target_pins_stays_there(locked: Project) -> None:
     """And what is lifted in a framework's layer is so for the libraries above it."""
     run = locked.lift("setuptools==81.0.0")
     assert run.code == 0, run.err
-    kept = "setuptools 58.2.0, the rest bears no newer one"
+    kept = "setuptools 58.2.0, a newer one conflicts with other pins"
     assert f"{CPU}: kept: {kept}\n" in run.err
     assert f"{TENSORFLOW}: lifted: setuptools 52.0.0 to 81.0.0\n" in run.err
     assert run.err.endswith("setuptools lifted in 1 of 2 targets\n")
@@ -947,14 +947,14 @@ def test_an_upgrade_that_others_would_make_way_for(hub: Index, project: Project)
     hub.add("2021-10-31", "transformers", "4.12.5", "tool")
     project.replace(("transformers: 4.12.4", "transformers: 4.12.5"))
     notes, versions = resolved(project, wanted("hub", "2.0"))
-    assert notes == ("kept: hub 1.0, the rest bears no newer one",)
+    assert notes == ("kept: hub 1.0, a newer one conflicts with other pins",)
     assert (versions["hub"], versions["tool"]) == ("1.0", "2.0")
 
 
 def test_an_upgrade_older_than_a_release(hub: Index, project: Project) -> None:
     """To the newest as of then would be a step back."""
     notes, versions = resolved(project, wanted("tokenizers", date="2021-06-01"))
-    assert notes == ("kept: tokenizers 0.10.4, the rest bears no newer one",)
+    assert notes == ("kept: tokenizers 0.10.4, a newer one conflicts with other pins",)
     assert versions["tokenizers"] == "0.10.4"
     assert hub.address
 

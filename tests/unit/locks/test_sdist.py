@@ -326,7 +326,7 @@ def prepare_metadata_for_build_wheel(folder, settings=None):
         (SYSTEM.replace(b"[]", b'["absent"]'), BACKEND, "what its build needs is not to be had"),
         (SYSTEM.replace(b"[]", b'["--index-url=x"]'), BACKEND, "what is no requirement"),
         (SYSTEM.replace(b"[]", b'["a @ file:///a"]'), BACKEND, "a from an address of its own"),
-        (SYSTEM.replace(b"[]", b"3"), BACKEND, "its pyproject.toml makes no sense"),
+        (SYSTEM.replace(b"[]", b"3"), BACKEND, "its pyproject.toml is malformed"),
         (
             SYSTEM,
             BACKEND.replace(b"Name: probe", b"Name: other"),

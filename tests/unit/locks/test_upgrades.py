@@ -118,14 +118,14 @@ def state(
 
 
 LIFTS = state(lifted={"pillow": "9.2.0 to 9.3.0"})
-KEEPS = state(kept={"pillow": "9.2.0, the rest bears no newer one"})
+KEEPS = state(kept={"pillow": "9.2.0, a newer one conflicts with other pins"})
 STALE = state(stale={"libraries": "stale"})
 NEXT = UNTIL + datetime.timedelta(days=1)
 EXPIRED = (
     "matrix.yaml:7: the upgrade of pillow (CVE-2022-45198) expired on 2024-05-01; "
     "extend it or remove it"
 )
-IDLE = "matrix.yaml:7: the upgrade of pillow lifts nothing any more; remove it"
+IDLE = "matrix.yaml:7: the upgrade of pillow no longer changes a lock; remove it"
 
 
 @pytest.mark.parametrize(
@@ -161,6 +161,6 @@ def test_findings_are_of_each_upgrade_by_itself() -> None:
     found = findings([SAID, later], [LIFTS], NEXT)
     assert [(finding.at, finding.message) for finding in found] == [
         (LINE, EXPIRED.removeprefix("matrix.yaml:7: ")),
-        (LINE, "the upgrade of numpy lifts nothing any more; remove it"),
+        (LINE, "the upgrade of numpy no longer changes a lock; remove it"),
     ]
     assert findings([], [LIFTS], NEXT) == []

@@ -107,7 +107,7 @@ def test_a_directory_of_our_own_variable_must_be_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DLC_WHEELHOUSE", str(tmp_path / "missing"))
-    with pytest.raises(LockError, match=r"missing, which is no folder; mend or unset it$"):
+    with pytest.raises(LockError, match=r"missing, which is no folder; fix or unset it$"):
         directories()
 
 

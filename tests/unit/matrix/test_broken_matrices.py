@@ -199,10 +199,10 @@ def test_mistakes_are_told_all_at_once(tmp_path: Path) -> None:
         "4:7: '0.13' is not a full version; write one like 4.57.1",
         "25:5: a base has no 'jdk'; add `jdk:`",
         "27:5: 'jdc' is not a key of a base; did you mean 'jdk'?",
-        "51:12: 'cu112' is not among the accelerators; did you mean 'cu111' or 'cu110'?",
+        "51:12: 'cu112' is not defined under accelerators; did you mean 'cu111' or 'cu110'?",
         "53:21: 'setuptools=<81' is not a requirement; write it as pip would read it: "
         "name[extra]==1.2.3",
-        "87:11: 2021-06-31 is in no calendar; mend the day",
+        "87:11: 2021-06-31 is not a valid date; write another",
         "93:15: a mode of a release has no 'libraries'; add `libraries:`",
         "96:44: 'gpi' is not a device; did you mean 'gpu'?",
     ]
@@ -216,8 +216,9 @@ def test_the_command_says_what_is_wrong(command: str, dlc: Dlc, tmp_path: Path) 
     assert run == Run(
         code=3,
         out="",
-        err=f"{path}:3:9: 'debian13' is not among the bases; did you mean 'debian12'?\n"
-        f"{path}:51:12: 'cu112' is not among the accelerators; did you mean 'cu111' or 'cu110'?\n",
+        err=f"{path}:3:9: 'debian13' is not defined under bases; did you mean 'debian12'?\n"
+        f"{path}:51:12: 'cu112' is not defined under accelerators; did you mean 'cu111' or "
+        "'cu110'?\n",
     )
     assert [each.name for each in tmp_path.iterdir()] == ["matrix.yaml"]
 

@@ -217,7 +217,7 @@ def test_show(dlc: Dlc) -> None:
         "smdistributed_modelparallel-1.4.0-cp38-cp38-linux_x86_64.whl (no SHA-256 known)",
     ]
     line = 1 + MATRIX[: MATRIX.index("components: [model-pytorch")].count("\n")
-    assert shown["said"]["components"].endswith(f"matrix.yaml:{line}")
+    assert shown["defined_at"]["components"].endswith(f"matrix.yaml:{line}")
 
 
 # Locks

@@ -99,7 +99,7 @@ def test_images(site: Mirrors, reference: str, mapped: str) -> None:
             "netrc: /nowhere/at/all\n",
             [
                 "1:8: /nowhere/at/all cannot be read: No such file or directory; "
-                "mend or remove `netrc`"
+                "fix or remove `netrc`"
             ],
         ),
         ("mirror: x\n", ["1:1: 'mirror' is not a key of the mirrors; known: "]),

@@ -32,7 +32,7 @@ echo "$(basename "$0") $*" >> "$FOLDER/calls"
 answer="$FOLDER/$(basename "$0")-$1.json"
 test ! -f "$answer" || cat "$answer"
 if grep --quiet --line-regexp --fixed-strings -e "$*" "$FOLDER/fails"; then
-    echo "$(basename "$0"): it failed; mend it" >&2
+    echo "$(basename "$0"): it failed; fix it" >&2
     exit 9
 fi
 """
@@ -285,8 +285,8 @@ def test_what_cannot_be_added_keeps_nothing_else_back(tmp_path: Path, fails: str
     code, calls, told = run(tmp_path, adding())
     assert code == 0, told
     assert {f"dlc {FIRST}", f"dlc {SECOND}", *PAGES} <= set(calls)
-    assert "dlc: it failed; mend it\n" in told
-    reason = f"\nNot added, by `dlc {fails}`:\n\n    dlc: it failed; mend it\n"
+    assert "dlc: it failed; fix it\n" in told
+    reason = f"\nNot added, by `dlc {fails}`:\n\n    dlc: it failed; fix it\n"
     assert (tmp_path / "failed.md").read_text() == reason
     rows = [{"image": "r:a", "state": "build"}, {"image": "r:b", "state": "up to date"}]
     (tmp_path / "dlc-plan.json").write_text(json.dumps(rows))

@@ -393,13 +393,13 @@ def test_login_of_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("document", "told"),
     [
-        ([], "is no JSON object"),
-        ({"config": 5}, "makes no sense: `config` is 5, not an object"),
+        ([], "is not a JSON object"),
+        ({"config": 5}, "is malformed: `config` is 5, not an object"),
         ({"config": {"digest": 5}}, "`config.digest` is 5, not a text"),
-        ({"config": {"size": -1}}, "`config.size` is -1, not a number from 0 on"),
+        ({"config": {"size": -1}}, "`config.size` is -1, not a non-negative number"),
         ({"layers": {}}, "`layers` is an object, not a list"),
         ({"layers": [LAYER, None]}, "`layers[1]` is None, not an object"),
-        ({"layers": [{"size": "5"}]}, "`layers[0].size` is '5', not a number from 0 on"),
+        ({"layers": [{"size": "5"}]}, "`layers[0].size` is '5', not a non-negative number"),
         ({"mediaType": "\x1b[2J"}, "is no manifest of an image but '\\x1b[2J'"),
         ({"mediaType": True}, "`mediaType` is True, not a text"),
         ({"config": {"digest": "../x"}}, "is named by '../x', which is no digest"),

@@ -73,7 +73,7 @@ def test_plan_apply_and_nothing_left(dlc: Dlc, aws: Any) -> None:
         assert "arn:aws:iam::210987654321:root" in str(policy["Statement"][0]["Principal"])
 
     again = arguments("plan", "--check", "--prefix", "team", "--readers", "210987654321")
-    assert (dlc(*again).code, dlc(*again).err) == (0, "ECR is as it should be\n")
+    assert (dlc(*again).code, dlc(*again).err) == (0, "ECR is up to date\n")
     applied = dlc(*arguments("apply", "--prefix", "team", "--format", "json"))
     assert (applied.code, applied.out) == (0, "[]\n")
 
@@ -151,8 +151,8 @@ def test_settings_of_aws_that_are_not_sound(
     monkeypatch.setenv(name, value)
     told = dlc(*arguments("plan"))
     assert (told.code, told.out) == (15, "")
-    assert told.err.startswith(f"dlc: AWS's settings are not sound: {words}")
-    assert told.err.endswith("; mend the AWS_ variables or the files of `aws configure`\n")
+    assert told.err.startswith(f"dlc: invalid AWS configuration: {words}")
+    assert told.err.endswith("; fix the AWS_ variables or the files of `aws configure`\n")
 
 
 def test_without_boto3(dlc: Dlc, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ def test_conflicts_name_both_and_why(
     there = remote(**labels)
     error = conflict(f"r.example/x:{tag}", local, there)
     assert f"r.example/x:{tag} is {there.top.digest}, image {OTHER}" in str(error)
-    assert f"cannot become image {MINE}: " in str(error)
+    assert f"must not become image {MINE}: " in str(error)
     assert said in str(error)
     assert OTHER in str(conflict("r.example/x:y", local, there, OTHER))
 
@@ -88,7 +88,10 @@ def test_conflicts_name_both_and_why(
     [
         (manifest(LAYER, LAYER), ""),
         (manifest(), "no layers"),
-        (manifest(LAYER, "application/vnd.docker.image.rootfs.diff.tar"), "diff.tar, where"),
+        (
+            manifest(LAYER, "application/vnd.docker.image.rootfs.diff.tar"),
+            "found application/vnd.docker.image.rootfs.diff.tar",
+        ),
         (manifest(LAYER, config="application/vnd.oci.image.config.v1+json"), "oci.image.config"),
         (manifest(LAYER, media_type=OCI_MANIFEST), "oci.image.manifest"),
         (manifest(LAYER, media_type=OCI_INDEX), "an index"),

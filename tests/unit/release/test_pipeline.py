@@ -108,7 +108,7 @@ def test_what_a_registry_has_is_left_out(three: tuple[Target, ...]) -> None:
 )
 def test_one_that_fails_stops_no_other(fails: str, calls: int, three: tuple[Target, ...]) -> None:
     first, second, _ = three
-    error = BuildError("a step failed", remedy="mend it")
+    error = BuildError("a step failed", remedy="fix it")
     steps = Steps(fails={f"{fails} {first.name}": error})
     results = list(release(of(three[:2], REGISTRY), steps))
     assert steps.calls[:calls] == [*all_of(first)][:calls]

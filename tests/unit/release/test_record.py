@@ -82,7 +82,7 @@ def test_what_cannot_be_merged_leaves_all_as_it_was(dlc: Dlc, tmp_path: Path) ->
     (tmp_path / "jobs" / "other.json").write_text('{"date": "../x", "images": []}')
     run = dlc("releases", "merge", tmp_path / "jobs", "--releases", tmp_path / "here")
     assert run.code == 14
-    assert "other.json is not a list of what was pushed" in run.err
+    assert "other.json is not a release record" in run.err
     assert not (tmp_path / "here").exists()
     (tmp_path / "jobs" / "other.json").write_bytes(b"\xff")
     assert dlc("releases", "merge", tmp_path / "jobs").code == 14
@@ -112,6 +112,6 @@ def test_many_record_at_once(tmp_path: Path) -> None:
 def test_file_that_is_not_ours_is_left_alone(tmp_path: Path, text: str) -> None:
     path = tmp_path / "2026-11-21.json"
     path.write_text(text)
-    with pytest.raises(PushError, match=r"2026-11-21\.json is not a list of what was pushed"):
+    with pytest.raises(PushError, match=r"2026-11-21\.json is not a release record"):
         record(tmp_path, "2026-11-21", released("a"))
     assert path.read_text() == text
