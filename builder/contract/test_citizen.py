@@ -112,13 +112,17 @@ def test_killed_java_ends_the_container(serve: Serve, record_property: Record) -
     assert "(Java) ended with exit code 137" in said
 
 
+@pytest.mark.parametrize("user", ["", "1000:1000"])
 def test_root_can_be_read_only(
-    client: docker.DockerClient, subject: Subject, record_property: Record
+    client: docker.DockerClient, subject: Subject, user: str, record_property: Record
 ) -> None:
-    """The only place to write is a tmpfs at /tmp; the model is mounted, and read-only as well."""
+    """With no place to write but a tmpfs at /tmp, no capability and no new privilege."""
     with volume(client, subject.image) as model:
         options = {
             "read_only": True,
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges"],
+            "user": user,
             "tmpfs": {"/tmp": ""},  # noqa: S108 a path of the container
             "volumes": {model: {"bind": "/opt/ml", "mode": "ro"}},
             "network_mode": "none",

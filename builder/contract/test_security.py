@@ -52,6 +52,34 @@ def test_pickled_array(server: Server, echo: Server) -> None:
         assert asked.container.exec_run(["test", "-e", CANARY]).exit_code == 1
 
 
+# Prints the users of Java and of the workers.
+USERS = """
+import json, os
+users = []
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        with open("/proc/%s/cmdline" % pid) as file:
+            command = file.read()
+        if "ModelServer" in command or "model_service_worker" in command:
+            users.append(os.stat("/proc/" + pid).st_uid)
+    except OSError:
+        pass
+print(json.dumps(sorted(set(users))))
+"""
+
+
+def users(server: Server) -> list[int]:
+    """The user ids that the model server and its workers run as."""
+    found: list[int] = json.loads(server.container.exec_run(["python", "-c", USERS]).output)
+    assert found
+    return found
+
+
+def test_not_root(server: Server) -> None:
+    """Neither the model server nor a worker is root."""
+    assert 0 not in users(server)
+
+
 def test_hostile_parameters(server: Server) -> None:
     """Parameters that no pipeline documents are refused by name."""
     assert hostile.ask(server, "text-classification", GOOD["inputs"]) == []

@@ -35,6 +35,9 @@ SERVER = [sys.executable, os.path.join(HERE, "dlc_serving.py")]
 READY = [sys.executable, os.path.join(HERE, "dlc_ready.py")]
 TRAIN = [sys.executable, os.path.join(HERE, "dlc_train.py")]
 FRONT = [sys.executable, os.path.join(HERE, "dlc_front.py")]
+USER = "model-server"  # of inference images
+# Variables with folders that libraries write.
+CACHES = ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "TORCH_HOME")
 CGROUP = "/sys/fs/cgroup"
 MANAGEMENT_FILE = "management-port"  # in the server's directory
 
@@ -224,7 +227,10 @@ def send_group(group, number):
 
 def serve():
     """Run the model server; 0 if it was asked to stop, otherwise never 0."""
-    wrong = why_no_server(os.environ) or make_room(os.environ)
+    wrong = why_no_server(os.environ)
+    if not wrong:
+        leave_root(os.environ)
+        wrong = make_room(os.environ)
     if wrong:
         say(wrong)
         return 1
@@ -298,9 +304,93 @@ def why_no_server(environment):
     return None
 
 
+def leave_root(environment):
+    """Go on as the image's own user, so that no request and no model's code runs as root.
+
+    Where the server has to be root it stays so, and says why.
+    """
+    if os.getuid() != 0 or environment.get("DLC_USER") == "root":
+        return
+    try:
+        user = pwd.getpwnam(USER)
+    except KeyError:  # an image of somebody else's making
+        return
+    why = why_root(environment, user)
+    if not why:
+        try:
+            become(user)
+        except OSError as error:  # without the capabilities to
+            why = "it may not change its user ({})".format(error.strerror)
+    if why:
+        say("the model server runs as root: " + why)
+        return
+    environment["HOME"], environment["USER"] = user.pw_dir, user.pw_name
+
+
+def why_root(environment, user):
+    """What only root can do for this server, or nothing."""
+    model = model_folder(environment)
+    if environment.get("SAGEMAKER_MULTI_MODEL") == "true":
+        return "models come later, and may be for root alone to read"
+    if os.path.exists(os.path.join(model, "code", "requirements.txt")):
+        return "code/requirements.txt is to be installed"
+    port = environment.get("SAGEMAKER_BIND_TO_PORT", "")
+    if port.isdigit() and int(port) < 1024:
+        return "SAGEMAKER_BIND_TO_PORT is below 1024"
+    if glob.glob("/dev/neuron*"):
+        return "it uses Neuron devices"
+    caches = [environment[name] for name in CACHES if environment.get(name)]
+    caches.append(os.path.join(environment.get("HOME") or "/root", ".cache"))
+    for folder in caches:
+        if os.path.isdir(folder) and not as_user(user, lambda path=folder: writable(path)):
+            return "only root can write {}".format(folder)
+    if os.path.isdir(model) and not as_user(user, lambda: readable(model)):
+        return "only root can read {}".format(model)
+    return None
+
+
+def become(user):
+    os.initgroups(user.pw_name, user.pw_gid)
+    os.setgid(user.pw_gid)
+    os.setuid(user.pw_uid)
+
+
+def as_user(user, question):
+    """Whether something is so for another user, asked in a process of that user's."""
+    child = os.fork()
+    if child == 0:
+        code = 2
+        with contextlib.suppress(OSError):
+            become(user)
+            code = 1
+            code = 0 if question() else 1
+        os._exit(code)
+    # 2: it cannot become that user, which is said elsewhere
+    return os.WEXITSTATUS(os.waitpid(child, 0)[1]) != 1
+
+
+def readable(folder):
+    for parent, folders, files in os.walk(folder, onerror=fail):
+        paths = [os.path.join(parent, name) for name in files]
+        if not all(os.access(path, os.R_OK) for path in paths if os.path.isfile(path)):
+            return False
+        inner = [os.path.join(parent, name) for name in folders]
+        if not all(os.access(path, os.R_OK | os.X_OK) for path in inner):
+            return False
+    return os.access(folder, os.R_OK | os.X_OK)
+
+
+def fail(error):
+    raise error
+
+
+def model_folder(environment):
+    return os.path.join(environment.get("SAGEMAKER_BASE_DIR") or "/opt/ml", "model")
+
+
 def why_no_model(environment):
     """That there is none, or nothing. A model's folder as HF_MODEL_ID is meant as a folder."""
-    folder = os.path.join(environment.get("SAGEMAKER_BASE_DIR") or "/opt/ml", "model")
+    folder = model_folder(environment)
     given = environment.get("HF_MODEL_ID")
     if given and os.path.realpath(given) == os.path.realpath(folder):
         del environment["HF_MODEL_ID"]
@@ -526,6 +616,11 @@ def ready():
         return 1
     choose_temporary_directory(os.environ)
     port = management_port()
+    with contextlib.suppress(OSError):  # what another user's processes have open is not for all
+        owner = os.stat(os.path.join(tempfile.gettempdir(), "model-server", MANAGEMENT_FILE))
+        if os.getuid() == 0 and owner.st_uid != 0:
+            os.setgid(owner.st_gid)
+            os.setuid(owner.st_uid)
     reason = reason_not_ready(port) if port else "the model server is not started"
     print("not ready: " + reason if reason else "ready", flush=True)
     return 1 if reason else 0

@@ -5,10 +5,12 @@ import contextlib
 import importlib.util
 import json
 import os
+import pwd
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -197,6 +199,58 @@ def test_no_model_is_an_error(entrypoint: Any, tmp_path: Path) -> None:
     environment = {"SAGEMAKER_BASE_DIR": str(tmp_path), "HF_MODEL_ID": f"{tmp_path}/model"}
     assert entrypoint.why_no_model(environment) is None
     assert "HF_MODEL_ID" not in environment
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize(
+    ("environment", "why"),
+    [
+        ({}, ""),
+        ({"DLC_USER": "root"}, None),
+        ({"SAGEMAKER_MULTI_MODEL": "true"}, "models come later"),
+        ({"SAGEMAKER_BIND_TO_PORT": "80"}, "is below 1024"),
+        ({"HF_HOME": "locked"}, "only root can write"),
+        ({"SAGEMAKER_BASE_DIR": "locked"}, "only root can read"),
+        ({"SAGEMAKER_BASE_DIR": "with-code"}, "code/requirements.txt is to be installed"),
+    ],
+)
+def test_server_leaves_root(
+    entrypoint: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    environment: dict[str, str],
+    why: str | None,
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "with-code" / "model" / "code").mkdir(parents=True)
+        (folder / "with-code" / "model" / "code" / "requirements.txt").touch()
+        (folder / "locked" / "model").mkdir(parents=True, mode=0o700)
+        (folder / "locked").chmod(0o700)
+        (folder / "open" / "model").mkdir(parents=True)
+        given = {"SAGEMAKER_BASE_DIR": "open", "HOME": "none", **environment}
+        for variable in ("SAGEMAKER_BASE_DIR", "HF_HOME", "HOME"):
+            if variable in given:
+                given[variable] = str(folder / given[variable])
+        nobody = pwd.getpwnam("nobody")
+        became: list[str] = []
+        monkeypatch.setattr(entrypoint, "USER", "nobody")
+        parent, become = os.getpid(), entrypoint.become
+
+        def become_in_children(user: Any) -> None:
+            if os.getpid() == parent:
+                became.append(user.pw_name)
+            else:
+                become(user)
+
+        monkeypatch.setattr(entrypoint, "become", become_in_children)
+        entrypoint.leave_root(given)
+        told = capsys.readouterr().err
+        assert became == (["nobody"] if why == "" else [])
+        assert (why or "") in told
+        assert ("runs as root: " in told) == bool(why)
+        assert (given["HOME"] == nobody.pw_dir) == (why == "")
 
 
 def test_command_sees_the_token(start: Callable[..., Started]) -> None:
