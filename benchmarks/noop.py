@@ -60,7 +60,7 @@ def measure(shared: Shared) -> None:
     mine, cpu, other = (statistics.median(column) for column in zip(*rounds, strict=True))
     print(
         f"no-op of {len(ours)} targets, all tiny images "
-        f"(left out: {len(refused)} of the matrix whose locks lack a hash)"
+        f"(skipped: {len(refused)} of the matrix whose locks lack a hash)"
     )
     print(
         f"dlc build {mine:.2f} s (CPU {cpu:.2f} s)   docker buildx bake of as many tiny cached "

@@ -57,6 +57,8 @@ USERS = """
 import json, os
 users = []
 for pid in filter(str.isdigit, os.listdir("/proc")):
+    if int(pid) == os.getpid():  # whose command line has the words below
+        continue
     try:
         with open("/proc/%s/cmdline" % pid) as file:
             command = file.read()
@@ -70,7 +72,9 @@ print(json.dumps(sorted(set(users))))
 
 def users(server: Server) -> list[int]:
     """The user ids that the model server and its workers run as."""
-    found: list[int] = json.loads(server.container.exec_run(["python", "-c", USERS]).output)
+    said = server.container.exec_run(["python", "-c", USERS]).output
+    assert isinstance(said, bytes)
+    found: list[int] = json.loads(said)
     assert found
     return found
 

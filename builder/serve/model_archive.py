@@ -48,6 +48,7 @@ def check_model(model: Path) -> None:
 def make_tiny_model(client: docker.DockerClient, image: str) -> bytes:
     """A tar of a directory `model`, made by tiny_model.py in a container of the image.
 
+    Everybody may read its files: the server leaves root where another user can serve them.
     ContainerError: the script failed.
     """
     made = "/tmp/model"  # noqa: S108 a path of the container
@@ -61,7 +62,20 @@ def make_tiny_model(client: docker.DockerClient, image: str) -> bytes:
         start(container, image)
         if container.wait(timeout=TINY_MODEL_SECONDS)["StatusCode"] != 0:
             raise failed(f"{image} could not make a tiny model", container)
-        return b"".join(container.get_archive(made)[0])
+        return _for_all(b"".join(container.get_archive(made)[0]))
+
+
+def _for_all(tar: bytes) -> bytes:
+    """A tar whose files everybody may read, whoever wrote them: safetensors are their writer's."""
+    made = io.BytesIO()
+    with (
+        tarfile.open(fileobj=io.BytesIO(tar)) as theirs,
+        tarfile.open(fileobj=made, mode="w") as ours,
+    ):
+        for member in theirs:
+            member.mode |= 0o755 if member.isdir() else 0o444
+            ours.addfile(member, theirs.extractfile(member) if member.isfile() else None)
+    return made.getvalue()
 
 
 def tiny_files(client: docker.DockerClient, image: str) -> dict[str, bytes]:

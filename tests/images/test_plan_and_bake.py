@@ -192,7 +192,7 @@ def test_a_child_is_neither_taken_nor_up_to_date(
         assert row["why"] == ["changed after its build: ENTRYPOINT []"]
         result = run(folder, "build", target.name)
         assert result.returncode == 0, result.stderr
-        assert "taken from" not in result.stderr
+        assert "reused image" not in result.stderr
         assert (
             client.images.get(local_name(target.name)).id == client.images.get(key).id != child.id
         )
@@ -245,7 +245,7 @@ def test_an_image_under_another_name_is_taken(
         assert row["why"] == [f"it is {OTHER}"]
         result = run(folder, "build", target.name)
         assert result.returncode == 0
-        assert f"taken from {OTHER}" in result.stderr
+        assert f"reused image {OTHER}" in result.stderr
         assert client.images.get(local_name(target.name)).id == image.id
         assert key in client.images.get(local_name(target.name)).tags
     finally:
