@@ -140,14 +140,16 @@ def shared_engine() -> Iterator[Shared]:
         if _alone(users):
             note.unlink(missing_ok=True)  # of one that was killed
         fcntl.flock(users, fcntl.LOCK_SH)
-        found = engines.find()
-        running = private.up(say=say)
-        told = json.loads(note.read_text("utf-8")) if note.is_file() else {}
-        if found is None:
-            told["process"] = private.running()
-        with closing(running.client()) as client:
-            told.setdefault("since", client.info()["SystemTime"])
-        note.write_text(json.dumps(told), "utf-8")
+        with (home / "tests.note.lock").open("a") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)  # one after the other reads the note and writes it
+            found = engines.find()
+            running = private.up(say=say)
+            told = json.loads(note.read_text("utf-8")) if note.is_file() else {}
+            if found is None:
+                told["process"] = private.running()
+            with closing(running.client()) as client:
+                told.setdefault("since", client.info()["SystemTime"])
+            note.write_text(json.dumps(told), "utf-8")
         shared = Shared(engine=running, users=users, note=note)
         try:
             yield shared
