@@ -14,7 +14,8 @@ from urllib.parse import urlencode, urljoin
 
 from builder.errors import RegistryError
 from builder.registry.auth import Logins, of_docker
-from builder.registry.http import PATIENCE, Answer, Connection
+from builder.registry.exchange import PATIENCE, Answer
+from builder.registry.http import Connection
 from builder.registry.responses import CONFIG, MANIFEST, TAGS, json_object
 from builder.registry.upload import Upload
 from builder.util.http import is_loopback

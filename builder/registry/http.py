@@ -1,86 +1,39 @@
-"""How registries are talked to: over HTTP, patiently, and as somebody they know.
+"""How registries are asked as somebody they know: whose login goes where, and what they refuse.
 
-What can be asked twice without harm is asked again, with growing pauses, when the registry has too
-much to do (429, 5xx) or the connection breaks. A token that is no longer taken is replaced.
-
-A registry is not trusted. No question takes longer than the patience that it was given, whatever
-the registry does; no answer is read beyond a limit; a login goes to no other host than its own.
+A registry is not trusted. A login for it goes to no other host, port or scheme, but to the token
+server that it names, and there over TLS; a token that is no longer taken is replaced.
 """
 
 from __future__ import annotations
 
 import base64
-import queue
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from builder.errors import Interrupted, RegistryError
+from builder.errors import RegistryError
 from builder.registry.auth import Login, Logins
+from builder.registry.exchange import (
+    PATIENCE,
+    SMALL_BYTES,
+    TRIES,
+    Answer,
+    Body,
+    Exchange,
+    printable,
+)
 from builder.registry.responses import TOKEN, json_object, misshapen
 from builder.util.http import BUSY, is_loopback
-from builder.util.text import causes, system_words
 
-if TYPE_CHECKING:
-    import requests
-
-__all__ = ["PATIENCE", "Answer", "Body", "Connection", "NoAnswerError"]
-
-TRIES = 6
-_CONNECTING = 4
-PATIENCE = 90.0  # seconds
-_SMALL_BYTES = 1 << 20
-_ERROR_BYTES = 1 << 16
-_LONGEST_PAUSE = 30.0
-_SOCKET_SECONDS = 60.0  # between two bytes, so that a thread that nobody waits for ends, too
-
-_T = TypeVar("_T")
+__all__ = ["Connection"]
 
 
-class NoAnswerError(RegistryError):
-    """A question without a whole answer; another time there may be one."""
-
-
-class Body(Protocol):
-    """What is too large to be sent from memory; it can be sent again from its start."""
-
-    moved: float  # when bytes of it last went, by time.monotonic
-
-    def __len__(self) -> int: ...
-
-    def read(self, size: int = -1, /) -> bytes:
-        """The next bytes."""
-
-    def tell(self) -> int:
-        """Where it is."""
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Go elsewhere in it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What a registry answered: `content` is all of it, or the beginning of an error's."""
-
-    status: int
-    url: str
-    headers: Mapping[str, str]
-    content: bytes = field(repr=False)
-    following: str = ""
-
-    @property
-    def media_type(self) -> str:
-        """What it says it is."""
-        return self.headers.get("Content-Type", "").partition(";")[0].strip()
-
-
-class Connection:
+class Connection(Exchange):
     """The way to one registry; its methods may be called from several threads."""
 
     def __init__(
@@ -98,17 +51,14 @@ class Connection:
         Each question has `patience` seconds for all its retries, one with a large body as many
         after its last byte has gone. With `stop` set, nobody waits for anything any more.
         """
-        self.host = host
+        stop = stop or threading.Event()
+        super().__init__(host, pause=pause, retries=retries, patience=patience, stop=stop)
         self._logins = logins
         address = "registry-1.docker.io" if host in {"docker.io", "index.docker.io"} else host
         self._scheme = "http" if is_loopback(host) else "https"
         self._root = f"{self._scheme}://{address}/v2/"
-        self.pause, self._retries = pause, retries
-        self.patience, self.stop = patience, stop or threading.Event()
-        self._session: requests.Session | None = None
         self._headers: dict[str, str] = {}  # what was last taken, by repository
         self._lock = threading.Lock()  # of the headers: held while a token is asked for
-        self._opening = threading.Lock()
 
     def ask(
         self,
@@ -119,7 +69,7 @@ class Connection:
         accept: Iterable[str] = (),
         data: bytes | Body | None = None,
         headers: Mapping[str, str] | None = None,
-        most: int = _SMALL_BYTES,
+        most: int = SMALL_BYTES,
         once: bool = False,
     ) -> Answer:
         """The registry's answer, of `most` bytes, after it was told who asks if it wants to know.
@@ -132,10 +82,10 @@ class Connection:
         until = time.monotonic() + self.patience
         options: dict[str, Any] = {"headers": said, "data": data, "most": most, "once": once}
         if not self.is_own(address):  # a place to upload to that is somebody else's
-            return self._send(method, address, "", until, **options)
+            return self.send(method, address, "", until, **options)
         with self._lock:
             authorization = self._headers.get(repository, "")
-        answer = self._send(method, address, authorization, until, **options)
+        answer = self.send(method, address, authorization, until, **options)
         if answer.status != 401:
             return answer
         # Another thread may have replaced a token that ran out already.
@@ -144,7 +94,7 @@ class Connection:
             if fresh == authorization:
                 fresh = self._authorization(answer, repository, method, until)
                 self._headers[repository] = fresh
-        answer = self._send(method, address, fresh, until, **options)
+        answer = self.send(method, address, fresh, until, **options)
         if answer.status == 401 and fresh:
             with self._lock:
                 self._headers.pop(repository, None)
@@ -196,10 +146,10 @@ class Connection:
             form = {"grant_type": "refresh_token", "client_id": "dlc", **asked}
             form["refresh_token"] = login.identity_token
             # It leads nowhere else: the form is the login.
-            answer = self._send("POST", realm, "", until, data=form, allow_redirects=False)
+            answer = self.send("POST", realm, "", until, data=form, allow_redirects=False)
         else:
             header = _basic(login) if login else ""
-            answer = self._send("GET", realm, header, until, params=asked)
+            answer = self.send("GET", realm, header, until, params=asked)
         if answer.status in {400, 401, 403}:
             raise self.error(
                 "its token server rejected the credentials", f"run `docker login {self.host}`"
@@ -210,137 +160,6 @@ class Connection:
         if not isinstance(token, str) or not re.fullmatch(r"[\x21-\x7e]+", token):
             raise self.error("its token server gives no token", "see the registry")
         return token
-
-    def _send(
-        self,
-        method: str,
-        address: str,
-        authorization: str,
-        until: float,
-        *,
-        once: bool = False,
-        **options: Any,
-    ) -> Answer:
-        """One request, and again where that may help; the last answer, whatever it is."""
-        import requests
-
-        data = options.get("data")
-        body: Body | None = None if data is None or isinstance(data, bytes | dict) else data
-        for again in range(self._retries + 1):
-            if body is not None:
-                body.seek(0)
-            answer, error = None, None
-            try:
-                answer = self._bounded(
-                    lambda: self._one(method, address, authorization, **options),
-                    until,
-                    body,
-                )
-            except (requests.RequestException, ValueError, OSError) as broken:
-                error = broken
-            pause = min(self.pause * 2**again if again else 0.0, _LONGEST_PAUSE)
-            if answer is not None:
-                if answer.status not in BUSY:
-                    return answer
-                told = answer.headers.get("Retry-After", "")
-                if told.isascii() and told.isdecimal():
-                    pause = float(told[:9])
-            tries = min(self._retries, TRIES if answer else _CONNECTING)
-            last = once or again == tries or time.monotonic() + pause > until
-            if last and answer is not None:
-                return answer
-            if last or isinstance(error, ValueError):  # an address that is none
-                kind = RegistryError if isinstance(error, ValueError) else NoAnswerError
-                raise kind(
-                    f"{self.host}: {_reason(error)}",
-                    remedy="see that it runs and can be reached, then try again",
-                ) from error
-            if self.stop.wait(pause):
-                raise Interrupted("interrupted")
-        raise AssertionError("unreachable")
-
-    def _one(
-        self,
-        method: str,
-        address: str,
-        authorization: str,
-        *,
-        most: int = _SMALL_BYTES,
-        **options: Any,
-    ) -> Answer:
-        """One request and its answer; requests' errors, also where the answer breaks off."""
-
-        def sign(request: requests.PreparedRequest) -> requests.PreparedRequest:
-            if authorization:
-                request.headers["Authorization"] = authorization
-            return request
-
-        with self._opened().request(
-            method,
-            address,
-            auth=sign,  # also keeps a .netrc out of it
-            stream=True,
-            timeout=(10.0, _SOCKET_SECONDS),
-            **options,
-        ) as answer:
-            failed = answer.status_code >= 300
-            content = b""
-            for part in answer.iter_content(1 << 16):
-                content += part
-                if failed and len(content) >= _ERROR_BYTES:
-                    break
-                if len(content) > most:
-                    raise self.error(
-                        f"it answers {urlsplit(address).path[:200]} with more than {most} bytes",
-                        "see the registry",
-                    )
-            return Answer(
-                status=answer.status_code,
-                url=answer.url,
-                headers=answer.headers,
-                content=content[:_ERROR_BYTES] if failed else content,
-                following=answer.links.get("next", {}).get("url", ""),
-            )
-
-    def _bounded(self, do: Callable[[], _T], until: float, body: Body | None) -> _T:
-        """What `do` gives, or what it raises; RegistryError if that takes too long.
-
-        A server that sends a byte now and then breaks no limit of a socket's. So it is done in a
-        thread, which is left behind, and ends with the process at the latest.
-        """
-        done: queue.Queue[tuple[_T | None, BaseException | None]] = queue.Queue()
-
-        def work() -> None:
-            try:
-                done.put((do(), None))
-            except BaseException as error:
-                done.put((None, error))
-
-        threading.Thread(target=work, daemon=True).start()
-        while True:
-            try:
-                found, error = done.get(timeout=0.2)
-            except queue.Empty:
-                if self.stop.is_set():
-                    raise Interrupted("interrupted") from None
-                limit = max(until, body.moved + self.patience) if body is not None else until
-                if time.monotonic() > limit:
-                    raise NoAnswerError(
-                        f"{self.host}: no whole answer within {self.patience:g} seconds",
-                        remedy="see that it runs and can be reached, then try again",
-                    ) from None
-                continue
-            if error is not None:
-                raise error
-            return found  # type: ignore[return-value]
-
-    def _opened(self) -> requests.Session:
-        from builder.util.http import Session
-
-        with self._opening:
-            if self._session is None:
-                self._session = Session(retries=0, pool=16)
-            return self._session
 
     def refuse(self, answer: Answer, what: str) -> None:
         """Raise RegistryError, with the registry's own words, unless all went well."""
@@ -369,10 +188,6 @@ class Connection:
         if why := misshapen(found, shape):
             raise self.error(f"{what} is malformed: {why}", "see the registry")
         return found
-
-    def error(self, message: str, remedy: str) -> RegistryError:
-        """An error that names the registry."""
-        return RegistryError(f"{self.host}: {message}", remedy=remedy)
 
 
 def _origin(address: str) -> tuple[str, str, int | None]:
@@ -412,20 +227,5 @@ def _complaint(answer: Answer) -> tuple[str, str]:
         detail = first.get("detail")
         if isinstance(detail, str):
             words = f"{words} ({detail})" if words else detail
-        return str(first.get("code", "")), _printable(words)[:500]
+        return str(first.get("code", "")), printable(words)[:500]
     return "", ""
-
-
-def _printable(text: str) -> str:
-    """The same on one line, without what steers a terminal."""
-    return re.sub(r"[^\x20-\x7e]+", " ", text)
-
-
-def _reason(error: BaseException | None) -> str:
-    """A few words for what broke a connection, from under what the libraries wrapped it in."""
-    if error is None:
-        return "no answer"
-    if words := system_words(error):
-        return words
-    text = _printable(str(causes(error)[-1]).rpartition(": ")[2]).strip()
-    return text[:200] or type(error).__name__

@@ -16,7 +16,8 @@ from typing import IO
 from urllib.parse import urljoin
 
 from builder.errors import Interrupted, RegistryError
-from builder.registry.http import Answer, Connection, NoAnswerError
+from builder.registry.exchange import Answer, NoAnswerError
+from builder.registry.http import Connection
 from builder.util.http import BUSY
 
 __all__ = ["CHUNK_BYTES", "Upload"]
