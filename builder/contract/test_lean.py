@@ -1,4 +1,4 @@
-"""Nothing is in an image that only its build needs, and nothing twice."""
+"""Nothing is in an image that only its build needs, nothing twice, and nothing by half."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import docker
 import pytest
 
 from builder.contract.subject import Subject
-from builder.serve.programs import run_files
+from builder.serve.programs import run_files, run_report
 
 # What prints a line for each stray; a stand-in's interpreter brings more than a distribution's.
 STRAYS = {
@@ -34,3 +34,11 @@ def test_pip_is_there_once(client: docker.DockerClient, subject: Subject) -> Non
     listing = "find / -xdev -path /opt/python -prune -o -type d -path '*-packages/pip' -print"
     found = run_files(client, subject.image, [], listing, 120)
     assert len(found.splitlines()) == 1, found
+
+
+def test_every_module_has_its_bytecode(client: docker.DockerClient, subject: Subject) -> None:
+    """A build on a full disk once left some without, and each start then compiled them anew."""
+    found = run_report(client, subject.image, "bytecode_report.py")
+    without = found["without"]
+    assert not without, f"{len(without)} of {found['modules']} modules: {', '.join(without[:5])}"
+    assert found["modules"] > 0

@@ -23,4 +23,4 @@ done
     --no-build-isolation
 
 find "$tree" -depth -type d -name tests ! -path "*.dist-info/*" -exec rm -r {} +
-"$VIRTUAL_ENV/bin/python" -m compileall -qq -j 0 "$tree/lib" || true
+"$VIRTUAL_ENV/bin/python" "$tools/compile.py" "$tree/lib"

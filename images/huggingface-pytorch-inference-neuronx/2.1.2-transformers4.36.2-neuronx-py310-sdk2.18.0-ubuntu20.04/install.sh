@@ -65,16 +65,15 @@ fi
 rm -r "$work"
 
 # uv notes when it met a wheel that is a file, which no two builds have the same.
-find "$VIRTUAL_ENV/lib" -name uv_cache.json | while read -r note; do
+find "$VIRTUAL_ENV/lib" -name uv_cache.json -exec sh -euc 'for note; do
     rm "$note"
     sed -i "/\/uv_cache\.json,/d" "$(dirname "$note")/RECORD"
-done
+done' sh {} +
 
 # Nothing that is served or trained runs the tests of packages; licenses stay, whatever their folder.
 find "$VIRTUAL_ENV/lib" -depth -type d \( -name tests -o -path "*/torch/test" \) \
     ! -path "*.dist-info/*" -exec rm -r {} +
 
 # The image's own interpreter compiles, which spares the start its seconds, but not PyTorch's tools
-# for tests. Files that it cannot compile (templates, Python 2) are no modules.
-"$VIRTUAL_ENV/bin/python" -m compileall -qq -j 0 -x "/(test|testing/_internal)/" \
-    "$VIRTUAL_ENV/lib" || true
+# for tests.
+"$VIRTUAL_ENV/bin/python" "$tools/compile.py" "$VIRTUAL_ENV/lib" "/(test|testing/_internal)/"

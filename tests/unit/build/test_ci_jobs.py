@@ -88,7 +88,10 @@ def _shared(made_of: Inputs) -> tuple[bytes, ...]:
     upto = upto.rsplit("\n#", 1)[0]
     assert "framework.lock" in upto
     shared = [name for name in LOCK_NAMES if name != "libraries.lock"]
-    return (upto.encode(), *(made_of.files[name] for name in [*shared, "fetch.sh", "install.sh"]))
+    return (
+        upto.encode(),
+        *(made_of.files[name] for name in [*shared, "compile.py", "fetch.sh", "install.sh"]),
+    )
 
 
 # The command

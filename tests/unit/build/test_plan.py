@@ -53,7 +53,14 @@ def image(made_of: Inputs) -> Built:
 
 def test_a_context_is_what_is_committed(context: Context, target: Target, root: Path) -> None:
     committed = root / "images" / target.folder
-    names = {"Dockerfile", "dockerd-entrypoint.py", "fetch.sh", "install.sh", *LOCK_NAMES}
+    names = {
+        "Dockerfile",
+        "compile.py",
+        "dockerd-entrypoint.py",
+        "fetch.sh",
+        "install.sh",
+        *LOCK_NAMES,
+    }
     ours = {path.name for path in (ROOT / "runtime").glob("dlc_*.py")} - {"dlc_mpi.py"}
     names |= ours - {"dlc_train.py"} if target.mode == "inference" else {"dlc_train.py"}
     found = {path.name for path in context.folder.iterdir()}

@@ -14,6 +14,7 @@ from builder.matrix.target import Target
 from tests.conftest import GOLDEN, Dlc, Run
 
 OURS = {
+    "compile.py",
     "Dockerfile",
     "dockerd-entrypoint.py",
     "fetch.sh",

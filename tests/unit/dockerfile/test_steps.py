@@ -1,0 +1,121 @@
+"""No step of an image swallows a failure: what a build leaves out must end it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from builder.dockerfile.render import Renderer
+from builder.matrix.target import Target
+from builder.serve.programs import FILES
+from tests.conftest import ROOT
+
+SCRIPTS = ROOT / "templates" / "files"
+COMPILE = SCRIPTS / "compile.py"
+
+# Ways in which a shell goes on after a failure. Of a pipe only the last program's counts.
+SWALLOWS = re.compile(r"\|\|\s*(true|:)|;\s*(true|:)\s*$|set \+e|(?<!\|)\|(?!\|)")
+# What is text, not a pipe.
+QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+
+
+def steps(dockerfile: str) -> list[str]:
+    """The RUN instructions, each in one line and without its mounts."""
+    lines = "\n".join(line for line in dockerfile.splitlines() if not line.startswith("#"))
+    joined = re.sub(r"\\\n\s*", " ", lines)
+    found = re.findall(r"^RUN (.*)", joined, re.MULTILINE)
+    return [re.sub(r"--mount=\S+\s+", "", step).strip() for step in found]
+
+
+def test_no_step_goes_on_after_a_failure(targets: tuple[Target, ...]) -> None:
+    renderer = Renderer()
+    seen: set[str] = set()
+    for target in targets:
+        seen |= {*steps(renderer.files(target)["Dockerfile"].decode())}
+    assert len(seen) > 50
+    for step in seen:
+        bare = QUOTED.sub("", step)
+        assert not SWALLOWS.search(bare), step
+        # Commands that follow one another without && need a shell that ends at a failure.
+        assert "; " not in bare.replace("exit 1; }", "") or step.startswith("set -e; "), step
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS.glob("*.sh")), ids=lambda path: path.name)
+def test_no_script_goes_on_after_a_failure(script: Path) -> None:
+    text = script.read_text("utf-8")
+    assert "\nset -eu\n" in text
+    for line in text.splitlines():
+        code = QUOTED.sub("", line)
+        # A pattern of `case`, or a comment, may have a bar.
+        assert line.startswith("#") or not SWALLOWS.search(code), line
+
+
+def run(program: Path, *arguments: str | Path) -> tuple[int, str, str]:
+    """Run a program of an image here: its exit code and what it wrote."""
+    command = [sys.executable, "-I", str(program), *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return result.returncode, result.stdout, result.stderr
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Modules, what is none, and what is left out."""
+    for name, text in {
+        "a.py": "A = 1\n",
+        "b/__init__.py": "",
+        "b/c.py": "def f():\n    return 1\n",
+        "b/test/d.py": "D = 1\n",
+        "python2.py": "print 'x'\n",
+        "template.py": "{{ name }} = 1\n",
+        "latin.py": "X = 1\n",
+        "data.txt": "x",
+    }.items():
+        path = tmp_path / "lib" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    (tmp_path / "lib" / "latin.py").write_bytes(b"X = '\xe9'\n")
+    return tmp_path / "lib"
+
+
+def report(tree: Path) -> dict[str, object]:
+    code, out, err = run(FILES / "bytecode_report.py", tree)
+    assert (code, err) == (0, "")
+    found: dict[str, object] = json.loads(out)
+    return found
+
+
+def test_what_is_no_module_is_no_failure(tree: Path) -> None:
+    assert report(tree)["without"] == [
+        str(tree / name) for name in ("a.py", "b/__init__.py", "b/c.py")
+    ]
+    assert run(COMPILE, tree, "/(test|testing/_internal)/") == (0, "", "")
+    assert report(tree) == {"modules": 3, "without": []}
+    assert not list(tree.glob("b/test/__pycache__/*"))
+
+
+def test_a_module_that_cannot_be_written_is_one(tree: Path) -> None:
+    """Whatever the system says, as on a full disk, beside files that cannot be compiled."""
+    (tree / "b" / "__pycache__").write_text("in the way")
+    code, _, err = run(COMPILE, tree)
+    assert code == 1
+    assert "__pycache__" in err
+    assert report(tree)["without"] == [str(tree / name) for name in ("b/__init__.py", "b/c.py")]
+
+
+@pytest.mark.parametrize("kept", [0, 10, 20])
+def test_bytecode_that_is_cut_off(kept: int, tree: Path) -> None:
+    run(COMPILE, tree)
+    (found,) = tree.glob("b/__pycache__/c.*.pyc")
+    found.write_bytes(found.read_bytes()[:kept])
+    assert report(tree)["without"] == [str(tree / "b" / "c.py")]
+
+
+def test_bytecode_of_another_source(tree: Path) -> None:
+    run(COMPILE, tree)
+    (tree / "a.py").write_text("A = 10\n", "utf-8")
+    assert report(tree)["without"] == [str(tree / "a.py")]
