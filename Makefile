@@ -21,7 +21,7 @@ DLC := $(VENV)/bin/dlc
 DEFAULT := huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-all test-live test-lowest test-image contract tasks unit coverage lint \
+.PHONY: help build test test-all test-live test-lowest test-image contract tasks unit integration coverage lint \
 	render lock docs serve push prove pages bench clean install deps
 
 help: ## Show this help
@@ -38,9 +38,8 @@ else
 	$(DLC) build "$$TARGET"
 endif
 
-test: $(VENV)/.ready-test ## Run what must pass: lint, unit tests, then images on a real engine
-	$(MAKE) --no-print-directory lint
-	$(MAKE) --no-print-directory unit
+test: $(VENV)/.ready-test ## Run what must pass: lint, unit tests, programs, then images on a real engine
+	$(MAKE) --no-print-directory lint unit integration
 	$(PYTEST) -m 'images and not slow and not live' $(AT_ONCE)
 
 test-all: $(VENV)/.ready-test ## Run what is rare and slow, too: the whole contract, faults of networks
@@ -57,20 +56,23 @@ test-image: $(VENV)/.ready-test ## Test TARGET's built image against its contrac
 # Tests start Python hundreds of times: what it compiles is kept, whatever the caller's settings are.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(VENV)/bin/pytest
 PARALLEL := --numprocesses auto --dist worksteal
-UNIT := $(PARALLEL) -m 'not images and not slow and not live' tests/unit
+QUICK := not images and not slow and not live
 
-unit: $(VENV)/.ready-test ## Run the tests that need neither engine nor network
-	$(PYTEST) $(UNIT)
+unit: $(VENV)/.ready-test ## Run the tests that start no program and need neither engine nor network
+	$(PYTEST) $(PARALLEL) -m '$(QUICK) and not integration' tests/unit
+
+integration: $(VENV)/.ready-test ## Run the tests with programs (uv, git, make, a terminal), but no engine
+	$(PYTEST) $(PARALLEL) -m '$(QUICK) and integration' tests/unit
 
 test-live: $(VENV)/.ready-test ## Run the tests that ask the real package index
 	$(PYTEST) -m live
 
-coverage: $(VENV)/.ready-test ## Tell which lines and branches the unit tests do not run
-	$(PYTEST) --cov --cov-report term-missing:skip-covered $(UNIT)
+coverage: $(VENV)/.ready-test ## Tell which lines and branches the tests without an engine do not run
+	$(PYTEST) --cov --cov-report term-missing:skip-covered $(PARALLEL) -m '$(QUICK)' tests/unit
 
 # Python 3.10 is the lowest, and has wheels of versions as old as these.
-test-lowest: ## Run the unit tests with the lowest versions that pyproject.toml allows
-	$(MAKE) --no-print-directory unit VENV=.venv-lowest LOCK=requirements/lowest.txt \
+test-lowest: ## Run the tests without an engine on the lowest versions that pyproject.toml allows
+	$(MAKE) --no-print-directory unit integration VENV=.venv-lowest LOCK=requirements/lowest.txt \
 		PYTHON='$(if $(filter python3,$(PYTHON)),python3.10,$(PYTHON))'
 
 lint: $(VENV)/.ready-test ## Check style, types, workflows and what is rendered

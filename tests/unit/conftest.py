@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,18 @@ def own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("DLC_STATE", str(folder))
     # Else each question for the wheelhouse starts pip, which tells of the machine's.
     monkeypatch.setenv("PIP_FIND_LINKS", "")
+
+
+@pytest.fixture(autouse=True)
+def starts_no_program(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unit tests stay quick: one that starts a program is told to say so."""
+    marks = {mark.name for mark in request.node.iter_markers()}
+    if marks.isdisjoint({"integration", "images", "slow", "live"}):
+        monkeypatch.setattr(subprocess.Popen, "__init__", _refuse)
+
+
+def _refuse(_self: object, arguments: object, *_: object, **__: object) -> None:
+    pytest.fail(f"a unit test starts {arguments}: mark it `integration`")
 
 
 def write_part(folder: Path, *releases: str, change: tuple[str, str] = ("", "")) -> Path:

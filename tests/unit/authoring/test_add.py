@@ -57,6 +57,7 @@ def lines(text: str) -> list[str]:
     return [line[1:] for line in diff if line.startswith("+") and not line.startswith("+++")]
 
 
+@pytest.mark.integration
 def test_a_release(shop: Project) -> None:
     before = shop.matrix.read_bytes()
     run = shop.run("add", "--transformers", "4.13.0", "--mode", "inference", *DATE, "--diff")
@@ -84,6 +85,7 @@ def test_a_release(shop: Project) -> None:
     assert shop.run("render", "--check", ADDED).code == 0
 
 
+@pytest.mark.integration
 def test_a_dry_run_writes_nothing(shop: Project) -> None:
     before = shop.files()
     run = shop.run("add", "--transformers", "4.13.0", "--mode", "inference", *DATE, "--dry-run")
@@ -102,6 +104,7 @@ def test_a_dry_run_writes_nothing(shop: Project) -> None:
     ]
 
 
+@pytest.mark.integration
 def test_new_locks_are_compared_with_those_of_the_last_of_the_kind(shop: Project) -> None:
     locked = shop.run("lock", "--mode", "inference", "--device", "cpu", "--framework", "pytorch")
     assert locked.code == 0, locked.err
@@ -113,6 +116,7 @@ def test_new_locks_are_compared_with_those_of_the_last_of_the_kind(shop: Project
     assert "transformers 4.12.3 -> 4.13.0" in summary[3]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["libraries.lock", "Dockerfile", "matrix.yaml"])
 def test_all_is_written_or_nothing(
     name: str, shop: Project, monkeypatch: pytest.MonkeyPatch
@@ -133,6 +137,7 @@ def test_all_is_written_or_nothing(
     assert sorted(shop.folder.rglob("*")) == folders
 
 
+@pytest.mark.integration
 def test_more_of_a_release_that_is_there(shop: Project) -> None:
     run = shop.run(
         *("add", "--transformers", "4.12.3", "--pytorch", "1.9.1", "--mode", "inference"),
@@ -145,6 +150,7 @@ def test_more_of_a_release_that_is_there(shop: Project) -> None:
     ) in shop.matrix.read_text("utf-8")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -187,6 +193,7 @@ def test_what_cannot_be_added(arguments: tuple[str, ...], told: str, shop: Proje
     assert shop.files() == before
 
 
+@pytest.mark.integration
 def test_several_that_the_index_does_not_have_are_told_together(shop: Project) -> None:
     before = shop.files()
     run = shop.run(
@@ -204,6 +211,7 @@ def test_several_that_the_index_does_not_have_are_told_together(shop: Project) -
     assert shop.files() == before
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("arguments", "missing"),
     [
@@ -249,6 +257,7 @@ def test_what_the_matrix_does_not_take_is_told_before_the_index_is_asked(
     assert shop.files() == before
 
 
+@pytest.mark.integration
 def test_no_datasets_that_goes_with_it(shop: Project, index: Index) -> None:  # noqa: F811
     index.add("2021-12-09", "transformers", "4.14.0", "hub>=9")
     run = shop.run("add", "--transformers", "4.14.0", "--mode", "inference", *DATE)
@@ -261,6 +270,7 @@ def test_no_datasets_that_goes_with_it(shop: Project, index: Index) -> None:  # 
     assert run.err.endswith("; name another version, --python or --date\n")
 
 
+@pytest.mark.integration
 def test_an_index_that_has_nothing(
     shop: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,6 +332,7 @@ def test_what_is_there_already(shop: Project) -> None:
     assert shop.files() == before
 
 
+@pytest.mark.integration
 def test_what_cannot_be_locked_leaves_nothing(shop: Project, index: Index) -> None:  # noqa: F811
     before = shop.files()
     index.remove("hub")
@@ -365,10 +376,12 @@ def expected(sha256: str) -> list[str]:
     ]
 
 
+@pytest.mark.integration
 def test_a_framework_version_with_a_wheel_that_is_given(shop: Project) -> None:
     assert framework(shop, "--wheel", f"{URL}={'a' * 64}") == expected("a" * 64)
 
 
+@pytest.mark.integration
 def test_with_a_wheel_of_the_wheelhouse(
     shop: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -379,6 +392,7 @@ def test_with_a_wheel_of_the_wheelhouse(
     assert framework(shop) == expected(hashlib.sha256(wheel.read_bytes()).hexdigest())
 
 
+@pytest.mark.integration
 def test_with_a_wheel_of_its_index(shop: Project, serve: Serve, nowhere: str) -> None:  # noqa: F811
     wheels = serve("wheels")
     quoted = WHEEL.replace("+", "%2B")
@@ -388,6 +402,7 @@ def test_with_a_wheel_of_its_index(shop: Project, serve: Serve, nowhere: str) ->
     assert framework(shop) == expected("b" * 64)
 
 
+@pytest.mark.integration
 def test_what_is_newer(shop: Project) -> None:
     run = shop.run("outdated", "--format", "json")
     assert run.code == 0, run.err
@@ -402,6 +417,7 @@ def test_what_is_newer(shop: Project) -> None:
     assert table[1].split() == ["transformers", "4.12.3", "4.36.0", "yes"]
 
 
+@pytest.mark.integration
 def test_without_an_index(shop: Project, nowhere: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     monkeypatch.setenv("UV_DEFAULT_INDEX", nowhere)
     run = shop.run("outdated")

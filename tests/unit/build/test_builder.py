@@ -48,6 +48,7 @@ def test_nothing_asked_nothing_looked_at() -> None:
     assert not HERE.elsewhere
 
 
+@pytest.mark.integration
 def test_a_builder_elsewhere_with_a_cache(tmp_path: Path) -> None:
     cache = Cache(destinations=("h.example/cache",))
     there = engine(tmp_path, "kubernetes", "Features:\n Cache export: true")
@@ -56,6 +57,7 @@ def test_a_builder_elsewhere_with_a_cache(tmp_path: Path) -> None:
     assert choose(older, "far", cache).elsewhere
 
 
+@pytest.mark.integration
 def test_a_builder_that_keeps_no_cache(tmp_path: Path) -> None:
     there = engine(tmp_path, "cloud", "Features:\n Cache export: false")
     with pytest.raises(BuildError, match="cannot write a cache to h"):
@@ -64,11 +66,13 @@ def test_a_builder_that_keeps_no_cache(tmp_path: Path) -> None:
     assert choose(there, "far", Cache(sources=("h.example/cache",))).elsewhere
 
 
+@pytest.mark.integration
 def test_a_builder_that_is_another_engine(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="set DOCKER_CONTEXT=far"):
         choose(engine(tmp_path, "docker"), "far")
 
 
+@pytest.mark.integration
 def test_a_builder_that_did_not_start(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="cannot be used: no route to host"):
         choose(engine(tmp_path, "remote", "Error: no route to host"), "far")

@@ -26,6 +26,8 @@ from tests.unit.locks.test_resolve import (  # noqa: F401 - fixtures too
     serve,
 )
 
+pytestmark = pytest.mark.integration
+
 # What the older release trains with: two targets that serve are enough of it.
 TRAINING = """\
     training:

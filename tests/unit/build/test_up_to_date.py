@@ -202,6 +202,7 @@ def served(made_of: list[Inputs]) -> int:
     return next(n for n, each in enumerate(made_of) if each.target.mode == "inference")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "steps",
     [
@@ -225,6 +226,7 @@ def test_a_child_has_our_labels_and_is_not_ours(
     assert why == "there is no image" if tag else why.startswith("changed after its build: ")
 
 
+@pytest.mark.integration
 def test_what_was_built_elsewhere_is_looked_at_once(
     planner: Dlc, engine: Listing, made_of: list[Inputs], served: int
 ) -> None:
@@ -244,6 +246,7 @@ def test_what_was_built_elsewhere_is_looked_at_once(
     assert json.loads(run.out)[0]["id"] == identity
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("name", "value", "why"),
     [
@@ -270,6 +273,7 @@ def test_a_changed_configuration_without_a_step(
     assert told.endswith(why)
 
 
+@pytest.mark.integration
 def test_an_image_that_lost_its_history(
     planner: Dlc, engine: Listing, made_of: list[Inputs], served: int
 ) -> None:
@@ -278,6 +282,7 @@ def test_an_image_that_lost_its_history(
     assert plan_of(planner, made_of[served]) == ("build", ["it has no history"])
 
 
+@pytest.mark.integration
 def test_a_child_under_our_name_is_not_pushed(
     planner: Dlc, engine: Listing, made_of: list[Inputs], served: int, closed_port: int
 ) -> None:

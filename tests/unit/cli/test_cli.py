@@ -255,6 +255,7 @@ def run_alone(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=True)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("arguments", "also"),
     [
@@ -274,6 +275,7 @@ def test_it_loads_only_what_it_needs(arguments: list[str], also: set[str], golde
     assert not loaded & {"docker", "boto3", "rich", "jinja2", "requests", "uv", *also}
 
 
+@pytest.mark.integration
 def test_a_reader_that_leaves(golden: Path) -> None:
     """`dlc list | head` ends without a word."""
     command = [sys.executable, "-m", "builder", "--matrix", str(golden / "matrix.yaml"), "list"]

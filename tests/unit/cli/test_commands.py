@@ -78,6 +78,7 @@ def test_completion_of_a_matrix_that_is_not_there(tmp_path: Path) -> None:
     assert completed("--matrix", str(tmp_path / "none.yaml"), "build", begun="") == []
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_s_script(shell: str, dlc: Dlc) -> None:
     run = dlc("completion", shell)

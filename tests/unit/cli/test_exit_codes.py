@@ -125,6 +125,7 @@ def shell(command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("command", "code", "told"),
     [
@@ -144,6 +145,7 @@ def test_streams_that_are_closed(command: str, code: int, told: str) -> None:
     assert (run.returncode, run.stdout, run.stderr) == (code, "", told)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "arguments", [["list"], ["list", "--format", "json"], ["--help"], ["list", "nosuch"], ["lst"]]
 )

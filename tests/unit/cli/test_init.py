@@ -135,6 +135,7 @@ def make(started: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.integration
 def test_its_makefile(started: Path) -> None:
     told = make(started).stdout
     for target in ("lock", "render", "check", "build", "smoke", "push"):
@@ -148,6 +149,7 @@ def test_its_makefile(started: Path) -> None:
     assert "name a registry" in pushed.stdout
 
 
+@pytest.mark.integration
 def test_its_workflow_is_one(started: Path) -> None:
     command = Path(sysconfig.get_path("scripts"), "check-jsonschema")
     run = subprocess.run(

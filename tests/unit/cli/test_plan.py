@@ -60,12 +60,14 @@ def states(dlc: Dlc, folder: Path, *arguments: str) -> dict[str, dict[str, objec
     return {row["image"]: row for row in json.loads(run.out) if row["state"] != "up to date"}
 
 
+@pytest.mark.integration
 def test_nothing_changed_since_the_commit(dlc: Dlc, committed: Path) -> None:
     found = states(dlc, committed, "--since", "HEAD")
     assert {row["state"] for row in found.values()} == {"blocked"}
     assert all("-neuron" in name for name in found)
 
 
+@pytest.mark.integration
 def test_nothing_to_build_is_a_sentence_and_no_empty_table(dlc: Dlc, committed: Path) -> None:
     where = ("--matrix", committed / "matrix.yaml")
     run = dlc(*where, "plan", "--since", "HEAD", "--device", "cpu", "--framework", "pytorch")
@@ -73,6 +75,7 @@ def test_nothing_to_build_is_a_sentence_and_no_empty_table(dlc: Dlc, committed: 
     assert re.fullmatch(r"nothing to build: all \d+ targets are up to date\n", run.err)
 
 
+@pytest.mark.integration
 def test_a_template_changes_what_it_is_part_of(
     dlc: Dlc, checkout: Path, targets: tuple[Target, ...]
 ) -> None:
@@ -88,6 +91,7 @@ def test_a_template_changes_what_it_is_part_of(
     }
 
 
+@pytest.mark.integration
 def test_a_program_in_images_is_that_of_the_commit(
     dlc: Dlc, checkout: Path, targets: tuple[Target, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +109,7 @@ def test_a_program_in_images_is_that_of_the_commit(
     }
 
 
+@pytest.mark.integration
 def test_a_matrix_that_cannot_be_read_any_more(dlc: Dlc, checkout: Path) -> None:
     matrix = checkout / "matrix.yaml"
     good = matrix.read_text("utf-8")
@@ -117,6 +122,7 @@ def test_a_matrix_that_cannot_be_read_any_more(dlc: Dlc, checkout: Path) -> None
     assert "2 to build, 0 up to date" in run.err
 
 
+@pytest.mark.integration
 def test_no_such_commit(dlc: Dlc, committed: Path) -> None:
     run = dlc("--matrix", str(committed / "matrix.yaml"), "plan", "--since", "nowhere")
     assert run.code == 4

@@ -27,6 +27,7 @@ def plain(shown: str) -> list[str]:
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).splitlines()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("columns", [60, 80, 100])
 @pytest.mark.parametrize(
     "command", [["list"], ["show", "1.9.1-transformers4.12.3-cpu-*"], ["build", "--dry-run"]]
@@ -41,18 +42,21 @@ def test_tables_fit_the_terminal(command: list[str], columns: int, dlc: Dlc) -> 
     assert sorted(re.sub(r"\s", "", "".join(plain(shown)))) == sorted(letters)
 
 
+@pytest.mark.integration
 def test_a_wide_terminal_has_one_line_for_each_row(dlc: Dlc) -> None:
     _, shown = on_a_terminal(*MATRIX, "list", columns=250)
     assert plain(shown) == dlc(*MATRIX, "list").out.splitlines()
     assert shown.startswith(f"{ESCAPE}1m")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("setting", [("NO_COLOR", "1"), ("TERM", "dumb")])
 def test_no_escapes(setting: tuple[str, str]) -> None:
     _, shown = on_a_terminal(*MATRIX, "list", columns=250, environment=[setting])
     assert ESCAPE not in shown
 
 
+@pytest.mark.integration
 def test_a_dumb_terminal_is_as_wide_as_it_is() -> None:
     dumb = [("TERM", "dumb")]
     _, shown = on_a_terminal(*MATRIX, "list", columns=250, environment=dumb)
@@ -85,6 +89,7 @@ with working("waiting"):
 LINES = [f"{word} {number}" for number in (1, 2) for word in ("news", "line", "detail")]
 
 
+@pytest.mark.integration
 def test_progress_on_a_terminal() -> None:
     code, shown = in_a_terminal(["-c", SHOWS])
     lines = [line.strip() for line in plain(shown)]
@@ -97,6 +102,7 @@ def test_progress_on_a_terminal() -> None:
     assert "ready" in lines
 
 
+@pytest.mark.integration
 def test_results_go_where_stdout_goes_while_bars_are_shown(tmp_path: Path) -> None:
     code, shown = in_a_terminal(["-c", SHOWS], stdout=tmp_path / "results")
     assert code == 0
@@ -105,12 +111,14 @@ def test_results_go_where_stdout_goes_while_bars_are_shown(tmp_path: Path) -> No
     assert "news 2" in shown
 
 
+@pytest.mark.integration
 def test_progress_on_a_dumb_terminal_is_lines(tmp_path: Path) -> None:
     out = tmp_path / "results"
     code, shown = in_a_terminal(["-c", SHOWS], stdout=out, environment=[("TERM", "dumb")])
     assert (code, shown.splitlines()) == (0, [*LINES, "locks: done", "ready"])
 
 
+@pytest.mark.integration
 def test_what_goes_wrong_leaves_no_bar_behind() -> None:
     program = SHOWS.replace('progress.finish("locks", "done")', "raise SystemExit(7)")
     code, shown = in_a_terminal(["-c", program])
@@ -135,6 +143,7 @@ def test_builds_in_lines(capsys: pytest.CaptureFixture[str], targets: tuple[Targ
     ]
 
 
+@pytest.mark.integration
 def test_lock_shows_a_bar() -> None:
     assert os.name == "posix"
     code, shown = on_a_terminal("lock", "*inference:2.13.0-transformers4.57.1*")

@@ -158,6 +158,7 @@ def test_engine_that_went_away(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.integration
 def test_help_loads_neither_docker_nor_boto3() -> None:
     code = (
         "import sys; sys.argv[1:] = ['push', '--help']\n"

@@ -59,6 +59,7 @@ def test_all_and_a_selection_contradict(dlc: Dlc) -> None:
     assert run.err.endswith("Error: --all selects all targets: leave it or the selection out.\n")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("command", "question"),
     [

@@ -227,6 +227,7 @@ def test_newer_syntax_would_be_found() -> None:
         ast.parse("print(found := 1)", feature_version=(3, 6))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_programs_import_with_the_standard_library_alone(name: str) -> None:
     run = subprocess.run(
@@ -268,6 +269,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
     return found
 
 
+@pytest.mark.integration
 def test_report_is_of_this_interpreter(report: Mapping[str, Any]) -> None:
     assert report.keys() == REPORT.keys()
     assert report["python"] == f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -231,6 +231,7 @@ def test_commits_tell_content_and_names_apart() -> None:
     assert all(len(commit) == 40 for commit in commits)
 
 
+@pytest.mark.integration
 def test_wheel_can_be_imported_and_has_a_version(tmp_path: Path) -> None:
     [(name, content)] = wheel("dlc_tiny", "1.2.3", "ANSWER = 42\n").items()
     assert name == "dlc_tiny-1.2.3-py3-none-any.whl"

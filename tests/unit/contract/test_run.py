@@ -54,6 +54,7 @@ def collected(folder: Path) -> dict[str, Result]:
     return {row["test"]: Result(**row) for row in json.loads(run.stdout.splitlines()[-1])}
 
 
+@pytest.mark.integration
 def test_results(tmp_path: Path) -> None:
     found = collected(tmp_path)
     assert {name: result.outcome for name, result in found.items()} == {

@@ -194,6 +194,7 @@ def report(folder: Path, *arguments: str, **variables: str) -> Any:
     return json.loads((folder / "out/report.json").read_text("utf-8"))
 
 
+@pytest.mark.integration
 def test_the_reporting_script(tmp_path: Path) -> None:
     channel = tmp_path / "data"
     channel.mkdir()

@@ -95,6 +95,7 @@ def test_a_mirror_of_the_builds(tmp_path: Path) -> None:
     assert "export PYTHON_BUILDS=https://mirror.example/python\n" in said
 
 
+@pytest.mark.integration
 def test_uv_checks_what_it_gets(tmp_path: Path, targets_of_the_matrix: set[str]) -> None:
     """Of every build that the matrix names uv has the hash, and takes no other file."""
     assert targets_of_the_matrix

@@ -217,6 +217,7 @@ def test_pull_that_hangs_is_given_up(fake: FakeEngine, monkeypatch: pytest.Monke
 # Bootstrapping
 
 
+@pytest.mark.integration
 def test_bootstrap(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     fake.registry = False
     arguments = tree_maker(monkeypatch, 'printf "$SOURCE_DATE_EPOCH"')
@@ -234,6 +235,7 @@ def test_bootstrap(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(fake.imports) == 1
 
 
+@pytest.mark.integration
 def test_broken_bootstrap_leaves_nothing(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     fake.registry = False
     tree_maker(monkeypatch, 'echo half; echo "I: start" >&2; echo "E: no space" >&2; exit 25')
@@ -246,6 +248,7 @@ def test_broken_bootstrap_leaves_nothing(fake: FakeEngine, monkeypatch: pytest.M
     assert not scratches()
 
 
+@pytest.mark.integration
 def test_bootstrap_after_one_that_was_killed(
     fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,6 +260,7 @@ def test_bootstrap_after_one_that_was_killed(
     assert not scratches()
 
 
+@pytest.mark.integration
 def test_ctrl_c_ends_the_bootstrap(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     fake.registry = False
     arguments = tree_maker(monkeypatch, 'echo $$ > "$0.pid"; echo half; exec sleep 60')

@@ -188,6 +188,7 @@ def test_nothing_is_found_on_an_empty_machine(home: Path) -> None:
     )
 
 
+@pytest.mark.integration
 def test_order_of_finding(home: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     assert version_found() is None
     serve("state/engine/docker.sock")
@@ -200,6 +201,7 @@ def test_order_of_finding(home: Path, serve: Serve, monkeypatch: pytest.MonkeyPa
     assert version_found() == "named.sock"
 
 
+@pytest.mark.integration
 def test_only_our_own_engine_is_private(home: Path, serve: Serve) -> None:
     serve("state/engine/docker.sock")
     found = connection.find()
@@ -212,6 +214,7 @@ def test_only_our_own_engine_is_private(home: Path, serve: Serve) -> None:
     assert not found.private
 
 
+@pytest.mark.integration
 def test_status_of_a_running_engine(serve: Serve, home: Path) -> None:
     host = serve("default.sock", DockerRootDir="/var/lib/docker")
     buildx(home / "docker/cli-plugins/docker-buildx")
@@ -225,6 +228,7 @@ def test_status_of_a_running_engine(serve: Serve, home: Path) -> None:
     )
 
 
+@pytest.mark.integration
 def test_status_of_an_engine_that_fails(serve: Serve) -> None:
     host = serve("default.sock", Failing=True, message="out of order")
     found = connection.status()
@@ -244,6 +248,7 @@ def test_an_engine_the_user_names_must_answer(
     assert "DOCKER_HOST" in connection.status().start
 
 
+@pytest.mark.integration
 def test_our_own_engine_may_be_named_while_it_does_not_run(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
@@ -253,12 +258,14 @@ def test_our_own_engine_may_be_named_while_it_does_not_run(
     assert version_found() == "default.sock"
 
 
+@pytest.mark.integration
 def test_a_context_that_is_merely_current_need_not_answer(serve: Serve, home: Path) -> None:
     context(home, f"unix://{home}/stopped.sock")
     serve("default.sock")
     assert version_found() == "default.sock"
 
 
+@pytest.mark.integration
 def test_context_named_by_variable(
     serve: Serve, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -337,6 +344,7 @@ def test_certificates_of_docker_host(home: Path, monkeypatch: pytest.MonkeyPatch
 # buildx
 
 
+@pytest.mark.integration
 def test_buildx_beside_the_command_line_comes_first(serve: Serve, home: Path) -> None:
     serve("default.sock")
     found = connection.find()
@@ -372,6 +380,7 @@ def test_not_root_and_no_engine(home: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert f"{home}/default.sock: no such file or directory" in str(caught.value)
 
 
+@pytest.mark.integration
 def test_not_root_on_a_foreign_distribution_without_buildx(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -419,6 +428,7 @@ def root(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+@pytest.mark.integration
 def test_two_at_once_start_one_engine(root: Path) -> None:
     program(root / "bin/dockerd", FAKE_DOCKERD)
     found: list[connection.Engine] = []
@@ -444,6 +454,7 @@ def test_two_at_once_start_one_engine(root: Path) -> None:
         private.stop(say=print)
 
 
+@pytest.mark.integration
 def test_engine_that_ends_at_once_is_quoted(root: Path) -> None:
     program(
         root / "bin/dockerd",
@@ -461,6 +472,7 @@ def test_engine_that_ends_at_once_is_quoted(root: Path) -> None:
     assert f"{root}/state/engine/dockerd.log" in caught.value.remedy
 
 
+@pytest.mark.integration
 def test_engine_that_stays_silent_is_ended(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(private, "START_SECONDS", 1)
     program(root / "bin/dockerd", "#!/bin/sh\necho thinking\nexec sleep 60\n")
@@ -510,6 +522,7 @@ def sleeper() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         child.stdout.close()
 
 
+@pytest.mark.integration
 def test_recorded_process_must_name_our_socket(
     home: Path, sleeper: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
@@ -527,6 +540,7 @@ def test_recorded_process_must_name_our_socket(
     assert private.running() == ours.pid
 
 
+@pytest.mark.integration
 def test_a_zombie_does_not_run(home: Path, sleeper: Callable[..., subprocess.Popen[bytes]]) -> None:
     ours = sleeper("--host", connection.private_host())
     (home / "state/engine").mkdir(parents=True)
@@ -538,6 +552,7 @@ def test_a_zombie_does_not_run(home: Path, sleeper: Callable[..., subprocess.Pop
     assert private.running() is None
 
 
+@pytest.mark.integration
 def test_down_ends_only_what_is_ours(
     home: Path, sleeper: Callable[..., subprocess.Popen[bytes]]
 ) -> None:

@@ -141,6 +141,7 @@ def found(server: Holding) -> Engine:
 # What it holds
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("private")
 @pytest.mark.parametrize("command", [["engine"], ["engine", "status"]])
 def test_what_the_engine_holds(dlc: Dlc, command: list[str]) -> None:
@@ -170,6 +171,7 @@ def test_what_the_engine_holds(dlc: Dlc, command: list[str]) -> None:
     ]
 
 
+@pytest.mark.integration
 def test_an_engine_that_does_not_tell_is_shown_all_the_same(private: Holding, dlc: Dlc) -> None:
     for wrong in (None, ["Images"], {"BuildCache": [{"Size": "much"}]}):
         private.told["/system/df"] = wrong
@@ -190,6 +192,7 @@ def test_free_space_is_known_only_of_a_disk_here(state: Path) -> None:
 # Trimming it
 
 
+@pytest.mark.integration
 def test_prune_trims_the_private_engine(private: Holding, dlc: Dlc) -> None:
     run = dlc("engine", "prune", "--keep-storage", "1.5 GB")
     assert (run.code, run.err) == (0, "")
@@ -210,6 +213,7 @@ def test_prune_trims_the_private_engine(private: Holding, dlc: Dlc) -> None:
     assert private.asked[-1][1] == {"keep-storage": ["10000000000"]}
 
 
+@pytest.mark.integration
 def test_prune_leaves_anothers_engine_alone(other: Holding, dlc: Dlc) -> None:
     run = dlc("engine", "prune")
     assert run.code == 10
@@ -220,6 +224,7 @@ def test_prune_leaves_anothers_engine_alone(other: Holding, dlc: Dlc) -> None:
     assert [what for what, _ in other.asked if what.startswith("POST")]
 
 
+@pytest.mark.integration
 def test_prune_needs_an_engine_that_does_it(private: Holding, dlc: Dlc) -> None:
     private.told["/build/prune"] = None
     run = dlc("engine", "prune")

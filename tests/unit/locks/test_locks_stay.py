@@ -13,6 +13,8 @@ from tests.conftest import Dlc, Run
 from tests.package_index import PackageIndex, wheel
 from tests.unit.locks.test_resolve import only
 
+pytestmark = pytest.mark.integration
+
 MATRIX = """\
 tools: {base: debian12, uv: 0.13.8, build: [setuptools]}
 bases:

@@ -37,6 +37,8 @@ from tests.conftest import Dlc, Run
 from tests.quiet_server import QuietServer
 from tests.unit.corpus import SMALL, with_upgrade
 
+pytestmark = pytest.mark.integration
+
 CPU = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
 TENSORFLOW = "huggingface-tensorflow-inference:2.4.1-transformers4.12.3-cpu-py37-ubuntu18.04"
 NEURON = (

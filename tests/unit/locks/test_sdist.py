@@ -224,6 +224,7 @@ def needs(index: PackageIndex, package: str, version: str, file: IndexFile) -> N
         return built_needs(package, version, path, uv, "2025-06-01")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("root", [True, False])
 def test_a_build_sees_nothing_of_the_caller(
     root: bool,
@@ -257,6 +258,7 @@ def test_a_build_sees_nothing_of_the_caller(
         assert seen["writes"] == []
 
 
+@pytest.mark.integration
 def test_uv_itself_runs_nothing(
     asking: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,6 +290,7 @@ def test_uv_itself_runs_nothing(
     assert not mark.exists()
 
 
+@pytest.mark.integration
 def test_an_older_version_is_not_taken_for_a_newer_one_without_wheels(
     asking: Callable[..., None],
 ) -> None:
@@ -301,6 +304,7 @@ def test_an_older_version_is_not_taken_for_a_newer_one_without_wheels(
     assert f"--hash=sha256:{new.sha256}" in found["old"]
 
 
+@pytest.mark.integration
 def test_a_backend_may_want_more(asking: Callable[..., None]) -> None:
     backend = b"""\
 def get_requires_for_build_wheel(settings=None):
@@ -320,6 +324,7 @@ def prepare_metadata_for_build_wheel(folder, settings=None):
         assert needs(index, "probe", "1", file) == Needs(requires=("gamma",))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("system", "backend", "told"),
     [
@@ -344,6 +349,7 @@ def test_builds_that_fail(
             needs(index, "probe", "1", file)
 
 
+@pytest.mark.integration
 def test_a_build_that_fails_is_no_answer(asking: Callable[..., None]) -> None:
     file = probe(**{"tell.py": b"raise SystemExit('no mood')"})
     with PackageIndex(file) as index:
@@ -357,6 +363,7 @@ def test_a_build_that_fails_is_no_answer(asking: Callable[..., None]) -> None:
     assert caught.value.remedy == "require a version that has a wheel"
 
 
+@pytest.mark.integration
 def test_a_file_that_is_not_what_its_index_says(
     asking: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -392,6 +399,7 @@ def test_offline_is_offline() -> None:
 PROBE = "Metadata-Version: 1.2\nName: probe\nVersion: 1\n"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("days", [("03", "06", "03"), ("06", "03", "06")], ids=["up", "down"])
 def test_a_wheel_that_came_later_speaks_for_itself(
     days: tuple[str, ...], asking: Callable[..., None]
@@ -410,6 +418,7 @@ def test_a_wheel_that_came_later_speaks_for_itself(
             assert [*found] == [{"03": "early", "06": "later"}[month], "probe"]
 
 
+@pytest.mark.integration
 def test_what_has_no_wheel_is_read_once_for_all_days_before(asking: Callable[..., None]) -> None:
     files = {**egg("probe", "", info=PROBE), "setup.py": b"1/0"}
     read = []

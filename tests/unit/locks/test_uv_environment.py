@@ -31,6 +31,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.integration
 def test_every_variable_of_uv_is_known() -> None:
     told = subprocess.run(
         [uv.find_uv_bin(), "help", "pip", "compile"], capture_output=True, text=True, check=True
@@ -48,6 +49,7 @@ def index() -> PackageIndex:
     )
 
 
+@pytest.mark.integration
 def test_nothing_of_the_caller_chooses(
     index: PackageIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,6 +73,7 @@ def test_nothing_of_the_caller_chooses(
     assert [entry.split()[0] for entry in found.values()] == ["alpha==1.1", "beta==1"]
 
 
+@pytest.mark.integration
 def test_no_configuration_of_the_caller_chooses(
     index: PackageIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +89,7 @@ def test_no_configuration_of_the_caller_chooses(
     assert found["alpha"].startswith("alpha==1.1 ")
 
 
+@pytest.mark.integration
 def test_the_index_of_the_mirrors_goes_before_the_callers(
     index: PackageIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +102,7 @@ def test_the_index_of_the_mirrors_goes_before_the_callers(
     assert index.asked == []
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("how", ["mirrors", "address", "variables"])
 def test_credentials_of_an_index(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     noted = {
@@ -123,6 +128,7 @@ def test_credentials_of_an_index(how: str, tmp_path: Path, monkeypatch: pytest.M
     assert "hush" not in "".join(found.values())
 
 
+@pytest.mark.integration
 def test_an_index_without_upload_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with PackageIndex(wheel("alpha-one", "1", uploaded=None), wheel("beta", "1")) as index:
         only(monkeypatch, UV_CACHE_DIR=tmp_path / "cache", **index.environment)
@@ -158,6 +164,7 @@ def test_certificates_and_credentials(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (netrc.read_text("utf-8"), netrc.stat().st_mode & 0o777) == (secret, 0o600)
 
 
+@pytest.mark.integration
 def test_a_keyring_runs_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -176,6 +183,7 @@ def test_a_keyring_runs_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert told.stdout == "home none team get a\n"
 
 
+@pytest.mark.integration
 def test_the_command_asks_the_index_of_the_mirrors(
     dlc: Dlc, golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

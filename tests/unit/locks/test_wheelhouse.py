@@ -111,6 +111,7 @@ def test_a_directory_of_our_own_variable_must_be_there(
         directories()
 
 
+@pytest.mark.integration
 def test_directories_of_pip(house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DLC_WHEELHOUSE", raising=False)
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)

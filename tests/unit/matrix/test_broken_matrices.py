@@ -234,6 +234,7 @@ def test_a_missing_file(dlc: Dlc, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     )
 
 
+@pytest.mark.integration
 def test_no_traceback_in_a_process_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "matrix.yaml"
     path.write_bytes(b"[" * 200_000)

@@ -294,6 +294,7 @@ def hashed(fake: str, wheel: Path) -> str:
     return MATRIX.replace(fake * 64, hashlib.sha256(wheel.read_bytes()).hexdigest())
 
 
+@pytest.mark.integration
 def test_each_lock_has_what_those_below_have_not(shelf: Path, tmp_path: Path) -> None:
     [wheel] = shelf.glob("smdistributed_dataparallel-1.2.1-*")
     row, found = lock(TENSORFLOW, hashed("1", wheel), tmp_path)
@@ -315,6 +316,7 @@ def test_each_lock_has_what_those_below_have_not(shelf: Path, tmp_path: Path) ->
     assert {"horovod.lock", "smdistributed-dataparallel.lock"} < made.files.keys()
 
 
+@pytest.mark.integration
 def test_a_wheel_without_a_hash_is_locked_once_it_is_there(shelf: Path, tmp_path: Path) -> None:
     """Until then its lock says what could not be reached; what was held then stays."""
     [torch] = shelf.glob("torch-*")
@@ -418,6 +420,7 @@ def test_hosts_are_read(
     assert mpi.hosts(path) == hosts
 
 
+@pytest.mark.integration
 def test_keys_are_as_ssh_wants_them(mpi: ModuleType, tmp_path: Path) -> None:
     pytest.importorskip("cryptography")
     folder = tmp_path / "ssh"

@@ -159,6 +159,7 @@ def test_without_mirrors_there_is_no_script() -> None:
     assert script(Mirrors(), "certificates") == ""
 
 
+@pytest.mark.integration
 def test_variables(site: Mirrors, tmp_path: Path) -> None:
     found = run(script(site), DEBIAN, tmp_path)
     assert found["UV_DEFAULT_INDEX"] == found["PIP_INDEX_URL"] == "https://mirror.example/simple"
@@ -168,6 +169,7 @@ def test_variables(site: Mirrors, tmp_path: Path) -> None:
     assert (found["NETRC"], found["netrc"]) == ("/media/netrc", SECRET)
 
 
+@pytest.mark.integration
 def test_apt_on_debian(site: Mirrors, tmp_path: Path) -> None:
     found = run(script(site, "the certificates"), DEBIAN, tmp_path)
     assert found["sources.list"].splitlines() == [
@@ -185,6 +187,7 @@ def test_apt_on_debian(site: Mirrors, tmp_path: Path) -> None:
     assert found["APT_CONFIG"] == "/media/apt.conf"
 
 
+@pytest.mark.integration
 def test_apt_on_ubuntu(site: Mirrors, tmp_path: Path) -> None:
     found = run(script(site), UBUNTU, tmp_path)
     assert found["sources.list"].splitlines() == [
@@ -194,6 +197,7 @@ def test_apt_on_ubuntu(site: Mirrors, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.integration
 def test_a_distribution_without_a_mirror_keeps_its_own(site: Mirrors, tmp_path: Path) -> None:
     found = run(script(site), UBUNTU.replace("20.04", "18.04"), tmp_path)
     assert not {"APT_PARTS", "sources.list"} & found.keys()

@@ -126,6 +126,7 @@ def test_short():
 """
 
 
+@pytest.mark.integration
 def test_a_failure_is_short(tmp_path: Path) -> None:
     """difflib would be at it for hours: it is made to fail, so that none of it can pass unseen."""
     (tmp_path / "left").write_text("".join(LINES))

@@ -10,6 +10,8 @@ import pytest
 
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.integration
+
 PASSED_ON = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL"}
 PASSED_ON |= {"TARGET", "ROWS", "ONLY", "MODEL", "REGISTRY"}
 # Shells and make read these in ways of their own.

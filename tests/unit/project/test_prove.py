@@ -368,6 +368,7 @@ def test_stale_locks_are_refused(real: dict[str, Target], root: Path, tmp_path: 
     assert not (tmp_path / "made").exists()
 
 
+@pytest.mark.integration
 def test_the_wheels_of_the_index_and_what_they_alone_need(
     real: dict[str, Target], root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return unpacked_wheel(tmp_path_factory.mktemp("wheel"))
 
 
+@pytest.mark.integration
 def test_wheel_is_what_runs(unpacked: Path, tmp_path: Path) -> None:
     where = subprocess.run(
         [sys.executable, "-c", "import builder; print(builder.__file__)"],
@@ -33,6 +34,7 @@ def test_wheel_is_what_runs(unpacked: Path, tmp_path: Path) -> None:
     assert where.stdout.startswith(str(unpacked))
 
 
+@pytest.mark.integration
 def test_wheel_lists_and_renders_anywhere(unpacked: Path, tmp_path: Path) -> None:
     listed = run(unpacked, tmp_path, "list", "--format", "json")
     assert listed.returncode == 0, listed.stderr
@@ -54,6 +56,7 @@ def test_team_keeps_its_own_matrix(unpacked: Path, tmp_path: Path) -> None:
     assert list((tmp_path / "out").glob("*/*/Dockerfile"))
 
 
+@pytest.mark.integration
 def test_a_team_starts_with_our_locks(unpacked: Path, tmp_path: Path) -> None:
     """To the byte: whoever has built our image has all layers of the team's."""
     for arguments in (["init"], ["render"], ["lock", "--check"]):

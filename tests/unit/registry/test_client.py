@@ -366,6 +366,7 @@ def test_token_of_identity(registry: Registry) -> None:
     assert registry.form["grant_type"] == ["refresh_token"]
 
 
+@pytest.mark.integration
 def test_login_of_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     helper = tmp_path / "docker-credential-test"
     told = '{"ServerURL": "r.example:5", "Username": "u", "Secret": "p"}'

@@ -83,6 +83,7 @@ def test_provenance_names_inputs_bases_and_commit(local: Local) -> None:
     assert "digest" not in predicate(local, commit="")["invocation"]["configSource"]
 
 
+@pytest.mark.integration
 def test_commit_is_told_only_of_what_is_committed(tmp_path: Path) -> None:
     assert commit_of(tmp_path / "missing") == ""
     images = tmp_path / "images"

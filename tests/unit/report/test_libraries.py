@@ -113,6 +113,7 @@ TORCH = {"torch/__init__.py": b""}
 # The program
 
 
+@pytest.mark.integration
 def test_a_made_library_is_one_to_the_real_loader(tmp_path: Path) -> None:
     """So what follows is of files as they are."""
     write(
@@ -130,6 +131,7 @@ def test_a_made_library_is_one_to_the_real_loader(tmp_path: Path) -> None:
     assert "libtwo.so.2: cannot open shared object file" in said
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("path", "kind", "there", "found"),
     [
@@ -158,6 +160,7 @@ def test_where_a_library_is_looked_for(
     assert row["wanted_by"] == [str(tmp_path / "torch/lib/libtorch.so")]
 
 
+@pytest.mark.integration
 def test_the_environment_goes_before_runpath_and_after_rpath(tmp_path: Path) -> None:
     more = shared_object("libmore.so.3")
     for kind, first in ((RUNPATH, "given"), (RPATH, "own")):
@@ -169,6 +172,7 @@ def test_the_environment_goes_before_runpath_and_after_rpath(tmp_path: Path) -> 
         assert (found[0], sorted(found)) == (f"{first}/libmore.so.3", sorted(files))
 
 
+@pytest.mark.integration
 def test_a_link_is_not_a_second_file(tmp_path: Path) -> None:
     own = shared_object("libtorch.so", ["libmore.so.3"], "$ORIGIN:$ORIGIN/../../more")
     write(tmp_path, {**TORCH, "torch/lib/libtorch.so": own})
@@ -181,6 +185,7 @@ def test_a_link_is_not_a_second_file(tmp_path: Path) -> None:
     assert len(places(told(tmp_path), tmp_path)["libmore.so.3"]) == 1
 
 
+@pytest.mark.integration
 def test_two_files_for_two_that_want_one(tmp_path: Path) -> None:
     files = {
         "torch/_C.so": shared_object("", ["libmore.so.3"], "$ORIGIN/../a"),
@@ -193,6 +198,7 @@ def test_two_files_for_two_that_want_one(tmp_path: Path) -> None:
     assert sorted(found) == ["a/libmore.so.3", "b/libmore.so.3"]
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(LDCONFIG is None, reason="no ldconfig here to make a cache with")
 @pytest.mark.parametrize("layout", ["new", "compat"])
 def test_the_linkers_cache(layout: str, tmp_path: Path) -> None:
@@ -217,6 +223,7 @@ def test_without_a_cache(tmp_path: Path) -> None:
     assert cached(tmp_path / "cache") == {}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "content",
     [
@@ -232,6 +239,7 @@ def test_what_the_loader_cannot_load_is_not_found(content: bytes, tmp_path: Path
     assert places(told(tmp_path), tmp_path)["libmore.so.3"] == []
 
 
+@pytest.mark.integration
 def test_what_a_found_library_wants_is_wanted(tmp_path: Path) -> None:
     files = {
         "torch/_C.cpython-38-x86_64-linux-gnu.so": shared_object("", ["liba.so"], "$ORIGIN/lib"),
@@ -247,6 +255,7 @@ def test_what_a_found_library_wants_is_wanted(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.integration
 def test_what_is_opened_is_looked_for_from_the_library_that_opens(tmp_path: Path) -> None:
     opener = shared_object("libtensorflow_framework.so.2", (), "$ORIGIN/../cuda")
     files = {
@@ -280,6 +289,7 @@ ACCELERATORS = (
 OTHERS = ("libc10.so", "libtorch_cpu.so", "libcurl.so.4", "libncursesw.so.6", "libcudnn.md")
 
 
+@pytest.mark.integration
 def test_files_named_like_an_accelerators_library(tmp_path: Path) -> None:
     write(tmp_path, {f"a/b/{name}": b"" for name in (*ACCELERATORS, *OTHERS)})
     (tmp_path / "libcublas.so").symlink_to("/nowhere/libcublas.so.11")

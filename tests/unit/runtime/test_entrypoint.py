@@ -253,6 +253,7 @@ def test_server_leaves_root(
         assert (given["HOME"] == nobody.pw_dir) == (why == "")
 
 
+@pytest.mark.integration
 def test_command_sees_the_token(start: Callable[..., Started]) -> None:
     started = start("sh", "-c", "echo $HF_API_TOKEN", HF_TOKEN="secret")
     assert started.line() == "secret"
@@ -262,6 +263,7 @@ def test_command_sees_the_token(start: Callable[..., Started]) -> None:
 # Any command
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("command", "code"),
     [
@@ -278,11 +280,13 @@ def test_exit_code(start: Callable[..., Started], command: list[str], code: int)
     assert start(*command).end()[0] == code
 
 
+@pytest.mark.integration
 def test_unknown_command_is_named(start: Callable[..., Started]) -> None:
     _, errors = start("no-such-command").end()
     assert errors == "dockerd-entrypoint: no-such-command: command not found in this image\n"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2"])
 def test_signal_reaches_the_command(start: Callable[..., Started], name: str) -> None:
     script = f'trap "exit 40" {name}; echo up; while :; do sleep 0.02; done'
@@ -292,6 +296,7 @@ def test_signal_reaches_the_command(start: Callable[..., Started], name: str) ->
     assert started.end()[0] == 40
 
 
+@pytest.mark.integration
 def test_signal_that_the_command_does_not_handle_ends_it(start: Callable[..., Started]) -> None:
     started = start("sh", "-c", "echo up; exec sleep 60")
     assert started.line() == "up"
@@ -299,6 +304,7 @@ def test_signal_that_the_command_does_not_handle_ends_it(start: Callable[..., St
     assert started.end()[0] == 128 + signal.SIGTERM
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("script", "code"),
     [
@@ -327,6 +333,7 @@ def test_a_training_job_s_signal_is_for_its_script(
     assert started.end()[0] == code
 
 
+@pytest.mark.integration
 def test_a_shell_around_the_script_lives_as_long_as_that(
     start: Callable[..., Started], tmp_path: Path
 ) -> None:
@@ -346,6 +353,7 @@ def test_a_shell_around_the_script_lives_as_long_as_that(
     assert started.end()[0] == 5
 
 
+@pytest.mark.integration
 def test_command_gets_no_blocked_or_ignored_signals(start: Callable[..., Started]) -> None:
     started = start("grep", "-E", "SigBlk|SigIgn", "/proc/self/status")
     # Signals from 32 on are the C library's own, and inherited from whoever started the tests.
@@ -354,6 +362,7 @@ def test_command_gets_no_blocked_or_ignored_signals(start: Callable[..., Started
     assert started.end()[0] == 0
 
 
+@pytest.mark.integration
 def test_orphans_are_adopted_and_reaped(start: Callable[..., Started]) -> None:
     # The subshell ends at once; what it left behind reads its own parent a while later.
     orphan = "sleep 0.2; cut -d' ' -f4 /proc/$$/stat"
@@ -420,6 +429,7 @@ def serving(tmp_path: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["TERM", "INT", "QUIT", "HUP"])
 def test_server_that_is_asked_to_stop_is_a_success(
     start: Callable[..., Started], serving: dict[str, str], name: str
@@ -430,6 +440,7 @@ def test_server_that_is_asked_to_stop_is_a_success(
     assert started.end() == (0, "")
 
 
+@pytest.mark.integration
 def test_server_that_is_still_starting_can_be_stopped(
     start: Callable[..., Started], serving: dict[str, str]
 ) -> None:
@@ -441,6 +452,7 @@ def test_server_that_is_still_starting_can_be_stopped(
     assert not Path(f"/proc/{java}").exists()
 
 
+@pytest.mark.integration
 def test_server_that_does_not_stop_is_killed(
     start: Callable[..., Started], serving: dict[str, str]
 ) -> None:
@@ -452,6 +464,7 @@ def test_server_that_does_not_stop_is_killed(
     assert "did not stop" in errors
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("slow", [{}, {"SLOW": "yes"}])
 def test_java_that_dies_ends_the_server(
     start: Callable[..., Started], serving: dict[str, str], slow: dict[str, str]
@@ -464,6 +477,7 @@ def test_java_that_dies_ends_the_server(
     assert "(Java) ended with exit code 137, most often because memory ran out" in errors
 
 
+@pytest.mark.integration
 def test_server_that_ends_by_itself_is_a_failure(
     start: Callable[..., Started], serving: dict[str, str]
 ) -> None:
@@ -472,12 +486,14 @@ def test_server_that_ends_by_itself_is_a_failure(
     assert "ended" in errors
 
 
+@pytest.mark.integration
 def test_serve_in_a_training_image(start: Callable[..., Started]) -> None:
     code, errors = start("serve").end()
     assert code == 1
     assert "this is a training image" in errors
 
 
+@pytest.mark.integration
 def test_serve_without_java(start: Callable[..., Started], serving: dict[str, str]) -> None:
     code, errors = start("serve", **{**serving, "JAVA_HOME": "/nowhere"}).end()
     assert code == 1
@@ -554,6 +570,7 @@ def test_one_worker_first_unless_told_otherwise(
     assert [how[0][2:] for how in started] == ([["workers", "18080", "3"]] if later else [])
 
 
+@pytest.mark.integration
 def test_unknown_way_to_answer_pings_is_named(
     start: Callable[..., Started], serving: dict[str, str]
 ) -> None:
@@ -610,6 +627,7 @@ def alive(environment: dict[str, str]) -> list[str]:
     return found
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("given", "monitor", "cloudwatch"),
     [
@@ -651,6 +669,7 @@ def test_monitor_runs_as_long_as_the_server(
     assert alive(monitored) == []
 
 
+@pytest.mark.integration
 def test_monitor_that_does_not_stop_is_killed(
     start: Callable[..., Started], monitored: dict[str, str]
 ) -> None:
@@ -664,6 +683,7 @@ def test_monitor_that_does_not_stop_is_killed(
     assert alive(monitored) == []
 
 
+@pytest.mark.integration
 def test_child_that_has_just_ended_hides_no_other() -> None:
     """The sweep goes on as long as any child lives, whoever ended since its last look."""
     code = f"""
@@ -689,6 +709,7 @@ def test_child_that_has_just_ended_hides_no_other() -> None:
     assert said.stdout.split() == ["True", "False"]
 
 
+@pytest.mark.integration
 def test_monitor_that_ends_is_told_once_and_ends_no_server(
     start: Callable[..., Started], monitored: dict[str, str]
 ) -> None:
@@ -707,6 +728,7 @@ def test_monitor_that_ends_is_told_once_and_ends_no_server(
     assert errors.count("neuron-monitor ended, exit code 3; not started again\n") == 1
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("missing", "told"),
     [
@@ -734,6 +756,7 @@ def test_server_without_its_monitor(
     assert Path(monitored["LOG"]).read_text() == ""
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("region", [{}, {"NEURON_MONITOR_CW_REGION": ""}])
 def test_no_region_no_monitor(
     start: Callable[..., Started], monitored: dict[str, str], region: dict[str, str]
@@ -810,6 +833,7 @@ def say_ready(entrypoint: Any, capsys: pytest.CaptureFixture[str]) -> tuple[int,
 MODELS = "/models?next_page_token="
 
 
+@pytest.mark.integration
 def test_ready_once_every_model_is_loaded(
     entrypoint: Any,
     model_server: Answers,
@@ -861,12 +885,14 @@ def test_answers_of_something_else_are_not_ready(
     assert "\n" not in said
 
 
+@pytest.mark.integration
 def test_no_server_is_not_ready(start: Callable[..., Started], closed_port: int) -> None:
     started = start("ready", MMS_MANAGEMENT_ADDRESS=f"http://127.0.0.1:{closed_port}")
     assert "Connection refused" in started.line()
     assert started.end() == (1, "")
 
 
+@pytest.mark.integration
 def test_management_port_is_where_the_entrypoint_put_it(
     start: Callable[..., Started], tmp_path: Path, closed_port: int
 ) -> None:

@@ -67,6 +67,7 @@ def mend(packages: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", FILES)
 def test_redirects_to_a_path_are_followed(
     name: str, packages: Path, monkeypatch: pytest.MonkeyPatch
@@ -92,6 +93,7 @@ def test_redirects_to_a_path_are_followed(
     assert list((packages / name).parent.glob("__pycache__/*.pyc"))
 
 
+@pytest.mark.integration
 def test_other_code_ends_the_build(packages: Path) -> None:
     assert mend(packages).returncode == 0
     again = mend(packages)

@@ -114,6 +114,7 @@ def front(models: Path) -> Iterator[Front]:
         thread.join()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("method", "path", "passed"),
     [
@@ -234,6 +235,7 @@ def test_bodies(front: Front) -> None:
     assert front.ask("POST", "/invocations", b"x" * 1000)[0] == 200
 
 
+@pytest.mark.integration
 def test_nobody_behind_it(models: Path) -> None:
     made = Front(9, models, 1000)
     try:

@@ -121,6 +121,7 @@ def gate(echo: int, tmp_path: Path) -> Iterator[Gate]:
     made.process.wait()
 
 
+@pytest.mark.integration
 def test_ping_is_refused_with_the_reason_until_ready(gate: Gate) -> None:
     for path in (b"/ping", b"/ping/", b"/ping?a=b"):
         head, _, body = gate.ask(b"GET " + path + b" HTTP/1.1\r\nHost: a\r\n\r\n").partition(
@@ -138,6 +139,7 @@ def test_ping_is_refused_with_the_reason_until_ready(gate: Gate) -> None:
     assert gate.ask(request) == request
 
 
+@pytest.mark.integration
 def test_other_requests_pass_one_by_one_until_ready(gate: Gate) -> None:
     request = b"POST /invocations HTTP/1.1\r\nconnection: keep-alive\r\nHost: a\r\n\r\n"
     # The server ends the connection, though the client would go on.
@@ -145,6 +147,7 @@ def test_other_requests_pass_one_by_one_until_ready(gate: Gate) -> None:
     assert answer == b"POST /invocations HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
+@pytest.mark.integration
 def test_ready_gate_passes_everything(gate: Gate) -> None:
     gate.open()
     body = os.urandom(20_000_000)
@@ -160,6 +163,7 @@ def test_ready_gate_passes_everything(gate: Gate) -> None:
     assert sorted(map(int, answers)) == list(range(30))
 
 
+@pytest.mark.integration
 def test_gate_says_that_nobody_listens_behind_it(tmp_path: Path) -> None:
     gate = Gate(9, tmp_path)
     try:

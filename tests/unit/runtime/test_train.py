@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.integration
+
 FILES = Path(__file__).parents[3] / "runtime"
 
 # As versions 3 to 5 of the real one.

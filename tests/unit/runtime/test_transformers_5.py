@@ -52,17 +52,20 @@ def asked(packages: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.integration
 def test_it_imports_then(packages: Path) -> None:
     assert "cannot import name 'is_tf_available'" in asked(packages).stderr
     assert mend(packages).returncode == 0
     assert asked(packages).stdout == "False True\n"
 
 
+@pytest.mark.integration
 def test_it_is_compiled(packages: Path) -> None:
     assert mend(packages).returncode == 0
     assert len(list((packages / FILE).parent.glob("__pycache__/transformers_utils.*.pyc"))) == 1
 
 
+@pytest.mark.integration
 def test_another_toolkit_ends_the_build(packages: Path) -> None:
     assert mend(packages).returncode == 0
     again = mend(packages)
