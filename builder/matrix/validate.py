@@ -80,6 +80,8 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     >>> fill("datasets=={datasets}", {"datasets": "1.15.1"})
     'datasets==1.15.1'
     """
+    if "{" not in text:
+        return text
     return re.sub(r"\{(\w*)\}", lambda match: values[match[1]], text)
 
 

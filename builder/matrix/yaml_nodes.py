@@ -10,25 +10,27 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
 
 from builder.errors import MatrixError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import yaml
 
 __all__ = ["Items", "Node", "Position", "Report", "Table", "Text", "load"]
 
 # A matrix is seven deep. libyaml ends the process at some ten thousand, or refuses a thousand.
 _DEPTH = 20
-_NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NO_VALUE = frozenset({"", "~", "null", "Null", "NULL"})
+# Of what UTF-8 can say: a set of all that YAML allows takes 10 ms to compile.
+_NOT_YAML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, order=True)
-class Position:
-    """Where something was said. Lines and columns count from 1."""
+class Position(NamedTuple):
+    """Where something was said. Lines and columns count from 1.
+
+    A matrix has thousands, and a tuple is the quickest to make.
+    """
 
     file: str
     line: int
@@ -134,26 +136,26 @@ def load(path: Path, report: Report, *, name: str | None = None) -> Table | None
             "a matrix is a YAML text file; remove it",
         )
         return None
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    reader = _Reader(content, name, report)
     before = len(report.problems)
     try:
-        _refuse_what_hides(_events(content, loader, name), name, report)
-        if len(report.problems) > before:
-            return None
-        root = yaml.compose(content, Loader=loader)
+        documents = reader.documents()
     except _TooDeepError as error:
         _report_depth(error.at, report)
         return None
     except yaml.YAMLError as error:
-        if deep := _depth_before(error, content, loader, name):
+        if deep := _depth_before(error, content, name):
             _report_depth(deep, report)
         else:
             _report_syntax(error, content, name, report)
         return None
-    if root is None:
+    if len(report.problems) > before:
+        return None
+    if not documents:
         report.add(start, "the file is empty", "start from the matrix.yaml of this project")
         return None
-    node = _convert(root, name, report)
+    report.problems += reader.faults.problems
+    node = documents[0]
     if isinstance(node, Table):
         return node
     if node is not None:
@@ -161,22 +163,104 @@ def load(path: Path, report: Report, *, name: str | None = None) -> Table | None
     return None
 
 
-def _events(content: str, loader: type[yaml.SafeLoader], name: str) -> Iterator[yaml.Event]:
-    """Raises _TooDeepError."""
-    import yaml
+class _Reader:
+    """Makes nodes in one pass over a file's events.
 
-    depth = 0
-    for event in yaml.parse(content, Loader=loader):
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > _DEPTH:
-            raise _TooDeepError(_position(event.start_mark, name))
-        yield event
+    What hides a value from a reader goes to `report`; if nothing does, `faults` are those of the
+    values.
+    """
+
+    def __init__(self, content: str, name: str, report: Report) -> None:
+        import yaml
+
+        self._yaml = yaml
+        # libyaml's is ten times as fast.
+        self._parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(content)
+        self._name = name
+        self._report = report
+        self.faults = Report()
+
+    def documents(self) -> list[Node | None]:
+        """The file's documents. Raises _TooDeepError and YAMLError."""
+        found: list[Node | None] = []
+        for event in iter(self._parser.get_event, None):
+            if isinstance(event, self._yaml.DocumentStartEvent):
+                if len(found) == 1:
+                    at = _position(event.start_mark, self._name)
+                    self._report.add(at, "a second YAML document", "keep one document in the file")
+                found.append(self._node(self._parser.get_event(), 0))
+        return found
+
+    def _at(self, event: yaml.Event) -> Position:
+        """Where an event begins; what it has that hides a value is reported."""
+        at = _position(event.start_mark, self._name)
+        anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
+        if isinstance(event, self._yaml.AliasEvent):
+            remedy = "write the value out; shared values have sections of their own"
+            self._report.add(at, f"an alias (*{anchor})", remedy)
+        elif anchor:
+            self._report.add(at, f"an anchor (&{anchor})", "remove it; write the value out")
+        if tag not in (None, "!"):
+            self._report.add(at, f"a YAML tag ({tag})", "remove it; every value is text")
+        return at
+
+    def _node(self, event: yaml.Event, depth: int) -> Node | None:
+        """What begins with an event; None, with the reason, if it has no value."""
+        at = self._at(event)
+        if isinstance(event, self._yaml.ScalarEvent):
+            if not event.style and event.value in _NO_VALUE:
+                self.faults.add(at, "there is no value", "write one, or remove it")
+                return None
+            return Text(event.value, at)
+        if isinstance(event, self._yaml.AliasEvent):
+            return None
+        if depth == _DEPTH:
+            raise _TooDeepError(at)
+        if isinstance(event, self._yaml.SequenceStartEvent):
+            return self._items(at, depth + 1)
+        return self._table(at, depth + 1)
+
+    def _items(self, at: Position, depth: int) -> Items:
+        items = []
+        while not isinstance(event := self._parser.get_event(), self._yaml.SequenceEndEvent):
+            if (item := self._node(event, depth)) is not None:
+                items.append(item)
+        return Items(items=tuple(items), at=at)
+
+    def _table(self, at: Position, depth: int) -> Table:
+        entries: dict[str, Node] = {}
+        keys: dict[str, Text] = {}
+        while not isinstance(event := self._parser.get_event(), self._yaml.MappingEndEvent):
+            key = self._key(event, depth)
+            if key is None or key in keys:
+                if key is not None:
+                    remedy = f"the first is on line {keys[key].at.line}; keep one"
+                    self.faults.add(key.at, f"{key!r} is a duplicate key", remedy)
+                self._skip(self._parser.get_event(), depth)
+                continue
+            keys[key] = key
+            value = self._node(self._parser.get_event(), depth)
+            if value is not None:
+                entries[key] = value
+        return Table(entries=entries, keys=keys, at=at)
+
+    def _key(self, event: yaml.Event, depth: int) -> Text | None:
+        """A key, which may be a word that would be no value; None, with the reason, if not text."""
+        if isinstance(event, self._yaml.ScalarEvent):
+            return Text(event.value, self._at(event))
+        at = _position(event.start_mark, self._name)
+        self._skip(event, depth)
+        self.faults.add(at, "a key that is not text", "use a plain word as the key")
+        return None
+
+    def _skip(self, event: yaml.Event, depth: int) -> None:
+        """Read on to a node's end, without its faults: nothing is to become of it."""
+        before = len(self.faults.problems)
+        self._node(event, depth)
+        del self.faults.problems[before:]
 
 
-def _depth_before(
-    error: yaml.YAMLError, content: str, loader: type[yaml.SafeLoader], name: str
-) -> Position | None:
+def _depth_before(error: yaml.YAMLError, content: str, name: str) -> Position | None:
     """Where nesting is too deep before an error.
 
     The scanner is up to 1024 characters ahead of the events, and PyYAML 6.0.4 lets it give up at a
@@ -186,8 +270,7 @@ def _depth_before(
 
     mark = getattr(error, "problem_mark", None)
     try:
-        for _ in _events(content[: mark.index] if mark else "", loader, name):
-            pass
+        _Reader(content[: mark.index] if mark else "", name, Report()).documents()
     except _TooDeepError as deep:
         return deep.at
     except yaml.YAMLError:
@@ -197,69 +280,6 @@ def _depth_before(
 
 def _report_depth(at: Position, report: Report) -> None:
     report.add(at, f"nested more than {_DEPTH} deep", "close the brackets before it")
-
-
-def _refuse_what_hides(events: Iterator[yaml.Event], name: str, report: Report) -> None:
-    import yaml
-
-    documents = 0
-    for event in events:
-        at = _position(event.start_mark, name)
-        if isinstance(event, yaml.DocumentStartEvent):
-            documents += 1
-            if documents == 2:
-                report.add(at, "a second YAML document", "keep one document in the file")
-        elif isinstance(event, yaml.AliasEvent):
-            report.add(
-                at,
-                f"an alias (*{event.anchor})",
-                "write the value out; shared values have sections of their own",
-            )
-        elif isinstance(event, yaml.NodeEvent):
-            if event.anchor:
-                report.add(at, f"an anchor (&{event.anchor})", "remove it; write the value out")
-            if getattr(event, "tag", None) not in (None, "!"):
-                report.add(
-                    at,
-                    f"a YAML tag ({getattr(event, 'tag', '')})",
-                    "remove it; every value is text",
-                )
-
-
-def _convert(node: yaml.Node, name: str, report: Report) -> Node | None:
-    import yaml
-
-    at = _position(node.start_mark, name)
-    if isinstance(node, yaml.ScalarNode):
-        plain = not node.style
-        if plain and node.value in ("", "~", "null", "Null", "NULL"):
-            report.add(at, "there is no value", "write one, or remove it")
-            return None
-        return Text(node.value, at)
-    if isinstance(node, yaml.SequenceNode):
-        items = [_convert(item, name, report) for item in node.value]
-        return Items(items=tuple(item for item in items if item is not None), at=at)
-
-    entries: dict[str, Node] = {}
-    keys: dict[str, Text] = {}
-    for key_node, value_node in node.value:
-        key_at = _position(key_node.start_mark, name)
-        if not isinstance(key_node, yaml.ScalarNode):
-            report.add(key_at, "a key that is not text", "use a plain word as the key")
-            continue
-        key = Text(key_node.value, key_at)
-        if key in keys:
-            report.add(
-                key_at,
-                f"{key!r} is a duplicate key",
-                f"the first is on line {keys[key].at.line}; keep one",
-            )
-            continue
-        keys[key] = key
-        value = _convert(value_node, name, report)
-        if value is not None:
-            entries[key] = value
-    return Table(entries=entries, keys=keys, at=at)
 
 
 def _report_syntax(error: yaml.YAMLError, content: str, name: str, report: Report) -> None:
@@ -279,7 +299,7 @@ def _report_syntax(error: yaml.YAMLError, content: str, name: str, report: Repor
 
 
 def _position(mark: Any, name: str) -> Position:  # libyaml's marks are of a class of their own
-    return Position(file=name, line=mark.line + 1, column=mark.column + 1)
+    return Position(name, mark.line + 1, mark.column + 1)
 
 
 def _after(before: str, name: str) -> Position:
