@@ -39,6 +39,8 @@ HERE = How()
 def environment(engine: Engine, builder: str) -> dict[str, str]:
     """The variables for buildx. A builder that the user named is among the user's own."""
     given = engine.environment()
+    # buildx would pass it on, and the same build key would have another image.
+    given.pop("SOURCE_DATE_EPOCH", None)
     if builder and "BUILDX_CONFIG" not in os.environ:
         del given["BUILDX_CONFIG"]
     # SageMaker takes no index of manifests, which an attestation would make of an image.

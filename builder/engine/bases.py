@@ -258,7 +258,7 @@ def _mmdebstrap(suite: str, *, scratch: Path, log: IO[bytes]) -> Iterator[subpro
     environment = {
         **os.environ,
         "PATH": apt.system_path(),
-        "SOURCE_DATE_EPOCH": os.environ.get("SOURCE_DATE_EPOCH", EPOCH),
+        "SOURCE_DATE_EPOCH": EPOCH,
         "TMPDIR": str(scratch),
     }
     with subprocess.Popen(

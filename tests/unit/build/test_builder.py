@@ -106,3 +106,10 @@ def test_bases_elsewhere_are_pulled_by_digest(
     digest = target.base.image.partition("@")[2]
     assert job.arguments["BASE"] == f"mirror.example/hub/library/debian:bookworm@{digest}"
     assert job.labels["dlc.base"] == f"pulled {digest}"
+
+
+def test_time_of_the_caller_reaches_no_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
+    here = Engine(host="unix:///here", version="28.5.2", private=False)
+    assert "SOURCE_DATE_EPOCH" not in environment(here, "")
+    assert "SOURCE_DATE_EPOCH" not in environment(here, "far")

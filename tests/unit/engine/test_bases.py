@@ -220,6 +220,7 @@ def test_pull_that_hangs_is_given_up(fake: FakeEngine, monkeypatch: pytest.Monke
 @pytest.mark.integration
 def test_bootstrap(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     fake.registry = False
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "5")  # of the caller: the same tree for all
     arguments = tree_maker(monkeypatch, 'printf "$SOURCE_DATE_EPOCH"')
     assert ensure(fake) == bases.BaseImage(
         name="debian12", reference=TAG, id=IMPORTED, how="bootstrapped"
