@@ -89,6 +89,7 @@ def report(tree: Path) -> dict[str, object]:
     return found
 
 
+@pytest.mark.integration
 def test_what_is_no_module_is_no_failure(tree: Path) -> None:
     assert report(tree)["without"] == [
         str(tree / name) for name in ("a.py", "b/__init__.py", "b/c.py")
@@ -98,6 +99,7 @@ def test_what_is_no_module_is_no_failure(tree: Path) -> None:
     assert not list(tree.glob("b/test/__pycache__/*"))
 
 
+@pytest.mark.integration
 def test_a_module_that_cannot_be_written_is_one(tree: Path) -> None:
     """Whatever the system says, as on a full disk, beside files that cannot be compiled."""
     (tree / "b" / "__pycache__").write_text("in the way")
@@ -107,6 +109,7 @@ def test_a_module_that_cannot_be_written_is_one(tree: Path) -> None:
     assert report(tree)["without"] == [str(tree / name) for name in ("b/__init__.py", "b/c.py")]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kept", [0, 10, 20])
 def test_bytecode_that_is_cut_off(kept: int, tree: Path) -> None:
     run(COMPILE, tree)
@@ -115,6 +118,7 @@ def test_bytecode_that_is_cut_off(kept: int, tree: Path) -> None:
     assert report(tree)["without"] == [str(tree / "b" / "c.py")]
 
 
+@pytest.mark.integration
 def test_bytecode_of_another_source(tree: Path) -> None:
     run(COMPILE, tree)
     (tree / "a.py").write_text("A = 10\n", "utf-8")

@@ -134,6 +134,7 @@ def test_dependencies_are_packages_of_this_architecture() -> None:
     assert parse_depends(output) == ["cpp", "gcc"]
 
 
+@pytest.mark.integration
 def test_the_carried_compiler_is_called_with_its_own_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +191,7 @@ def tell_gpus(folder: Path, script: str) -> None:
     program.chmod(0o755)
 
 
+@pytest.mark.integration
 def test_gpus_are_those_that_nvidia_smi_lists(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,6 +203,7 @@ def test_gpus_are_those_that_nvidia_smi_lists(
     assert checks.gpus() == []
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("device", ["cuda", "cpu"])
 def test_the_wrong_device_is_an_error_without_any_package(device: str, tmp_path: Path) -> None:
     """-S: the GPU's machine has none of the packages that the rest of this repository needs."""
@@ -333,6 +336,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return values
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("fake")
 def test_a_whole_run_asks_both_models_and_leaves_nothing() -> None:
     made = checks.run(Path("prepared"), "cuda")
@@ -350,6 +354,7 @@ def test_a_whole_run_asks_both_models_and_leaves_nothing() -> None:
     assert made.machine["GPU"] == "A GPU"
 
 
+@pytest.mark.integration
 def test_a_server_that_does_not_start_is_reported_with_its_log(
     fake: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
