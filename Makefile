@@ -21,11 +21,11 @@ DLC := $(VENV)/bin/dlc
 DEFAULT := huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-all test-live test-lowest test-image contract tasks unit integration coverage lint \
-	render lock docs serve push prove pages bench clean install deps
+.PHONY: help build test test-all test-live test-lowest test-image contract tasks unit integration \
+	coverage lint render lock docs serve push prove pages bench clean install deps
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  TARGET names images: a repository:tag, a tag, or a glob in quotes over either."
 	@echo "  All targets: $(DLC) list"
@@ -38,7 +38,7 @@ else
 	$(DLC) build "$$TARGET"
 endif
 
-test: $(VENV)/.ready-test ## Run what must pass: lint, unit tests, programs, then images on a real engine
+test: $(VENV)/.ready-test ## Run what must pass: lint, unit and integration tests, then images on a real engine
 	$(MAKE) --no-print-directory lint unit integration
 	$(PYTEST) -m 'images and not slow and not live' $(AT_ONCE)
 
