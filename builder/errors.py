@@ -65,15 +65,21 @@ class ArgumentError(DlcError):
 
 
 class MatrixError(DlcError):
-    """The matrix has mistakes; each is listed once, in the order of the file."""
+    """The matrix has mistakes; each is listed once, in the order of the file.
+
+    Not `complete` are those of a file that was not looked at to its end.
+    """
 
     exit_code = 3
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], *, complete: bool = True) -> None:
         self.problems = tuple(
             sorted(set(problems), key=lambda p: (p.file, p.line, p.column, p.message, p.remedy))
         )
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        lines = [str(problem) for problem in self.problems]
+        if not complete:
+            lines.append("there are more mistakes; fix these first")
+        super().__init__("\n".join(lines))
 
 
 class SelectionError(DlcError):
@@ -175,6 +181,6 @@ class WriteError(DlcError):
 
 
 class Interrupted(DlcError):  # noqa: N818 - not a mistake of anybody
-    """Ctrl-C, or SIGTERM, which does the same; 130 is the shell's own code for Ctrl-C."""
+    """Ctrl-C, or SIGTERM or SIGHUP, which do the same; 130 is the shell's own code for Ctrl-C."""
 
     exit_code = 130

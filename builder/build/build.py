@@ -67,7 +67,7 @@ def build(
         except DlcError as error:
             done[target.name] = _failure(target, error, watcher)
 
-    here = images_here() if wanted else {}
+    here = images_here(up=lambda: up(say=say, build=False)) if wanted else {}
     keyed = {} if again else by_key(here)
     missing: list[Inputs] = []
     taken: dict[str, tuple[str, Built]] = {}
@@ -80,7 +80,7 @@ def build(
         if own:
             taken[each.target.name] = own
     if missing:
-        engine = up(say=say)
+        engine = up(say=say, build=any(each.target.name not in taken for each in missing))
         for each in missing:
             if each.target.name in taken:
                 name, image = taken[each.target.name]

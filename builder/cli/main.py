@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 from importlib import import_module
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import click
 
@@ -16,6 +17,9 @@ from builder.cli.settings import GLOBAL_OPTIONS, GlobalOption
 from builder.errors import DlcError, Interrupted, MatrixError
 from builder.util.console import say
 from builder.util.text import did_you_mean
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 __all__ = ["cli", "main", "run_command"]
 
@@ -122,17 +126,40 @@ def run_command(command: click.Command, name: str, *, usage: str | None = None) 
     _open_streams()
     # As Ctrl-C: what was started is stopped, containers too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A terminal that is closed, or a connection that ends; `nohup` has it ignored.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _hang_up)
     try:
         code = _code(command, name, usage)
         sys.stdout.flush()
         sys.stderr.flush()
     except BrokenPipeError:
         # The reader has gone, as that of `dlc list | head` does: end without a word.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(nowhere, stream.fileno())
+        _write_nowhere(sys.stdout, sys.stderr)
         code = 1
     sys.exit(code)
+
+
+def _hang_up(number: int, frame: FrameType | None) -> NoReturn:
+    """End as Ctrl-C does; what is still told must not fail where nobody reads it."""
+    _write_nowhere(sys.stderr, *([sys.stdout] if _is_terminal(sys.stdout) else ()))
+    signal.default_int_handler(number, frame)
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    """Whether it is, or was: one that has hung up says EIO in the place of an answer."""
+    try:
+        os.get_terminal_size(stream.fileno())
+    except OSError as error:
+        return error.errno == errno.EIO
+    return True
+
+
+def _write_nowhere(*streams: TextIO) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in streams:
+        os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _code(command: click.Command, name: str, usage: str | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from builder import PACKAGE
+from builder.errors import ArgumentError
 
 if TYPE_CHECKING:
     from builder.matrix.mirrors import Mirrors
@@ -139,11 +141,24 @@ def settings_of(context: click.Context) -> Settings:
     return found
 
 
+def _check_mirrors(settings: Settings) -> None:
+    """ArgumentError if mirrors are named that are not there, for commands that need none too."""
+    named = {"--mirrors": settings.mirrors_file, "DLC_MIRRORS": os.environ.get("DLC_MIRRORS")}
+    for name, path in named.items():
+        if path and not Path(path).expanduser().exists():
+            raise ArgumentError(
+                f"{name} names {path}, which does not exist",
+                remedy="write it (docs/building.md), or leave it out",
+            )
+
+
 def pass_settings(function: Callable[..., Any]) -> Callable[..., Any]:
     """Call a command with the settings as its first argument."""
 
     @wraps(function)
     def called(*arguments: Any, **options: Any) -> Any:
-        return function(settings_of(click.get_current_context()), *arguments, **options)
+        settings = settings_of(click.get_current_context())
+        _check_mirrors(settings)
+        return function(settings, *arguments, **options)
 
     return called

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from builder.engine.namespace import labels
+from builder.engine.orphans import OWNER_LABEL, owner, remove_orphans
 from builder.errors import ContainerError
 
 if TYPE_CHECKING:
@@ -34,14 +35,18 @@ _MAKE_ROOM = "free disk space where the engine keeps its data (`dlc engine prune
 
 @contextmanager
 def created(client: docker.DockerClient, image: str, **options: Any) -> Iterator[Container]:
-    """A container that is created, not started, and removed at the end with its volumes."""
+    """A container that is created, not started, and removed at the end with its volumes.
+
+    Those that a killed process has left are removed first.
+    """
     import docker.errors
 
     name = f"dlc-serve-{uuid.uuid4().hex[:12]}"
     try:
         with refused(f"no container of {image} can be made", "build or pull the image first"):
+            remove_orphans(client)
             container = client.containers.create(
-                image, name=name, labels={**LABELS, **labels()}, **options
+                image, name=name, labels={**LABELS, **labels(), OWNER_LABEL: owner()}, **options
             )
     except KeyboardInterrupt:
         remove_late(client, name)

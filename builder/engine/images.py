@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from builder.engine.image import Built
 from builder.engine.namespace import NAMESPACE_LABEL, local_name, prefix, visible
 from builder.engine.unpacked import known_size
 from builder.errors import ContainerError, EngineError
+from builder.util.state import state_directory
 
 if TYPE_CHECKING:
     import docker
@@ -55,10 +57,11 @@ def images_of(engine: Engine) -> dict[str, Built]:
             ) from error
 
 
-def images_here() -> dict[str, Built]:
+def images_here(*, up: Callable[[], Engine] | None = None) -> dict[str, Built]:
     """The images of the engine that `connection.find` finds, with nothing else asked of it.
 
-    None without an engine; EngineError as there.
+    A private engine that was used and does not run is started by `up`; without that it is an
+    EngineError, as its images are not known. None without an engine; EngineError as in `find`.
     """
     import docker.errors
     import requests
@@ -73,6 +76,13 @@ def images_here() -> dict[str, Built]:
         except (docker.errors.DockerException, requests.RequestException, OSError):
             break
     found = engines.find()  # which says what is wrong with the one that does not answer
+    if found is None and (state_directory() / "engine" / "data").is_dir():
+        if up is None:
+            raise EngineError(
+                "the private Docker Engine does not run, so its images are not known",
+                remedy="start it: dlc engine up",
+            )
+        found = up()
     return images_of(found) if found else {}
 
 

@@ -42,19 +42,19 @@ def root() -> Path:
     return state_directory() / "engine"
 
 
-def up(*, say: Say) -> connection.Engine:
+def up(*, say: Say, build: bool = True) -> connection.Engine:
     """Return an engine with buildx: the one found, else a private one, started now.
 
-    Installs and fetches what is missing. Raises EngineError when there is none and none can be
-    started.
+    Installs and fetches what is missing; buildx only for who wants to `build`. Raises EngineError
+    when there is none and none can be started.
     """
     found = connection.find()
-    if found and found.buildx:
+    if found and (found.buildx or not build):
         return found
     with locked("engine", say=say):
         found, failures = connection.search()
         found = found or _install_and_start(failures, say=say)
-        if not found.buildx:
+        if build and not found.buildx:
             found = buildx.provide_buildx(found, say=say)
         return found
 

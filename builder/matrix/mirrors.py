@@ -133,7 +133,7 @@ def read(path: Path, *, bases: Iterable[str], sources: Iterable[str]) -> Mirrors
     `bases` and `sources` are the names that the matrix knows.
     """
     report = Report()
-    document = load(path, report)
+    document = load(path, report, what="mirrors")
     said = (_MIRRORS.read(document, report) if document else None) or {}
     for section, known in (("archives", list(bases)), ("sources", list(sources))):
         for name in said.get(section, Section()).named:
@@ -213,7 +213,10 @@ def _credentials(named: Text | None, report: Report) -> str:
     if named is None:
         return ""
     try:
-        return Path(named).expanduser().read_text("utf-8")
+        path = Path(named).expanduser()
+        if path.exists() and not path.is_file():  # a pipe may never end
+            raise IsADirectoryError(None, "it is no file")
+        return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not text"
         report.add(named.at, f"{named} cannot be read: {why}", "fix or remove `netrc`")

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Items", "Node", "Position", "Report", "Table", "Text", "load"]
 
+# Fixing so many takes long enough; a file of something else has a million.
+_MOST_PROBLEMS = 200
+# A hundred times the largest matrix; what is larger, a device perhaps, is none.
+_MOST_BYTES = 64 * 1024 * 1024
 # A matrix is seven deep. libyaml ends the process at some ten thousand, or refuses a thousand.
 _DEPTH = 20
 _NO_VALUE = frozenset({"", "~", "null", "Null", "NULL"})
@@ -93,7 +97,7 @@ Node: TypeAlias = Union[Text, Items, Table]  # noqa: UP007 - the classes refer t
 
 @dataclass(kw_only=True, slots=True)
 class Report:
-    """Collects problems, so that all of them are shown at once."""
+    """Collects problems, so that all of them are shown at once; too many are a MatrixError."""
 
     problems: list[Problem] = field(default_factory=list)
 
@@ -101,39 +105,44 @@ class Report:
         self.problems.append(
             Problem(file=at.file, line=at.line, column=at.column, message=message, remedy=remedy)
         )
+        if len(self.problems) == _MOST_PROBLEMS:
+            raise MatrixError(self.problems, complete=False)
 
     def raise_if_any(self) -> None:
         if self.problems:
             raise MatrixError(self.problems)
 
 
-def load(path: Path, report: Report, *, name: str | None = None) -> Table | None:
+def load(
+    path: Path, report: Report, *, name: str | None = None, what: str = "matrix"
+) -> Table | None:
     """Read the one mapping in `path`; None, with the reason in `report`, if there is none.
 
-    `name` is what messages call the file; by default the path as given.
+    `name` is what messages call the file, by default the path as given; `what` is what it holds,
+    and the option that names it.
     """
     import yaml  # 40 ms that `dlc --help` need not pay
 
     name = name or str(path)
     start = Position(file=name, line=1, column=1)
     try:
-        content = path.read_bytes().decode("utf-8-sig")
+        content = _read(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         report.add(
             _after(error.object[: error.start].decode("utf-8-sig"), name),
             f"byte 0x{error.object[error.start]:02x} is not UTF-8 text",
-            "a matrix is a YAML text file; save it as UTF-8",
+            f"{_kind(what)} is a YAML text file; save it as UTF-8",
         )
         return None
     except OSError as error:
-        report.add(start, f"cannot be read ({error.strerror})", "check --matrix")
+        report.add(start, f"cannot be read ({error.strerror})", f"check --{what}")
         return None
 
     if control := _NOT_YAML.search(content):
         report.add(
             _after(content[: control.start()], name),
             f"control character 0x{ord(control[0]):02x}",
-            "a matrix is a YAML text file; remove it",
+            f"{_kind(what)} is a YAML text file; remove it",
         )
         return None
     reader = _Reader(content, name, report)
@@ -152,7 +161,10 @@ def load(path: Path, report: Report, *, name: str | None = None) -> Table | None
     if len(report.problems) > before:
         return None
     if not documents:
-        report.add(start, "the file is empty", "start from the matrix.yaml of this project")
+        start_from = "start from the matrix.yaml of this project"
+        report.add(
+            start, "the file is empty", start_from if what == "matrix" else "fill or remove it"
+        )
         return None
     report.problems += reader.faults.problems
     node = documents[0]
@@ -161,6 +173,21 @@ def load(path: Path, report: Report, *, name: str | None = None) -> Table | None
     if node is not None:
         report.add(node.at, "the file is not a mapping", "it holds `key: value` lines")
     return None
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of a file; OSError for a pipe or a device, which may never end."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(None, "it is a pipe or a device, not a file")
+    with path.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise OSError(None, f"it is larger than {_MOST_BYTES // 2**20} MiB")
+    return content
+
+
+def _kind(what: str) -> str:
+    return "a matrix" if what == "matrix" else f"a file of {what}"
 
 
 class _Reader:

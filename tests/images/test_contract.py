@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from builder.engine.containers import created
 from builder.engine.namespace import NAMESPACE_LABEL
 from tests.images.conftest import INFERENCE, ROOT, TRAINING, Image, dlc
 
@@ -103,7 +104,10 @@ def test_a_broken_promise_is_told(images: dict[str, Image]) -> None:
     assert "0 passed" in run.stderr
 
 
-def test_an_interruption_leaves_no_container(inference_image: Image, own_namespace: str) -> None:
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_an_interruption_leaves_no_container(
+    inference_image: Image, own_namespace: str, how: signal.Signals
+) -> None:
     containers = inference_image.client.api.containers
     command = [sys.executable, "-m", "builder", "--matrix", str(ROOT / "matrix.yaml")]
     command += ["test", INFERENCE, "--only", "echo"]
@@ -114,8 +118,29 @@ def test_an_interruption_leaves_no_container(inference_image: Image, own_namespa
             assert time.monotonic() < deadline
             assert process.poll() is None
             time.sleep(0.1)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(how)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said.endswith("dlc: interrupted\n")
+    # Who is told of a hang-up has nobody to tell it to.
+    assert said.endswith("dlc: interrupted\n") == (how is signal.SIGTERM)
     assert containers(all=True, filters=ours) == []
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(
+    inference_image: Image, own_namespace: str
+) -> None:
+    """Its container goes on and holds its port, until another run makes one."""
+    containers = inference_image.client.api.containers
+    command = [sys.executable, "-m", "builder", "--matrix", str(ROOT / "matrix.yaml")]
+    command += ["test", INFERENCE, "--only", "echo"]
+    ours = {"label": [f"{NAMESPACE_LABEL}={own_namespace}", "dlc.role=serve"]}
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not containers(filters=ours):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.kill()
+    assert containers(filters=ours)
+    with created(inference_image.client, inference_image.tag, command=["unused"]) as container:
+        [left] = containers(all=True, filters=ours)
+        assert left["Id"] == container.id

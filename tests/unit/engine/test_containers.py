@@ -78,7 +78,8 @@ def test_a_tiny_model_that_the_disk_has_no_room_for() -> None:
         def remove(self, **_: object) -> None: ...
 
     containers = SimpleNamespace(create=lambda *_, **__: Full(written=FULL))
-    client = cast(docker.DockerClient, SimpleNamespace(containers=containers))
+    api = SimpleNamespace(containers=lambda **_: [])
+    client = cast(docker.DockerClient, SimpleNamespace(api=api, containers=containers))
     with pytest.raises(ContainerError) as caught:
         make_tiny_model(client, "an-image")
     assert caught.value.message == "an-image could not make a tiny model: the disk is full"

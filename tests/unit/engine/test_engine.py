@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from builder.engine import apt, connection, private
+from builder.engine.images import images_here
 from builder.errors import EngineError
 from builder.util.state import locked, state_directory
 
@@ -54,8 +55,9 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        assert re.fullmatch(r"(/v[\d.]+)?/(version|_ping|info)", self.path), self.path
-        body = json.dumps(self.server.answer).encode()
+        assert re.fullmatch(r"(/v[\d.]+)?/(version|_ping|info|images/json)", self.path), self.path
+        images = self.path.endswith("/images/json")
+        body = json.dumps(self.server.answer["Images"] if images else self.server.answer).encode()
         failing = self.server.answer.get("Failing") and self.path.endswith("/info")
         self.send_response(500 if failing else 200)
         self.send_header("Content-Type", "application/json")
@@ -426,6 +428,37 @@ def root(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program(home / "bin/iptables", "#!/bin/sh\n")
     buildx(home / "docker/cli-plugins/docker-buildx")
     return home
+
+
+@pytest.mark.usefixtures("home")
+def test_a_private_engine_that_is_down_has_images_that_are_not_known() -> None:
+    """No plan may say of them that there is none; without an engine's data there is none."""
+    assert images_here() == {}
+    (private.root() / "data").mkdir(parents=True)
+    with pytest.raises(EngineError, match="images are not known; start it: dlc engine up"):
+        images_here()
+
+
+@pytest.mark.integration
+def test_a_build_starts_a_private_engine_that_is_down(serve: Serve) -> None:
+    (private.root() / "data").mkdir(parents=True)
+    started = []
+
+    def up() -> connection.Engine:
+        started.append(serve("state/engine/docker.sock", Images=[]))
+        found = connection.find()
+        assert found
+        return found
+
+    assert images_here(up=up) == {}
+    assert len(started) == 1
+
+
+@pytest.mark.integration
+def test_who_builds_nothing_needs_no_buildx(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve("default.sock")
+    monkeypatch.setattr("builder.engine.buildx.provide_buildx", pytest.fail)
+    assert private.up(say=print, build=False).buildx == ()
 
 
 @pytest.mark.integration

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from builder.errors import MatrixError
 from builder.matrix.targets import load_targets
 from builder.matrix.yaml_nodes import Report, load
-from tests.conftest import Dlc, Run
+from tests.conftest import GOLDEN, Dlc, Run
 from tests.unit.corpus import BROKEN, BROKEN_COMPONENTS, SMALL, Broken
 
 # Files that are no matrix at all.
@@ -232,6 +233,30 @@ def test_a_missing_file(dlc: Dlc, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert dlc("--matrix", tmp_path, "list") == Run(
         code=3, out="", err=f"{tmp_path}:1:1: cannot be read (Is a directory); check --matrix\n"
     )
+
+
+def test_a_pipe_or_a_device_is_refused_at_once(dlc: Dlc, tmp_path: Path) -> None:
+    """Neither may ever end."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    said = "it is a pipe or a device, not a file"
+    for path in (pipe, Path("/dev/zero")):
+        for option in ("matrix", "mirrors"):
+            words = ("mirrors", "script", tmp_path / "site", "--matrix", GOLDEN / "matrix.yaml")
+            run = dlc(f"--{option}", path, *(words if option == "mirrors" else ("list",)))
+            err = f"{path}:1:1: cannot be read ({said}); check --{option}\n"
+            assert run == Run(code=3, out="", err=err)
+
+
+def test_a_million_mistakes_are_told_in_part(dlc: Dlc, tmp_path: Path) -> None:
+    path = tmp_path / "matrix.yaml"
+    lines = "".join(f"  python3.{n}-dev-{n}: x\n" for n in range(20_000))
+    whole = (GOLDEN / "matrix.yaml").read_text("utf-8")
+    path.write_text(f"{whole}\nbudgets:\n{lines}", "utf-8")
+    run = dlc("--matrix", path, "list")
+    *told, last = run.err.splitlines()
+    assert (run.code, len(told)) == (3, 200)
+    assert last == "there are more mistakes; fix these first"
 
 
 @pytest.mark.integration

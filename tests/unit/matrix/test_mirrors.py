@@ -10,6 +10,7 @@ import pytest
 
 from builder.errors import MatrixError
 from builder.matrix.mirrors import Archive, Mirrors, find, read, script
+from tests.conftest import GOLDEN, Dlc
 
 SITE = """\
 registries: {docker.io: registry.example/hub}
@@ -124,6 +125,31 @@ def test_where_they_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert find(tmp_path) == tmp_path / "mirrors.yaml"
     monkeypatch.setenv("DLC_MIRRORS", "/elsewhere.yaml")
     assert find(tmp_path) == Path("/elsewhere.yaml")
+
+
+@pytest.mark.parametrize("command", ["plan", "list"])
+@pytest.mark.parametrize("how", ["--mirrors", "DLC_MIRRORS"])
+def test_mirrors_that_are_named_and_missing(
+    how: str, command: str, dlc: Dlc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For commands that need no mirrors, too: who named them believes that they count."""
+    path = tmp_path / "nowhere.yaml"
+    if how == "DLC_MIRRORS":
+        monkeypatch.setenv(how, str(path))
+    given = (how, path) if how == "--mirrors" else ()
+    run = dlc("--matrix", GOLDEN / "matrix.yaml", command, *given)
+    said = f"dlc: {how} names {path}, which does not exist; write it (docs/building.md)"
+    assert (run.code, run.out) == (2, "")
+    assert run.err.startswith(said)
+
+
+def test_messages_about_mirrors_speak_of_mirrors(tmp_path: Path) -> None:
+    path = tmp_path / "mirrors.yaml"
+    for content in (b"index: \xff\n", b"index: a\x01b\n", b""):
+        path.write_bytes(content)
+        with pytest.raises(MatrixError) as caught:
+            read(path, bases=[], sources=[])
+        assert "matrix" not in str(caught.value).removeprefix(str(tmp_path))
 
 
 # The script
