@@ -19,6 +19,8 @@ __all__ = ["HERE", "How", "choose", "environment"]
 
 # The name of the builder that is the engine itself, wherever DOCKER_HOST points.
 _ENGINE = "default"
+# buildx's own for who gives no --builder.
+_VARIABLE = "BUILDX_BUILDER"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,19 +50,22 @@ def environment(engine: Engine, builder: str) -> dict[str, str]:
 
 
 def choose(engine: Engine, builder: str = "", cache: Cache = NO_CACHE) -> How:
-    """Look at a builder before anything is built with it.
+    """Look at a builder, else the one that BUILDX_BUILDER names, before anything is built with it.
 
     BuildError if there is none of that name, if it does not run, or if it cannot keep a cache that
     it is to.
     """
+    said = "" if builder else os.environ.get(_VARIABLE, "")
+    builder = builder or said
     if not builder and cache == NO_CACHE:
         return HERE
-    told = _inspect(engine, builder or _ENGINE)
+    told = _inspect(engine, builder or _ENGINE, said=said)
     driver = told.get("Driver", "")
     if driver == "docker" and builder not in ("", _ENGINE):
+        option = _VARIABLE if said else "--builder"
         raise BuildError(
             f"{builder} is a Docker context, not a builder of buildx",
-            remedy=f"set DOCKER_CONTEXT={builder} in the place of --builder",
+            remedy=f"set DOCKER_CONTEXT={builder} in the place of {option}",
         )
     exported = [text for text in cache.destinations if not text.startswith("type=inline")]
     can = told.get("Cache export", "false" if driver == "docker" else "true")
@@ -74,7 +79,7 @@ def choose(engine: Engine, builder: str = "", cache: Cache = NO_CACHE) -> How:
     return How(builder=builder, elsewhere=driver != "docker", cache=cache)
 
 
-def _inspect(engine: Engine, name: str) -> Mapping[str, str]:
+def _inspect(engine: Engine, name: str, *, said: str = "") -> Mapping[str, str]:
     """What buildx tells of a builder's first node, by the words before the colon."""
     result = subprocess.run(
         [*engine.buildx, "inspect", "--bootstrap", name],
@@ -93,11 +98,13 @@ def _inspect(engine: Engine, name: str) -> Mapping[str, str]:
     }
     wrong = told.get("Error", "")
     if result.returncode:
-        said = re.search(r"^ERROR: (.*)", result.stderr, re.MULTILINE)
-        wrong = said[1] if said else result.stderr.strip()[-200:]
+        reason = re.search(r"^ERROR: (.*)", result.stderr, re.MULTILINE)
+        wrong = reason[1] if reason else result.stderr.strip()[-200:]
     if wrong:
         raise BuildError(
-            f"the builder {name} cannot be used: {wrong}",
-            remedy="`docker buildx ls` shows those that there are",
+            f"the builder {name}{f', which {_VARIABLE} names,' if said else ''} cannot be used: "
+            f"{wrong}",
+            remedy="`docker buildx ls` shows those that there are"
+            + (f"; or unset {_VARIABLE}" if said else ""),
         )
     return told

@@ -11,7 +11,7 @@ from pathlib import Path
 from builder.build.plan import inputs
 from builder.dockerfile.render import Renderer, default_runtime
 from builder.engine.image import Built
-from builder.errors import DlcError, LockError, MatrixError, SelectionError
+from builder.errors import DlcError, LockError, MatrixError, RenderError, SelectionError
 from builder.matrix.targets import load_targets
 from builder.util.console import say
 
@@ -54,6 +54,8 @@ def built_at(
         renderer = Renderer(
             used if used.is_dir() else None,
             then / runtime.relative_to(top) if committed else runtime,
+            # Whoever wrote that commit: planning a change must not run what it brings.
+            trusted=False,
         )
         built = {}
         try:
@@ -66,6 +68,9 @@ def built_at(
                 made_of = inputs(target, then / images_then, renderer)
             except LockError:  # it could not be built then
                 continue
+            except RenderError as error:
+                say(f"everything counts as changed, as {ref} cannot be rendered now: {error}")
+                return {}
             built[target.name] = Built(id="", size=0, labels=made_of.labels())
         return built
 

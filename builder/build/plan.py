@@ -161,7 +161,7 @@ def inputs(target: Target, images: Path, renderer: Renderer) -> Inputs:
     if found.stale:
         raise StaleLockError(
             f"{target.name} has locks that are not fresh: {found.text}",
-            remedy=f"run `dlc lock {target.name}`",
+            remedy=found.remedy or f"run `dlc lock {target.name}`",
         )
     if unhashed:
         named = "; ".join(f"{name} ({why})" for name, why in unhashed.items())

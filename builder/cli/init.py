@@ -21,6 +21,7 @@ FILES = {
     "matrix.yaml": "matrix.yaml",
     "Makefile": "Makefile",
     "README.md": "README.md",
+    "gitattributes": ".gitattributes",
     "gitignore": ".gitignore",
     "workflow.yml": ".github/workflows/build.yml",
     "Dockerfile.j2": "templates/Dockerfile.j2",

@@ -132,9 +132,11 @@ def _check(settings: Settings, targets: tuple[Target, ...], output: str) -> None
         say(str(note))
     stale = [target.name for target, state in states if state.stale]
     if stale:
+        checkout = next((state.remedy for _, state in states if state.remedy), "")
         raise StaleLockError(
             f"the locks of {len(stale)} of {counted(len(targets), 'target')} are not fresh",
-            remedy=f"run `dlc lock {stale[0] if len(stale) == 1 else ''}".rstrip() + "`",
+            remedy=checkout
+            or f"run `dlc lock {stale[0] if len(stale) == 1 else ''}".rstrip() + "`",
         )
 
 

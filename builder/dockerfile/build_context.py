@@ -20,6 +20,7 @@ def files(folders: Iterable[Path], runtime: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for folder in folders:
+        # A link to a folder is not followed; one that leads out is refused by who takes the file.
         for path in sorted((folder / "files").rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 found.setdefault(path.relative_to(folder / "files").as_posix(), path)

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 import jinja2
 from jinja2 import nodes
+from jinja2.sandbox import SandboxedEnvironment
 
 from builder.errors import RenderError
+from builder.util.links import leads_out
 from builder.util.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -29,18 +31,22 @@ OURS = "dlc"
 _LOST = (nodes.Include, nodes.For, nodes.CallBlock, nodes.FilterBlock, nodes.ExprStmt)
 
 
-def environment(own: Path | None, ours: Path) -> Environment:
-    """Jinja with the templates of a team's folder, if there is one, before ours."""
+def environment(own: Path | None, ours: Path, *, trusted: bool = True) -> Environment:
+    """Jinja with the templates of a team's folder, if there is one, before ours.
+
+    A template can run anything that Python can; one that is not `trusted` is in Jinja's sandbox.
+    """
     below = {OURS: _Loader([ours])}
     folders = [folder for folder in (own, ours) if folder]
-    return jinja2.Environment(
+    kind = jinja2.Environment if trusted else SandboxedEnvironment
+    return kind(
         loader=jinja2.ChoiceLoader([jinja2.PrefixLoader(below), _Loader(folders)]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - Dockerfiles, not HTML
-        bytecode_cache=_COMPILED,
+        autoescape=False,
+        bytecode_cache=_COMPILED if trusted else _COMPILED_FOR_THE_SANDBOX,
     )
 
 
@@ -59,6 +65,8 @@ class _Compiled(jinja2.BytecodeCache):
 
 
 _COMPILED = _Compiled()
+# The sandbox lies in what is compiled, too.
+_COMPILED_FOR_THE_SANDBOX = _Compiled()
 
 
 class _Loader(jinja2.FileSystemLoader):
@@ -71,6 +79,11 @@ class _Loader(jinja2.FileSystemLoader):
             source, filename, fresh = super().get_source(environment, template)
         except UnicodeDecodeError as error:
             raise RenderError(f"{template} is not UTF-8: {error}", remedy="save it so") from error
+        if all(leads_out(Path(filename), Path(folder)) for folder in self.searchpath):
+            raise RenderError(
+                f"{filename} is a link that leads out of its folder",
+                remedy="put the template there",
+            )
         if "extends" not in source:
             return source, filename, fresh
         tree = environment.parse(source, template, filename)

@@ -19,7 +19,9 @@ from builder.dockerfile.build_context import copied, files, is_copied
 from builder.dockerfile.context import HEADER, template_context
 from builder.errors import RenderError
 from builder.matrix.target import Target
+from builder.matrix.values import COMPONENTS
 from builder.util import atomic
+from builder.util.links import LINE_ENDS, leads_out
 
 if TYPE_CHECKING:
     import jinja2
@@ -35,6 +37,10 @@ __all__ = [
 ]
 
 LOCK_NAMES = ("build.lock", "framework.lock", "libraries.lock", "tools.lock")
+
+# What is beside a Dockerfile and comes from elsewhere than the templates' folders.
+_LOCKS = (*LOCK_NAMES, *(f"{kind}.lock" for kind in COMPONENTS))
+_RESERVED = ("Dockerfile", *_LOCKS)
 
 # What the context has besides rendered files, so that no template folder needs to have it.
 _WHEELHOUSE = "wheelhouse*"
@@ -58,6 +64,8 @@ class Change:
 
     def diff(self) -> str:
         """The change as a unified diff."""
+        if self.before and self.before.replace(b"\r\n", b"\n") == self.after:
+            return f"{self.path}: its lines end with CRLF; {LINE_ENDS}\n"
         before, after = (
             (text or b"").decode("utf-8", "replace").splitlines(keepends=True)
             for text in (self.before, self.after)
@@ -88,14 +96,20 @@ def _ours(name: str) -> Path:
 
 
 class Renderer:
-    """Renders targets with a team's own templates, if there are any, before ours."""
+    """Renders targets with a team's own templates, if there are any, before ours.
 
-    def __init__(self, templates: Path | None = None, runtime: Path | None = None) -> None:
+    Those that are not `trusted`, as they are another commit's, run nothing.
+    """
+
+    def __init__(
+        self, templates: Path | None = None, runtime: Path | None = None, *, trusted: bool = True
+    ) -> None:
         ours = default_templates()
         if templates is not None and not templates.is_dir():
             raise RenderError(f"{templates} is not a folder", remedy="check --templates")
         self._own = templates if templates and templates.resolve() != ours.resolve() else None
         self._ours = ours
+        self._trusted = trusted
         self._runtime = runtime or default_runtime()
         self._taken: dict[str, dict[str, bytes]] = {}  # most targets take the same
 
@@ -104,11 +118,11 @@ class Renderer:
         dockerfile = self._dockerfile(target)
         found = {"Dockerfile": dockerfile.encode()}
         for source in copied(dockerfile):
-            if source == _WHEELHOUSE or _is_reserved(source):
+            if source == _WHEELHOUSE:
                 continue
             if source not in self._taken:
                 self._taken[source] = self._take(source)
-            if not self._taken[source] and "$" not in source:
+            if not self._taken[source] and "$" not in source and not _is_reserved(source):
                 raise RenderError(
                     f"{self._files_of}/{source}, which the Dockerfile of {target.name} copies, "
                     "is in no template folder",
@@ -120,10 +134,21 @@ class Renderer:
     def _take(self, source: str) -> dict[str, bytes]:
         """The files of our folders that a Dockerfile takes by a name, a folder or a glob."""
         return {
-            name: path.read_bytes()
+            name: self._content(path)
             for name, path in self._files.items()
             if is_copied(name, [source])
         }
+
+    def _content(self, path: Path) -> bytes:
+        folders = (self._own, self._ours, self._runtime)
+        if not any(folder and not leads_out(path, folder) for folder in folders):
+            raise RenderError(
+                f"{path} is a link that leads out of its folder", remedy="put the file there"
+            )
+        content = path.read_bytes()
+        if path.suffix in {".sh", ".py"} and b"\r\n" in content:
+            raise RenderError(f"{path} has lines that end with CRLF", remedy=LINE_ENDS)
+        return content
 
     @property
     def _files_of(self) -> Path:
@@ -132,14 +157,14 @@ class Renderer:
     @cached_property
     def _files(self) -> dict[str, Path]:
         found = files([each for each in (self._own, self._ours) if each], self._runtime)
-        return {name: path for name, path in found.items() if not _is_reserved(name)}
+        return {name: path for name, path in found.items() if name not in _RESERVED}
 
     @cached_property
     def _environment(self) -> jinja2.Environment:
         # 60 ms of Jinja that `dlc list` need not pay.
         from builder.dockerfile.loader import environment
 
-        return environment(self._own, self._ours)
+        return environment(self._own, self._ours, trusted=self._trusted)
 
     def _dockerfile(self, target: Target) -> str:
         import jinja2
@@ -186,12 +211,15 @@ def changes(
     for target in targets:
         folder = images / target.folder
         folders.add(folder)
+        _check_place(folder / "Dockerfile", images)
         rendered = renderer.files(target)
-        locks = filter(_is_reserved, copied(rendered["Dockerfile"].decode()))
+        sources = copied(rendered["Dockerfile"].decode())
+        locks = (name for name in _LOCKS if is_copied(name, sources))
         # Before the Dockerfile is replaced, which says what was copied until now.
         yield from _removed(folder, kept={*rendered, *LOCK_NAMES, *locks})
         for name, content in sorted(rendered.items()):
             path = folder / name
+            _check_place(path, images)
             before = path.read_bytes() if path.is_file() else None
             if before != content:
                 yield Change(path=path, before=before, after=content)
@@ -216,9 +244,18 @@ def _removed(folder: Path, kept: set[str]) -> Iterator[Change]:
             yield Change(path=path, before=path.read_bytes(), after=None, below=depth)
 
 
-def _is_reserved(name: str) -> bool:
-    """Whether a file beside the Dockerfile comes from elsewhere than the templates' folders."""
-    return name == "Dockerfile" or ("/" not in name and name.endswith(".lock"))
+def _is_reserved(source: str) -> bool:
+    """Whether a name or glob of a Dockerfile takes what is no file of the templates' folders."""
+    return any(is_copied(name, [source]) for name in _RESERVED)
+
+
+def _check_place(path: Path, images: Path) -> None:
+    """RenderError for a file that would be read and written elsewhere than below `images`."""
+    if leads_out(path, images):
+        raise RenderError(
+            f"{path} is a link, or in a folder that is one, and leads out of {images}",
+            remedy="remove the link",
+        )
 
 
 def _is_ours(dockerfile: Path) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from builder.errors import LockError
 from builder.locks.freshness import inputs_digest, is_of, layers
-from builder.locks.lockfile import Lock, load
+from builder.locks.lockfile import CRLF, Lock, load
 from builder.matrix.target import Target
+from builder.util.links import LINE_ENDS
 
 __all__ = ["Committed"]
 
@@ -21,6 +23,9 @@ class Committed:
         for target in targets:
             for layer in layers(target):
                 lock = load(images / target.folder, layer)
+                if lock == CRLF:
+                    path = images / target.folder / f"{layer}.lock"
+                    raise LockError(f"{path} {CRLF}", remedy=LINE_ENDS)
                 if isinstance(lock, Lock):
                     self._own[target.name, layer] = lock
                     if lock not in (others := self._by_layer.setdefault(layer, [])):

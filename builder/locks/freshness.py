@@ -16,6 +16,7 @@ from builder.locks.lockfile import Lock, pinned
 from builder.matrix.components import locked
 from builder.matrix.format import Component, Upgrade
 from builder.matrix.target import Target
+from builder.util.links import LINE_ENDS
 
 __all__ = [
     "LAST_PATCH",
@@ -55,6 +56,11 @@ class State:
     unhashed: Mapping[str, str]
     lifted: Mapping[str, str]
     kept: Mapping[str, str]
+
+    @property
+    def remedy(self) -> str:
+        """What to do about locks that are no longer right because of a checkout, else nothing."""
+        return LINE_ENDS if lockfile.CRLF in self.stale.values() else ""
 
     @property
     def text(self) -> str:

@@ -13,9 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.errors import WriteError
 from builder.util import atomic
+from builder.util.links import leads_out
 
 __all__ = [
+    "CRLF",
     "Lock",
     "entries",
     "files",
@@ -29,6 +32,9 @@ __all__ = [
     "unhashed",
     "write",
 ]
+
+# What a lock is that a checkout gave the line ends of another system.
+CRLF = "has lines that end with CRLF"
 
 _TITLES = {
     "build": "What source distributions are built with",
@@ -85,12 +91,15 @@ class Lock:
 
 @functools.lru_cache(maxsize=1024)  # Targets share locks to the byte.
 def read(layer: str, text: str) -> Lock | str:
-    """A lock, or in a word why a text is none: missing, not a lock, edited.
+    """A lock, or in a word why a text is none: missing, not a lock, edited, or its line ends.
 
     It is one if there is no byte in it that the lock does not account for.
     """
     found = _LOCK.fullmatch(text)
     if found is None:
+        # Whoever reads that it is no lock would resolve it anew.
+        if "\r\n" in text and isinstance(read(layer, text.replace("\r\n", "\n")), Lock):
+            return CRLF
         return "not a lock" if text else "missing"
     notes = tuple(note[0].removeprefix("# ") for note in _NOTE.finditer(found["body"]))
     whys = {each["requirement"]: each["reason"] for each in _UNHASHED.finditer(found["body"])}
@@ -120,7 +129,14 @@ def write(folder: Path, locks: Sequence[Lock]) -> None:
 
 
 def files(folder: Path, locks: Iterable[Lock]) -> list[atomic.File]:
-    """Locks as the files that they are in a target's folder."""
+    """Locks as the files that they are in a target's folder; WriteError if it lies elsewhere."""
+    locks = list(locks)
+    for lock in locks:
+        if leads_out(path := folder / f"{lock.layer}.lock", folder.parents[1]):
+            raise WriteError(
+                f"{path} is a link, or in a folder that is one, and leads elsewhere",
+                remedy="remove the link",
+            )
     return [
         atomic.File(path=folder / f"{lock.layer}.lock", content=lock.text().encode())
         for lock in locks

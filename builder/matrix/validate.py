@@ -186,21 +186,31 @@ def check_requirements(texts: Iterable[Text], values: Mapping[str, str], report:
                 f"known: {', '.join(f'{{{name}}}' for name in values) or 'none here'}",
             )
             continue
-        if not _is_requirement(filled):
+        address = _address(filled)
+        if address is None:
             report.add(
                 text.at,
                 f"{text!r} is not a requirement",
                 "write it as pip would read it: name[extra]==1.2.3",
             )
+        elif address and not address.lower().startswith(("https://", "http://")):
+            # A file of the machine that locks, or a program that is run there.
+            report.add(
+                text.at,
+                f"{text!r} is not a file of the network",
+                "name a version, or an address that begins with https://",
+            )
 
 
 @cache
-def _is_requirement(text: str) -> bool:
-    """Whether pip could read it; one text is in many entries, and takes long to parse."""
+def _address(text: str) -> str | None:
+    """The address of a requirement, empty for one that the index has; None if pip reads it not.
+
+    One text is in many entries, and takes long to parse.
+    """
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:
-        Requirement(text)
+        return Requirement(text).url or ""
     except InvalidRequirement:
-        return False
-    return True
+        return None

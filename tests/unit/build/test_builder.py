@@ -113,3 +113,18 @@ def test_time_of_the_caller_reaches_no_build(monkeypatch: pytest.MonkeyPatch) ->
     here = Engine(host="unix:///here", version="28.5.2", private=False)
     assert "SOURCE_DATE_EPOCH" not in environment(here, "")
     assert "SOURCE_DATE_EPOCH" not in environment(here, "far")
+
+
+@pytest.mark.integration
+def test_the_builder_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked at as one that is named, and an error says who named it."""
+    monkeypatch.setenv("BUILDX_BUILDER", "far")
+    assert choose(engine(tmp_path, "remote")) == How(builder="far", elsewhere=True)
+    with pytest.raises(
+        BuildError, match=r"far, which BUILDX_BUILDER names, .*no route.*unset BUIL"
+    ):
+        choose(engine(tmp_path, "remote", "Error: no route to host"))
+    with pytest.raises(BuildError, match="in the place of BUILDX_BUILDER"):
+        choose(engine(tmp_path, "docker"))
+    monkeypatch.setenv("BUILDX_BUILDER", "another")
+    assert choose(engine(tmp_path, "remote"), "far").builder == "far"

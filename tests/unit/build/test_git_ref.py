@@ -249,3 +249,21 @@ def test_what_is_no_commit(dlc: Dlc, committed: Path, ref: str) -> None:
     run = dlc("--matrix", committed / "matrix.yaml", "plan", f"--since={ref}")
     assert (run.code, run.out) == (4, "")
     assert f"git knows no commit {ref} in {committed}; name a commit that is there" in run.err
+
+
+def test_templates_of_another_commit_run_nothing(dlc: Dlc, checkout: Path, tmp_path: Path) -> None:
+    """Nobody has looked at them yet, and to plan is to render them."""
+    ran = tmp_path / "ran"
+    template = checkout / "templates" / "Dockerfile.j2"
+    template.parent.mkdir()
+    call = f"cycler.__init__.__globals__.os.system('touch {ran}')"
+    template.write_text(
+        f'{{% extends "dlc/Dockerfile.j2" %}}{{% block labels %}}{{{{ {call} }}}}{{% endblock %}}\n'
+    )
+    git(checkout, "add", ".")
+    git(checkout, "commit", "--quiet", "--message", "Templates that do more")
+    template.unlink()
+    git(checkout, "commit", "--all", "--quiet", "--message", "Without them")
+    run = dlc("--matrix", checkout / "matrix.yaml", "plan", "--since", "HEAD~1")
+    assert not ran.exists()
+    assert "everything counts as changed, as HEAD~1 cannot be rendered now" in run.err

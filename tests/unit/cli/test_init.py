@@ -162,3 +162,12 @@ def test_its_workflow_is_one(started: Path) -> None:
         check=False,
     )
     assert run.returncode == 0, run.stdout
+
+
+def test_a_checkout_has_our_line_ends(started: Path) -> None:
+    """Whatever git is set to: a lock is compared to the byte."""
+    for folder in (started, ROOT):
+        lines = (folder / ".gitattributes").read_text("utf-8").splitlines()
+        rules = [line for line in lines if line and not line.startswith("#")]
+        assert rules[0] == "* text=auto eol=lf"
+        assert not [rule for rule in rules[1:] if "eol" in rule or "text" in rule.split()[1:]]

@@ -291,3 +291,21 @@ def test_a_matrix_that_cannot_be_added_to(
     assert run.err.endswith("; write its `upgrades` as a block, an item on each line\n")
     assert matrix.read_text("utf-8") == SMALL + upgrades
     assert [path.name for path in tmp_path.iterdir()] == ["matrix.yaml"]
+
+
+@pytest.mark.parametrize("words", [("lock", "--check"), ("lock",)])
+def test_a_checkout_with_other_line_ends(
+    words: tuple[str, ...], root: Path, dlc: Dlc, own: Path
+) -> None:
+    """Resolving anew would lose what is locked; the checkout is what is to be mended."""
+    before = {}
+    for name in LOCK_NAMES:
+        path = own / name
+        before[name] = path.read_bytes().replace(b"\n", b"\r\n")
+        path.write_bytes(before[name])
+    run = dlc("--matrix", root / "matrix.yaml", "--images", own.parents[1], *words, OWN)
+    assert run.code == (16 if "--check" in words else 9)
+    assert "has lines that end with CRLF" in run.out + run.err
+    assert "write `* text=auto eol=lf` to .gitattributes" in run.err
+    assert "run `dlc lock" not in run.err
+    assert {name: (own / name).read_bytes() for name in LOCK_NAMES} == before

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from builder.build.plan import inputs, prepare
-from builder.dockerfile.render import LOCK_NAMES, Renderer, apply, changes
+from builder.dockerfile.render import LOCK_NAMES, Change, Renderer, apply, changes
 from builder.errors import RenderError
 from builder.matrix.target import Target
 from tests.conftest import GOLDEN, ROOT, Dlc
@@ -270,3 +270,126 @@ def test_files_are_part_of_the_build_key(project: Path, targets: tuple[Target, .
         inputs(target, ROOT / "images", Renderer(project / "templates")), project / "contexts"
     )
     assert (context.folder / "certs" / "more" / "b.pem").read_text("utf-8") == "certs/more/b.pem\n"
+
+
+# Links
+
+
+@pytest.mark.parametrize("name", ["Dockerfile.j2", "files/secret.txt"])
+def test_a_link_out_of_the_templates_is_not_read(
+    name: str, project: Path, small: dict[str, Target], tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside.txt"
+    outside.write_text("a secret\n", "utf-8")
+    write(project, OURS + "{% block labels %}\nCOPY secret.txt /\n{% endblock %}\n")
+    path = project / "templates" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.symlink_to(outside)
+    with pytest.raises(RenderError, match=r"is a link that leads out of its folder; put the"):
+        Renderer(project / "templates").files(small[CPU])
+
+
+def test_a_link_within_the_templates_is_a_file(project: Path, small: dict[str, Target]) -> None:
+    write(project, OURS + "{% block labels %}\nCOPY a.txt /\n{% endblock %}\n")
+    write(project, "text\n", "files/b.txt")
+    (project / "templates/files/a.txt").symlink_to("b.txt")
+    assert Renderer(project / "templates").files(small[CPU])["a.txt"] == b"text\n"
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_a_link_out_of_the_images_is_neither_read_nor_written(
+    depth: int, project: Path, small: dict[str, Target], tmp_path: Path
+) -> None:
+    """A committed one, of a file or of a folder on the way to it."""
+    outside = tmp_path / "outside"
+    folder = project / "images" / small[CPU].folder
+    place = [folder / "Dockerfile", folder, folder.parent][depth]
+    place.parent.mkdir(parents=True)
+    if depth:
+        outside.mkdir()
+    else:
+        outside.write_text("a secret\n", "utf-8")
+    place.symlink_to(outside)
+    with pytest.raises(RenderError, match=r"leads out of .*; remove the link"):
+        apply(changes(project / "images", [small[CPU]], Renderer(), prune=True))
+    assert list(outside.iterdir()) == [] if depth else outside.read_text("utf-8") == "a secret\n"
+
+
+def test_images_may_be_a_link_themselves(project: Path, small: dict[str, Target]) -> None:
+    (project / "elsewhere").mkdir()
+    images = project / "linked"
+    images.symlink_to("elsewhere")
+    apply(changes(images, [small[CPU]], Renderer(), prune=True))
+    assert (project / "elsewhere" / small[CPU].folder / "Dockerfile").is_file()
+
+
+# What only looks like a lock of ours
+
+
+def test_a_team_s_own_lock_is_like_any_file(project: Path, small: dict[str, Target]) -> None:
+    write(project, OURS + "{% block labels %}\nCOPY x.lock /opt/\n{% endblock %}\n")
+    with pytest.raises(RenderError, match=r"files/x\.lock, which .* is in no template folder"):
+        Renderer(project / "templates").files(small[CPU])
+    write(project, "a lock of theirs\n", "files/x.lock")
+    assert Renderer(project / "templates").files(small[CPU])["x.lock"] == b"a lock of theirs\n"
+
+
+def test_all_locks_by_a_glob(project: Path, small: dict[str, Target]) -> None:
+    write(project, OURS + "{% block labels %}\nCOPY *.lock /opt/\n{% endblock %}\n")
+    write(project, "a lock of theirs\n", "files/x.lock")
+    write(project, "not ours to replace\n", "files/framework.lock")
+    found = Renderer(project / "templates").files(small[CPU])
+    assert found["x.lock"] == b"a lock of theirs\n"
+    assert "framework.lock" not in found
+
+
+# Line ends
+
+
+def test_scripts_with_other_line_ends_are_refused(project: Path, small: dict[str, Target]) -> None:
+    """They would not start in an image; templates and all else are taken as they are."""
+    write(project, (OURS + "{% block labels %}\nCOPY a.sh b.txt /\n{% endblock %}\n"))
+    path = project / "templates/Dockerfile.j2"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    write(project, "x", "files/b.txt")
+    for name in ("a.sh", "b.txt"):
+        (project / "templates/files" / name).write_bytes(b"true\r\n")
+    with pytest.raises(RenderError, match=r"a\.sh has lines that end with CRLF; write"):
+        Renderer(project / "templates").files(small[CPU])
+    (project / "templates/files/a.sh").write_bytes(b"true\n")
+    found = Renderer(project / "templates").files(small[CPU])
+    assert found["b.txt"] == b"true\r\n"
+    assert b"\r" not in found["Dockerfile"]
+
+
+def test_a_rendered_file_with_other_line_ends_is_told_in_a_line(tmp_path: Path) -> None:
+    change = Change(path=tmp_path / "Dockerfile", before=b"a\r\nb\r\n", after=b"a\nb\n")
+    assert change.diff().startswith(
+        f"{tmp_path}/Dockerfile: its lines end with CRLF; write `* text"
+    )
+    assert change.diff().count("\n") == 1
+
+
+# The templates of another commit
+
+BREAKS_OUT = """\
+{{ ''.__class__.__mro__[1].__subclasses__() }}
+"""
+
+
+def test_a_template_that_is_not_trusted_reaches_nothing(
+    project: Path, small: dict[str, Target]
+) -> None:
+    write(project, OURS + "{% block labels %}\n" + BREAKS_OUT + "{% endblock %}\n")
+    templates = project / "templates"
+    # In this order: what is compiled for one is nothing for the other.
+    assert "class" in Renderer(templates).files(small[CPU])["Dockerfile"].decode()
+    with pytest.raises(RenderError, match=r"access to attribute '__class__'.* is unsafe"):
+        Renderer(templates, trusted=False).files(small[CPU])
+    assert "class" in Renderer(templates).files(small[CPU])["Dockerfile"].decode()
+
+
+def test_our_templates_need_no_trust(small: dict[str, Target]) -> None:
+    for target in small.values():
+        assert Renderer(trusted=False).files(target) == Renderer().files(target)

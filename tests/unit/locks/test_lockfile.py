@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
 from builder.dockerfile.render import LOCK_NAMES
+from builder.errors import WriteError
 from builder.locks.freshness import inputs_digest, is_fresh, state
-from builder.locks.lockfile import Lock, normalise, parse, pinned, read, write
+from builder.locks.lockfile import CRLF, Lock, load, normalise, parse, pinned, read, write
 from builder.matrix.target import Target
 from tests.conftest import ROOT
 
@@ -283,7 +284,7 @@ def test_a_title_is_that_of_the_target(locked: tuple[Path, Target]) -> None:
 
 @pytest.mark.parametrize(
     ("old", "new", "what"),
-    [(b"\n", b"\r\n", "not a lock"), (b"--hash", b"\xff-hash", "edited")],
+    [(b"\n", b"\r\n", CRLF), (b"--hash", b"\xff-hash", "edited")],
     ids=["line ends", "not UTF-8"],
 )
 def test_a_lock_is_compared_byte_by_byte(
@@ -338,3 +339,17 @@ def test_written_locks_are_fresh(tmp_path: Path, small: dict[str, Target]) -> No
     write(tmp_path / "new", [build, framework, libraries, tools])
     assert is_fresh(tmp_path / "new", target)
     assert {path.name for path in (tmp_path / "new").iterdir()} == set(LOCK_NAMES)
+
+
+def test_locks_are_not_written_through_links(locked: tuple[Path, Target], tmp_path: Path) -> None:
+    """A committed one would have a file elsewhere replaced."""
+    lock = load(locked[0], "libraries")
+    assert isinstance(lock, Lock)
+    folder = tmp_path / "images" / "repository" / "tag"
+    folder.mkdir(parents=True)
+    outside = tmp_path / "outside"
+    outside.write_text("theirs\n", "utf-8")
+    (folder / "libraries.lock").symlink_to(outside)
+    with pytest.raises(WriteError, match=r"libraries\.lock is a link.*; remove the link"):
+        write(folder, [lock])
+    assert outside.read_text("utf-8") == "theirs\n"
