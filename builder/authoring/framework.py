@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,14 +187,15 @@ def _url(name: str, filename: str) -> str:
 
 def _index_page(new: NewFramework, name: str) -> str:
     from builder.util.http import Session, download
+    from builder.util.scratch import scratch
 
     where = address(f"${{{_SOURCE}}}/{name}/torch/", new.sources)
     try:
         with (
             Session(credentials=new.mirrors.credentials, retries=2) as session,
-            tempfile.TemporaryDirectory(prefix="dlc-page-") as folder,
+            scratch("page") as folder,
         ):
-            page = Path(folder, "page")
+            page = folder / "page"
             download(session, where, page, most=_PAGE_BYTES)
             return page.read_text("utf-8", errors="replace")
     except OSError as error:

@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +29,8 @@ from builder.engine.tagging import name_image
 from builder.engine.unpacked import unpacked_size
 from builder.errors import BuildError, DlcError
 from builder.matrix.mirrors import Mirrors
+from builder.util.memory import memory_files
+from builder.util.scratch import scratch
 
 if TYPE_CHECKING:
     import docker
@@ -57,6 +58,15 @@ class Outcome:
     up_to_date: bool = False
     from_cache: bool = False
     on_a_cached_framework: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Given:
+    """What all bakes of a call are given: a bake file in memory, a folder for what they tell."""
+
+    file: Path
+    descriptors: tuple[int, ...]
+    folder: Path
 
 
 class ImageCheck(Protocol):
@@ -103,37 +113,41 @@ class Baker:
     ) -> list[Outcome]:
         """Build and tag every job, `at_once` at a time; KeyboardInterrupt stops them all."""
         jobs = list(jobs)
-        with tempfile.TemporaryDirectory(prefix="dlc-bake-") as folder:
-            secrets = build_secrets(mirrors or Mirrors(), Path(folder))
-            file = Path(folder, "bake.json")
+        # A bake file may have proxies with passwords: neither it nor a secret outlives a kill.
+        with (
+            memory_files() as files,
+            scratch("bake") as folder,
+        ):
+            secrets = build_secrets(mirrors or Mirrors(), files)
             text = json.dumps(definition(jobs, secrets, cache=self._how.cache), indent=2)
-            file.write_text(text, "utf-8")
+            file = files.add("dlc-bake", text)
+            given = _Given(file=file, descriptors=tuple(files.descriptors), folder=folder)
             pool = ThreadPoolExecutor(max_workers=at_once)
             try:
-                return list(pool.map(lambda job: self._one(job, file), jobs))
+                return list(pool.map(lambda job: self._one(job, given), jobs))
             except BaseException:
                 self._stop()
                 raise
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def _one(self, job: Job, file: Path) -> Outcome:
+    def _one(self, job: Job, given: _Given) -> Outcome:
         import docker.errors
 
         self._watcher.began(job.target)
         begin = time.monotonic()
         try:
-            outcome = self._bake(job, file, begin)
+            outcome = self._bake(job, given, begin)
         except (DlcError, docker.errors.DockerException, OSError, KeyError, ValueError) as error:
             outcome = Outcome(target=job.target, seconds=time.monotonic() - begin, error=str(error))
         self._watcher.ended(outcome)
         return outcome
 
-    def _bake(self, job: Job, file: Path, begin: float) -> Outcome:
-        metadata = file.with_name(f"{target_id(job.target)}.json")
+    def _bake(self, job: Job, given: _Given, begin: float) -> Outcome:
+        metadata = given.folder / f"{target_id(job.target)}.json"
         command = [
             *self._engine.buildx,
-            *("bake", "--file", str(file), "--progress", "rawjson"),
+            *("bake", "--file", str(given.file), "--progress", "rawjson"),
             *("--metadata-file", str(metadata)),
             *(("--builder", self._how.builder) if self._how.builder else ()),
             target_id(job.target),
@@ -150,6 +164,7 @@ class Baker:
             encoding="utf-8",
             errors="replace",
             env=environment(self._engine, self._how.builder),
+            pass_fds=given.descriptors,
             # Ctrl-C is ours to pass on, once.
             start_new_session=True,
         ) as process:

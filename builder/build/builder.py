@@ -46,7 +46,8 @@ def environment(engine: Engine, builder: str) -> dict[str, str]:
     if builder and "BUILDX_CONFIG" not in os.environ:
         del given["BUILDX_CONFIG"]
     # SageMaker takes no index of manifests, which an attestation would make of an image.
-    return {**given, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+    # What our own bake file names needs no leave: contexts, certificates, secrets in memory.
+    return {**given, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "BUILDX_BAKE_ENTITLEMENTS_FS": "0"}
 
 
 def choose(engine: Engine, builder: str = "", cache: Cache = NO_CACHE) -> How:

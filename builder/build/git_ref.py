@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import subprocess
 import tarfile
-import tempfile
 from pathlib import Path
 
 from builder.build.plan import inputs
@@ -14,6 +13,7 @@ from builder.engine.image import Built
 from builder.errors import DlcError, LockError, MatrixError, RenderError, SelectionError
 from builder.matrix.targets import load_targets
 from builder.util.console import say
+from builder.util.scratch import scratch
 
 __all__ = ["built_at"]
 
@@ -46,10 +46,9 @@ def built_at(
     if committed:
         wanted.append(runtime.relative_to(top))
     archive = _git(top, "archive", commit, "--", *map(str, wanted))
-    with tempfile.TemporaryDirectory(prefix="dlc-since-") as folder:
+    with scratch("since") as then:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            tar.extractall(folder, filter="data")
-        then = Path(folder)
+            tar.extractall(then, filter="data")
         used = then / now.relative_to(top) if own else now
         renderer = Renderer(
             used if used.is_dir() else None,

@@ -7,6 +7,7 @@ from pathlib import Path
 from builder.errors import BuildError
 from builder.matrix.mirrors import Mirrors, script
 from builder.util import atomic, certificates
+from builder.util.memory import MemoryFiles
 
 __all__ = ["build_secrets", "certificates_secret", "site_script", "write_secret"]
 
@@ -14,13 +15,12 @@ __all__ = ["build_secrets", "certificates_secret", "site_script", "write_secret"
 _SECRET_BYTES = 500 * 1024
 
 
-def build_secrets(mirrors: Mirrors, folder: Path) -> dict[str, Path]:
-    """The secrets of a build by id; what is only made for it lies in `folder`."""
+def build_secrets(mirrors: Mirrors, files: MemoryFiles) -> dict[str, Path]:
+    """The secrets of a build by id; what is only made for it is among `files`."""
     bundle = certificates_secret()
     secrets = {"ca-bundle": bundle} if bundle else {}
     if site := site_script(mirrors):
-        secrets["site"] = folder / "site"
-        write_secret(secrets["site"], site)
+        secrets["site"] = files.add("dlc-site", site)
     return secrets
 
 

@@ -13,8 +13,9 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from builder.engine.namespace import labels
-from builder.engine.orphans import OWNER_LABEL, owner, remove_orphans
+from builder.engine.orphans import OWNER_LABEL, remove_orphans
 from builder.errors import ContainerError
+from builder.util.owner import owner
 
 if TYPE_CHECKING:
     import docker

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from builder.matrix.target import Target
 from builder.matrix.targets import expand
 from builder.matrix.yaml_nodes import Report
 from builder.util import atomic
+from builder.util.scratch import scratch
 
 __all__ = ["Edit", "Original", "load"]
 
@@ -55,8 +55,8 @@ class Original:
     def edited(self, text: MatrixText) -> Edit:
         """What it would be; MatrixError if that would not be sound."""
         after = text.text.encode()
-        with tempfile.TemporaryDirectory(prefix="dlc-matrix-") as folder:
-            candidate = Path(folder, "matrix.yaml")
+        with scratch("matrix") as folder:
+            candidate = folder / "matrix.yaml"
             candidate.write_bytes(after)
             try:
                 matrix, targets = load(candidate, name=str(self.path))

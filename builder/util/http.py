@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import netrc
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from urllib3.util.retry import Retry
 
 from builder.errors import LockError
 from builder.util.certificates import ca_bundle
+from builder.util.memory import memory_files
 
 __all__ = ["BUSY", "Session", "download", "is_loopback"]
 
@@ -127,11 +127,9 @@ def _logins(credentials: str) -> Mapping[str, HTTPBasicAuth]:
     """Logins by host, of the text of a netrc file; LockError if it is none."""
     if not credentials:
         return {}
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="dlc-netrc-") as file:
-        file.write(credentials)
-        file.flush()
+    with memory_files() as files:
         try:
-            hosts = netrc.netrc(file.name).hosts
+            hosts = netrc.netrc(files.add("dlc-netrc", credentials)).hosts
         except netrc.NetrcParseError as error:
             raise LockError(
                 f"the netrc file of the mirrors is none, see its line {error.lineno}",

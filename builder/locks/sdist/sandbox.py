@@ -20,6 +20,7 @@ from typing import IO
 
 from builder.errors import LockError
 from builder.locks.sdist.sandbox_container import NoContainerError, run_in_container
+from builder.util.scratch import scratch
 
 __all__ = ["Run", "SandboxError", "run_python"]
 
@@ -124,14 +125,14 @@ def _in_namespaces(command: Sequence[str], given: Path) -> tuple[int, bytes, byt
     root = os.geteuid() == 0
     user = (f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups") if root else ()
     with (
-        tempfile.TemporaryDirectory(prefix="dlc-sandbox-") as folder,
+        scratch("sandbox") as folder,
         tempfile.TemporaryFile() as out,
         tempfile.TemporaryFile() as err,
     ):
         words = [
             *("unshare", *(() if root else ("--user", "--map-root-user"))),
             *("--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child"),
-            *("sh", "-c", _SCRIPT, "sandbox", folder, str(given), *_system(), "--"),
+            *("sh", "-c", _SCRIPT, "sandbox", str(folder), str(given), *_system(), "--"),
             *("prlimit", *_LIMITS, "setpriv", *_DROP, *user, *command),
         ]
         try:

@@ -23,6 +23,7 @@ from typing import IO, Any, cast
 
 from builder.errors import LockError
 from builder.locks.lockfile import normalise
+from builder.util.scratch import scratch
 
 __all__ = ["Archive", "Needs", "checked", "noted_needs", "opened"]
 
@@ -137,12 +138,12 @@ def noted_needs(archive: Archive, package: str, version: str) -> Needs | None:
         or f"{folder}/requires.txt" in archive.read(f"{folder}/SOURCES.txt").splitlines()
     ):
         return None
-    with tempfile.TemporaryDirectory(prefix="dlc-egg-") as temporary:
+    with scratch("egg") as temporary:
         for name in ("PKG-INFO", "requires.txt"):
             if f"{folder}/{name}" in files:
                 text = archive.read(f"{folder}/{name}")
-                Path(temporary, name).write_text(text, "utf-8", newline="\n")
-        return checked(Path(temporary), package, version)
+                (temporary / name).write_text(text, "utf-8", newline="\n")
+        return checked(temporary, package, version)
 
 
 def checked(folder: Path, package: str, version: str) -> Needs | None:

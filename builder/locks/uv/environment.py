@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from builder.engine.build_secrets import write_secret
 from builder.matrix.mirrors import Mirrors
 from builder.util.certificates import ca_bundle
+from builder.util.memory import MemoryFiles
 
 __all__ = ["INDEXES", "WHERE_AND_HOW", "index_logins", "passes", "uv_environment"]
 
@@ -57,8 +57,8 @@ def passes(name: str) -> bool:
     return name in WHERE_AND_HOW or _INDEX_CREDENTIALS.fullmatch(name) is not None
 
 
-def uv_environment(mirrors: Mirrors, folder: Path) -> dict[str, str]:
-    """The environment for uv; what is only made for it lies in `folder`.
+def uv_environment(mirrors: Mirrors, folder: Path, files: MemoryFiles) -> dict[str, str]:
+    """The environment for uv; what is only made for it lies in `folder`, secrets are `files`.
 
     The index and the credentials of the mirrors stand in for the caller's. Build code of packages
     cannot run in it. BuildError if certificates are named that are not there.
@@ -70,8 +70,7 @@ def uv_environment(mirrors: Mirrors, folder: Path) -> dict[str, str]:
         environment.pop("UV_INDEX_URL", None)
         environment["UV_DEFAULT_INDEX"] = mirrors.index
     if mirrors.credentials:
-        write_secret(folder / "netrc", mirrors.credentials)
-        environment["NETRC"] = str(folder / "netrc")
+        environment["NETRC"] = str(files.add("dlc-netrc", mirrors.credentials))
     if environment.get("UV_KEYRING_PROVIDER", "disabled") != "disabled":
         environment = {**_for_keyring(os.environ), **environment}
         if keyring := shutil.which("keyring"):

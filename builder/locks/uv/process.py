@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from builder.locks.uv.environment import INDEXES, uv_environment
 from builder.matrix.mirrors import Mirrors
+from builder.util.memory import MemoryFiles, memory_files
+from builder.util.scratch import scratch
 
 __all__ = ["Uv", "uv_process"]
 
@@ -18,9 +19,9 @@ __all__ = ["Uv", "uv_process"]
 class Uv:
     """uv, reading no configuration but its own folder's, and running no code of packages."""
 
-    def __init__(self, mirrors: Mirrors, folder: Path) -> None:
-        self.mirrors, self.folder = mirrors, folder
-        self.environment = uv_environment(mirrors, folder)
+    def __init__(self, mirrors: Mirrors, folder: Path, files: MemoryFiles) -> None:
+        self.mirrors, self.folder, self._files = mirrors, folder, files
+        self.environment = uv_environment(mirrors, folder, files)
 
     @property
     def indexes(self) -> tuple[str, ...]:
@@ -55,11 +56,12 @@ class Uv:
             errors="replace",
             check=False,
             env=self.environment,
+            pass_fds=self._files.descriptors,
         )
 
 
 @contextmanager
 def uv_process(mirrors: Mirrors) -> Iterator[Uv]:
     """uv with a folder that is removed in the end."""
-    with tempfile.TemporaryDirectory(prefix="dlc-lock-") as folder:
-        yield Uv(mirrors, Path(folder))
+    with memory_files() as files, scratch("lock") as folder:
+        yield Uv(mirrors, folder, files)

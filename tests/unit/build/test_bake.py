@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
 
+from builder.build.bake import Baker
 from builder.build.bakefile import Job, definition, target_id
+from builder.cli.progress import Builds, Progress
 from builder.engine.build_secrets import certificates_secret
+from builder.engine.connection import Engine
 from builder.errors import BuildError
-from builder.matrix.mirrors import read, script
+from builder.matrix.mirrors import Mirrors, read, script
 from builder.matrix.target import Target
 from tests.conftest import Dlc, Run
 
@@ -240,3 +244,42 @@ def test_dry_run_prints_no_credentials_of_proxies(
     assert found["variable"] == {"HTTPS_PROXY": {"default": ""}}
     assert found["target"][ID]["args"]["HTTPS_PROXY"] == "${HTTPS_PROXY}"
     assert found["target"][ID]["args"]["http_proxy"] == "http://proxy.example:3128"
+
+
+BUILDX = """#!{python}
+import json, os, pathlib, re, sys
+options = dict(zip(sys.argv[1:], sys.argv[2:]))
+[target] = json.loads(pathlib.Path(options["--file"]).read_text())["target"].values()
+seen = [json.dumps(target)]
+for text in target["secret"]:
+    seen.append(pathlib.Path(re.search("src=(.*)", text)[1]).read_text())
+pathlib.Path("{seen}").write_text("\\n".join(seen))
+left = [p for p in pathlib.Path("{temporary}").rglob("*") if p.is_file()]
+pathlib.Path("{disk}").write_text("".join(p.read_text() for p in left))
+sys.exit("ERROR: enough seen")
+"""
+
+
+@pytest.mark.integration
+def test_credentials_reach_a_build_and_no_disk(
+    small: dict[str, Target], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill leaves nothing of them, as there was nothing."""
+    temporary, seen, disk = tmp_path / "temporary", tmp_path / "seen", tmp_path / "disk"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    monkeypatch.setenv("https_proxy", "http://me:hush@proxy.example")
+    program = tmp_path / "buildx"
+    text = BUILDX.format(python=sys.executable, seen=seen, disk=disk, temporary=temporary)
+    program.write_text(text, "utf-8")
+    program.chmod(0o755)
+    engine = Engine(host="unix:///x", version="27", private=False, buildx=(str(program),))
+    mirrors = Mirrors(credentials="machine m.example login me password hush-hush\n")
+    [outcome] = Baker(engine, Builds(Progress())).build(
+        [job(small[CPU])], at_once=1, mirrors=mirrors
+    )
+    assert outcome.error == "ERROR: enough seen"
+    assert "me:hush@proxy.example" in seen.read_text("utf-8")
+    assert "password hush-hush" in seen.read_text("utf-8")
+    assert "hush" not in disk.read_text("utf-8")
+    assert list(temporary.iterdir()) == []

@@ -14,6 +14,7 @@ from builder.errors import LockError, UnansweredError
 from builder.locks.uv.compile import Question, compile_requirements
 from builder.locks.uv.environment import passes, uv_environment
 from builder.matrix.mirrors import Mirrors
+from builder.util.memory import MemoryFiles, memory_files
 from tests.conftest import Dlc
 from tests.package_index import PackageIndex, sdist, wheel
 from tests.unit.locks.test_resolve import only
@@ -157,11 +158,12 @@ def test_certificates_and_credentials(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PIP_CERT", str(bundle))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
     monkeypatch.setenv("https_proxy", "http://proxy.example")
-    found = uv_environment(Mirrors(credentials=secret), tmp_path)
+    with memory_files() as files:
+        found = uv_environment(Mirrors(credentials=secret), tmp_path, files)
+        assert Path(found["NETRC"]).read_text("utf-8") == secret
+    assert [path.name for path in tmp_path.iterdir()] == ["ca.pem"]
     assert found.keys() == {"SSL_CERT_FILE", "NETRC", "TMPDIR", "PYTHONHOME", "https_proxy"}
     assert found["SSL_CERT_FILE"] == str(bundle)
-    netrc = Path(found["NETRC"])
-    assert (netrc.read_text("utf-8"), netrc.stat().st_mode & 0o777) == (secret, 0o600)
 
 
 @pytest.mark.integration
@@ -175,7 +177,7 @@ def test_a_keyring_runs_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("UV_KEYRING_PROVIDER", "subprocess")
     monkeypatch.setenv("AWS_PROFILE", "team")
     monkeypatch.setenv("UV_PRERELEASE", "allow")
-    environment = uv_environment(Mirrors(), tmp_path)
+    environment = uv_environment(Mirrors(), tmp_path, MemoryFiles())
     assert "UV_PRERELEASE" not in environment
     told = subprocess.run(
         ["keyring", "get", "a"], env=environment, capture_output=True, text=True, check=True

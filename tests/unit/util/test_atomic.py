@@ -17,7 +17,6 @@ from tests.conftest import ROOT
 
 # Who else writes, and what: nothing that a user or another run reads half.
 ELSEWHERE = {
-    "build/bake.py": "a file in a temporary folder",
     "cli/ci.py": "adds to GITHUB_OUTPUT, as GitHub has it",
     "cli/progress.py": "the terminal, by another number",
     "engine/buildx.py": "a list of sources in a temporary folder",
@@ -33,6 +32,8 @@ ELSEWHERE = {
     "matrix/rewrite.py": "the matrix as it would be, in a temporary folder",
     "release/layer_store.py": "a layer beside where it goes, and an empty file to lock",
     "util/http.py": "what is downloaded, in a temporary folder",
+    "util/memory.py": "files in memory",
+    "util/scratch.py": "whose a temporary folder is",
     "util/state.py": "an empty file to lock",
 }
 # Programs and tests that run beside or in images.

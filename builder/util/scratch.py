@@ -1,0 +1,42 @@
+"""Folders for the time of a task, which the next run removes if this one is killed."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from builder.util.owner import alive, owner
+
+__all__ = ["scratch"]
+
+_OWNER = "owner"
+
+
+@contextmanager
+def scratch(what: str) -> Iterator[Path]:
+    """An empty folder among the system's temporary ones; `what` is a part of its name.
+
+    No secret belongs there: see `builder.util.memory`.
+    """
+    _remove_left(tempfile.gettempdir())
+    with tempfile.TemporaryDirectory(prefix=f"dlc-{what}-") as name:
+        Path(name, _OWNER).write_text(owner(), "utf-8")
+        folder = Path(name, "files")
+        folder.mkdir()
+        yield folder
+
+
+@functools.cache
+def _remove_left(temporary: str) -> None:
+    """Remove this user's folders whose process has ended, once in a process."""
+    for said in Path(temporary).glob(f"dlc-*-*/{_OWNER}"):
+        with suppress(OSError):
+            folder = said.parent
+            ours = not folder.is_symlink() and folder.stat().st_uid == os.geteuid()
+            if ours and not alive(said.read_text("utf-8")):
+                shutil.rmtree(folder, ignore_errors=True)
