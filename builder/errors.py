@@ -6,7 +6,7 @@ Exit code 2 is click's own, for wrong command lines; 1 is left to unforeseen fai
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = [
     "ArgumentError",
@@ -33,9 +33,8 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Problem:
-    """One mistake in a file. Lines and columns count from 1."""
+class Problem(NamedTuple):
+    """One mistake in a file. Lines and columns count from 1. They sort by place."""
 
     file: str
     line: int
@@ -73,9 +72,7 @@ class MatrixError(DlcError):
     exit_code = 3
 
     def __init__(self, problems: Iterable[Problem], *, complete: bool = True) -> None:
-        self.problems = tuple(
-            sorted(set(problems), key=lambda p: (p.file, p.line, p.column, p.message, p.remedy))
-        )
+        self.problems = tuple(sorted(set(problems)))
         lines = [str(problem) for problem in self.problems]
         if not complete:
             lines.append("there are more mistakes; fix these first")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 
 import click
 
-from builder import PACKAGE
 from builder.cli.main import cli
 from builder.util import atomic
 from builder.util.console import say
+from builder.util.package import PACKAGE
 
 __all__: list[str] = []
 
@@ -53,15 +52,13 @@ def _files() -> Iterator[tuple[str, bytes]]:
     from builder.locks.freshness import layers
     from builder.matrix.targets import load_targets
 
-    starter = resources.files("builder").joinpath("starter")
+    starter = PACKAGE / "starter"
     for source, name in FILES.items():
-        yield name, starter.joinpath(source).read_bytes()
+        yield name, (starter / source).read_bytes()
     # They come along with this program; in a checkout they are beside it.
     places = [PACKAGE / "images", PACKAGE.parent / "images"]
     images = next((path for path in places if path.is_dir()), places[0])
-    with resources.as_file(starter.joinpath("matrix.yaml")) as matrix:
-        targets = load_targets(matrix)
-    for target in targets:
+    for target in load_targets(starter / "matrix.yaml"):
         for layer in layers(target):
             lock = images / target.folder / f"{layer}.lock"
             yield f"images/{target.folder}/{lock.name}", lock.read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ import click
 
 from builder import __version__
 from builder.cli.commands import GROUPS, MODULES
-from builder.cli.settings import GLOBAL_OPTIONS, GlobalOption
+from builder.cli.global_options import GLOBAL_OPTIONS, GlobalOption
 from builder.errors import DlcError, Interrupted, MatrixError
 from builder.util.console import say
 from builder.util.text import did_you_mean
@@ -124,6 +125,8 @@ def run_command(command: click.Command, name: str, *, usage: str | None = None) 
     Messages begin with `name`; help has the user type `usage`, by default how it was started.
     """
     _open_streams()
+    # A command makes much and drops little: to collect as often as Python does takes time only.
+    gc.set_threshold(100_000)
     # As Ctrl-C: what was started is stopped, containers too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A terminal that is closed, or a connection that ends; `nohup` has it ignored.

@@ -43,12 +43,12 @@ def list_targets(
 
     SELECTOR is a repository:tag, a tag, or a glob over either; all targets without one.
     """
-    rows = [{**t.row(), "image_uri": image_uri(t, account, region)} for t in targets]
     if output == "json":
-        print_json(rows)
+        print_json([{**t.row(), "image_uri": image_uri(t, account, region)} for t in targets])
+    elif account is not None or region != DEFAULT_REGION:
+        print_table([{"image_uri": image_uri(t, account, region)} for t in targets], ["image_uri"])
     else:
-        asked = account is not None or region != DEFAULT_REGION
-        print_table(rows, ("image_uri",) if asked else LISTED)
+        print_table([target.row() for target in targets], LISTED)
 
 
 @cli.command()

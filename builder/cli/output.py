@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import sys
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -32,6 +29,8 @@ def print_line(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """A value as indented JSON."""
+    import json
+
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
@@ -44,15 +43,16 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> No
     natural = [max(map(len, column)) for column in zip(*cells, strict=True)]
     widths = fitted(natural, terminal_width())
     bold = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-    for number, row in enumerate(cells):
-        for line in _folded(row, widths):
-            click.echo(click.style(line, bold=True) if bold and number == 0 else line)
+    title, *lines = ["\n".join(_folded(row, widths)) for row in cells]
+    click.echo("\n".join([click.style(title, bold=True) if bold else title, *lines]))
 
 
 def terminal_width() -> int | None:
     """The columns of the terminal that stdout is; None if it is none, or does not tell."""
     if not sys.stdout.isatty():
         return None
+    import shutil
+
     return shutil.get_terminal_size((0, 0)).columns or None
 
 
@@ -77,12 +77,18 @@ def fitted(widths: Sequence[int], room: int | None) -> list[int]:
 def _folded(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
     """A row's lines; a cell that is wider than its column goes on below."""
     parts = [
-        [cell] if len(cell) <= width else textwrap.wrap(cell, width) or [""]
+        [cell] if len(cell) <= width else _wrapped(cell, width)
         for cell, width in zip(row, widths, strict=True)
     ]
     for line in zip_longest(*parts, fillvalue=""):
         padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         yield "  ".join(padded).rstrip()
+
+
+def _wrapped(cell: str, width: int) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(cell, width) or [""]
 
 
 def _cell(value: Any) -> str:

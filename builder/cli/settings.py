@@ -1,9 +1,8 @@
-"""The global options, before or after the command, and what follows from them."""
+"""What follows from the global options."""
 
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, wraps
@@ -12,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder import PACKAGE
+from builder.cli.global_options import given
 from builder.errors import ArgumentError
+from builder.util.package import PACKAGE
 
 if TYPE_CHECKING:
     from builder.matrix.mirrors import Mirrors
     from builder.matrix.target import Target
 
-__all__ = ["GLOBAL_OPTIONS", "GlobalOption", "Settings", "pass_settings", "settings_of"]
+__all__ = ["Settings", "pass_settings", "settings_of"]
 
-_GIVEN = f"{__name__}.given"
 _SETTINGS = f"{__name__}.settings"
 
 
@@ -82,62 +81,16 @@ class Settings:
         >>> Settings(matrix=Path("a b")).mirrors_command(Path("site"))
         "dlc --matrix 'a b' mirrors script site"
         """
+        import shlex
+
         options = (("--matrix", self.matrix), ("--mirrors", self.mirrors_file))
         given = [word for name, path in options if path for word in (name, str(path))]
         return shlex.join(["dlc", *given, "mirrors", "script", str(file)])
 
 
-class GlobalOption(click.Option):
-    """An option that stands before or after the command; in both places it is refused."""
-
-    def __init__(self, name: str, field: str, **settings: Any) -> None:
-        super().__init__([name, field], expose_value=False, callback=self._keep, **settings)
-
-    def _keep(self, context: click.Context, _: click.Parameter, value: Path | None) -> Path | None:
-        if value is not None:
-            given = context.meta.setdefault(_GIVEN, {})
-            if self.name in given:
-                raise click.UsageError(f"{self.opts[0]} is given twice: give it once.", context)
-            given[self.name] = value
-        return value
-
-
-_PATH = click.Path(path_type=Path)
-GLOBAL_OPTIONS = (
-    GlobalOption(
-        "--matrix",
-        "matrix",
-        type=_PATH,
-        metavar="FILE",
-        help="Matrix file [default: matrix.yaml].",
-    ),
-    GlobalOption(
-        "--images",
-        "images_folder",
-        type=_PATH,
-        metavar="DIR",
-        help="Rendered files and locks [default: images/ next to it].",
-    ),
-    GlobalOption(
-        "--templates",
-        "templates_folder",
-        type=_PATH,
-        metavar="DIR",
-        help="Your own templates [default: templates/ next to it].",
-    ),
-    GlobalOption(
-        "--mirrors",
-        "mirrors_file",
-        type=_PATH,
-        metavar="FILE",
-        help="Mirrors of your site [default: mirrors.yaml next to it].",
-    ),
-)
-
-
 def settings_of(context: click.Context) -> Settings:
     """The settings that a command line gives, once all of it is parsed."""
-    found: Settings = context.meta.setdefault(_SETTINGS, Settings(**context.meta.get(_GIVEN, {})))
+    found: Settings = context.meta.setdefault(_SETTINGS, Settings(**given(context)))
     return found
 
 

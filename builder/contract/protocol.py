@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from builder import PACKAGE
+from builder.util.package import PACKAGE
 
 if TYPE_CHECKING:
     from docker.models.containers import Container

@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder import PACKAGE
 from builder.dockerfile.build_context import copied, files, is_copied
 from builder.dockerfile.context import HEADER, template_context
 from builder.errors import RenderError
@@ -22,6 +21,7 @@ from builder.matrix.target import Target
 from builder.matrix.values import COMPONENTS
 from builder.util import atomic
 from builder.util.links import LINE_ENDS, leads_out
+from builder.util.package import PACKAGE
 
 if TYPE_CHECKING:
     import jinja2

@@ -6,6 +6,7 @@ import re
 
 from builder.matrix.components import KINDS, Kind
 from builder.matrix.format import Component, Matrix
+from builder.matrix.requirements import parse_requirement
 from builder.matrix.validate import check_requirements, known, read_wheel
 from builder.matrix.yaml_nodes import Report, Text
 from builder.util.text import did_you_mean
@@ -111,7 +112,7 @@ def _check_wheels(matrix: Matrix, component: Component, kind: Kind, report: Repo
             )
         elif name in names:
             report.add(wheel.at, f"a second wheel of {name}", "keep one")
-        elif name == kind.packages[0] and version.public != component.version:
+        elif name == kind.packages[0] and version.partition("+")[0] != component.version:
             report.add(
                 wheel.at,
                 f"{component.name} has version {component.version}, and its wheel {version}",
@@ -129,21 +130,17 @@ def _check_wheels(matrix: Matrix, component: Component, kind: Kind, report: Repo
 
 def _check_pin(component: Component, kind: Kind, report: Report) -> None:
     """Report a component whose version is not the one that is installed."""
-    from packaging.requirements import InvalidRequirement, Requirement
-    from packaging.utils import canonicalize_name
-
     name, pin = kind.packages[0], f"=={component.version}"
     found = False
     for text in component.requires:
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:  # is reported as such, and may be the one
+        requirement = parse_requirement(text)
+        if requirement is None:  # is reported as such, and may be the one
             found = True
             continue
-        if canonicalize_name(requirement.name) != name:
+        if requirement.name != name:
             continue
         found = True
-        if str(requirement.specifier) != pin or requirement.url or requirement.marker:
+        if requirement.rest != pin:
             report.add(
                 text.at,
                 f"{component.name} has version {component.version}, "

@@ -8,7 +8,6 @@ target it gives. The reader, its messages, the JSON schema, the tables of docs/m
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -270,6 +269,8 @@ GIVES = gifts(MATRIX)
 
 def schema_text() -> str:
     """The JSON schema of the matrix, as committed in builder/matrix.schema.json."""
+    import json
+
     schema: dict[str, Any] = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "matrix.yaml: which Deep Learning Containers exist",

@@ -88,8 +88,31 @@ def located() -> Any:
     kw_only_default=True, frozen_default=True, field_specifiers=(key, named, located)
 )
 def record(cls: type[T]) -> type[T]:
-    """A dataclass whose fields are declared."""
-    return dataclass(frozen=True, kw_only=True, slots=True)(cls)
+    """A dataclass whose fields are declared.
+
+    There are 14, and to write each its own __eq__ and the like takes much of `dlc list`'s time.
+    """
+    made = dataclass(frozen=True, kw_only=True, slots=True, eq=False, repr=False)(cls)
+    for name, method in (("__eq__", _equal), ("__hash__", _hash), ("__repr__", _shown)):
+        setattr(made, name, method)
+    return made
+
+
+def _values_of(self: Any) -> tuple[Any, ...]:
+    return tuple(getattr(self, name) for name in self.__slots__)
+
+
+def _equal(self: Any, other: object) -> bool:
+    return other.__class__ is self.__class__ and _values_of(self) == _values_of(other)
+
+
+def _hash(self: Any) -> int:
+    return hash(_values_of(self))
+
+
+def _shown(self: Any) -> str:
+    values = (f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+    return f"{self.__class__.__name__}({', '.join(values)})"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from builder.errors import SelectionError
 from builder.matrix.tags import python_from_tag
-from builder.matrix.target import Target
 from builder.util.text import did_you_mean
+
+if TYPE_CHECKING:
+    from builder.matrix.target import Target
 
 __all__ = ["Filters", "select", "select_one"]
 
-_WORD = re.compile(r"[A-Za-z]+[A-Za-z0-9]*|[0-9.]+")
+_WORD = r"[A-Za-z]+[A-Za-z0-9]*|[0-9.]+"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,15 +114,17 @@ def _corrected(selector: str, targets: Iterable[Target]) -> str:
     """A hint at a glob that matches: with near words for those that no target has; else empty."""
     if not set(selector) & set("*?["):
         return ""
+    import difflib  # for those who mistype only
+
     names = [name for target in targets for name in (target.name, target.tag)]
-    known = sorted({word for name in names for word in _WORD.findall(name)})
+    known = sorted({word for name in names for word in re.findall(_WORD, name)})
     near = {
         word: found[0]
-        for word in _WORD.findall(selector)
+        for word in re.findall(_WORD, selector)
         if word not in known and (found := difflib.get_close_matches(word, known, 1, 0.7))
     }
     candidates = [selector.replace(word, other) for word, other in near.items()]
-    candidates.append(_WORD.sub(lambda word: near.get(word[0], word[0]), selector))
+    candidates.append(re.sub(_WORD, lambda word: near.get(word[0], word[0]), selector))
     for candidate in candidates:
         if fnmatch.filter(names, candidate):
             return f"did you mean {candidate!r}?"

@@ -26,20 +26,19 @@ __all__ = [
     "short",
 ]
 
-_REPOSITORY = re.compile(
+_REPOSITORY = (
     r"huggingface-(?P<framework>pytorch|tensorflow)-(?P<compiler>trcomp-(?=training$))?"
     r"(?P<mode>training|inference)(?:-(?P<neuron>neuronx?))?"
 )
 _VERSION = r"\d+\.\d+(?:\.\d+(?:\.(?:post|dev)\d+|(?:a|b|rc)\d+)?)?"
-_TAG = re.compile(
+_TAG = (
     rf"(?P<framework_version>{_VERSION})"
     rf"(?:-transformers(?P<transformers>{_VERSION}))?"
     r"-(?P<device>cpu|gpu|neuronx|neuron)"
     r"-py(?P<python>3\d{1,2})"
     r"(?:-(?P<accelerator>cu\d{2,4}|sdk\d+\.\d+\.\d+))?"
     r"(?:-(?P<os>(?!v\d+(?:\.\d+)?$)[a-z][a-z0-9.]*[a-z0-9]))?"
-    r"(?:-v(?P<revision>\d+(?:\.\d+)?))?",
-    re.ASCII,
+    r"(?:-v(?P<revision>\d+(?:\.\d+)?))?"
 )
 _ACCELERATOR_OF = {"cpu": "", "gpu": "cu", "neuron": "sdk", "neuronx": "sdk"}
 _GOES_WITH = {
@@ -120,7 +119,7 @@ def python_from_tag(text: str) -> str:
 
 def parse_repository(text: str) -> Repository:
     """Read a repository name; TagError if it is none of ours."""
-    match = _REPOSITORY.fullmatch(text)
+    match = re.fullmatch(_REPOSITORY, text)
     if not match:
         raise TagError(
             f"{text!r} is not a repository name",
@@ -140,7 +139,7 @@ def parse_tag(text: str) -> Tag:
     >>> str(parse_tag("1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04").os)
     'ubuntu20.04'
     """
-    match = _TAG.fullmatch(text)
+    match = re.fullmatch(_TAG, text, re.ASCII)
     example = "1.9.1-transformers4.12.3-gpu-py38-cu111-ubuntu20.04"
     if not match:
         raise TagError(f"{text!r} is not a tag", remedy=f"a tag looks like {example}")

@@ -10,10 +10,10 @@ import json
 import re
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 
 from builder.errors import RegionError, TagError
 from builder.matrix.tags import Repository, Tag, parse_repository, parse_tag
+from builder.util.package import PACKAGE
 from builder.util.text import did_you_mean
 
 __all__ = ["ImageUri", "check_region", "parse_uri", "regions", "registry_host"]
@@ -50,7 +50,7 @@ class ImageUri:
 @cache
 def regions() -> dict[str, dict[str, str]]:
     """Every region with official images: its `account` (twelve digits) and `dns_suffix`."""
-    text = resources.files("builder").joinpath("registries.json").read_text("utf-8")
+    text = (PACKAGE / "registries.json").read_text("utf-8")
     found: dict[str, dict[str, str]] = json.loads(text)["regions"]
     return found
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
-from typing import TYPE_CHECKING
 
 from builder.matrix.format import Accelerator, Entry, FrameworkVersion, Libraries, Matrix, Wheel
+from builder.matrix.requirements import parse_requirement, parse_wheel_name
 from builder.matrix.yaml_nodes import Report, Text
 from builder.util.text import did_you_mean
-
-if TYPE_CHECKING:
-    from packaging.version import Version
 
 __all__ = ["check_requirements", "check_sections", "fill", "known", "read_wheel"]
 
@@ -152,26 +148,20 @@ def _check_builds(matrix: Matrix, version: FrameworkVersion, report: Report) -> 
         check_requirements(build.requires, {}, report)
 
 
-def read_wheel(matrix: Matrix, wheel: Wheel, report: Report) -> tuple[str, Version] | None:
+def read_wheel(matrix: Matrix, wheel: Wheel, report: Report) -> tuple[str, str] | None:
     """The normalised name and the version in a wheel's file name; None, and a report, if not one's.
 
     That its source is unknown is reported too.
     """
-    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-
     known(matrix, "sources", Text(wheel.source, wheel.at), report)
-    try:
-        if not re.fullmatch(r"[\w.+!-]+", wheel.filename, re.ASCII):  # tags may be anything to it
-            raise InvalidWheelFilename
-        name, version, _, _ = parse_wheel_filename(wheel.filename)
-    except InvalidWheelFilename:
+    found = parse_wheel_name(wheel.filename)
+    if found is None:
         report.add(
             wheel.at,
             f"{wheel.filename!r} is not a wheel's file name",
             "write it as it was built: name-1.2.3-cp38-cp38-linux_x86_64.whl",
         )
-        return None
-    return name, version
+    return found
 
 
 def check_requirements(texts: Iterable[Text], values: Mapping[str, str], report: Report) -> None:
@@ -186,31 +176,19 @@ def check_requirements(texts: Iterable[Text], values: Mapping[str, str], report:
                 f"known: {', '.join(f'{{{name}}}' for name in values) or 'none here'}",
             )
             continue
-        address = _address(filled)
-        if address is None:
+        requirement = parse_requirement(filled)
+        if requirement is None:
             report.add(
                 text.at,
                 f"{text!r} is not a requirement",
                 "write it as pip would read it: name[extra]==1.2.3",
             )
-        elif address and not address.lower().startswith(("https://", "http://")):
+        elif requirement.address and not requirement.address.lower().startswith(
+            ("https://", "http://")
+        ):
             # A file of the machine that locks, or a program that is run there.
             report.add(
                 text.at,
                 f"{text!r} is not a file of the network",
                 "name a version, or an address that begins with https://",
             )
-
-
-@cache
-def _address(text: str) -> str | None:
-    """The address of a requirement, empty for one that the index has; None if pip reads it not.
-
-    One text is in many entries, and takes long to parse.
-    """
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    try:
-        return Requirement(text).url or ""
-    except InvalidRequirement:
-        return None

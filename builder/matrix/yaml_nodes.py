@@ -67,16 +67,14 @@ class Text(str):
         return Text, (str(self), self.at)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Items:
+class Items(NamedTuple):
     """A sequence."""
 
     items: tuple[Node, ...]
     at: Position
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """A mapping; `keys` holds each key with its own position."""
 
     entries: dict[str, Node]

@@ -11,11 +11,11 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import Any
 
 from builder.errors import ArgumentError
 from builder.matrix.target import Target
+from builder.util.package import PACKAGE
 
 __all__ = ["Row", "Table", "markdown", "page", "proof", "tables"]
 
@@ -76,7 +76,7 @@ class Table:
 @cache
 def _reference() -> dict[str, dict[Key, int]]:
     """The place of each row in the page's tables."""
-    text = resources.files("builder").joinpath("reference.json").read_text("utf-8")
+    text = (PACKAGE / "reference.json").read_text("utf-8")
     listed: dict[str, list[list[str]]] = json.loads(text)
     return {
         mode: {_key(mode, *row): place for place, row in enumerate(rows)}

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder import PACKAGE
 from builder.engine.containers import created, failed, start
 from builder.errors import ContainerError
+from builder.util.package import PACKAGE
 
 if TYPE_CHECKING:
     import docker

@@ -11,10 +11,11 @@ from pathlib import Path
 import click
 import pytest
 
-from builder import PACKAGE
 from builder.cli.commands import MODULES
+from builder.cli.global_options import GLOBAL_OPTIONS
 from builder.cli.main import cli
-from builder.cli.settings import GLOBAL_OPTIONS, Settings, settings_of
+from builder.cli.settings import Settings, settings_of
+from builder.util.package import PACKAGE
 from tests.conftest import ROOT, Dlc
 
 for module in dict.fromkeys(MODULES.values()):

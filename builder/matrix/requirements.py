@@ -1,0 +1,77 @@
+"""Requirements and names of wheels, read by pattern where they are plain.
+
+All of the matrix are, and `packaging`, which reads the others, takes as long to import as the
+whole matrix to read.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import NamedTuple
+
+__all__ = ["Requirement", "parse_requirement", "parse_wheel_name"]
+
+_NAME = r"(?P<name>[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*)"
+_NUMBER = r"(?:0|[1-9]\d*)"
+_VERSION = rf"{_NUMBER}(?:\.{_NUMBER})*"
+_LOCAL = rf"(?:[a-z][a-z0-9]*|{_NUMBER})"
+_SPECIFIER = rf"(?:(?:==|!=){_VERSION}(?:\.\*)?|(?:<=?|>=?){_VERSION}|~={_NUMBER}(?:\.{_NUMBER})+)"
+_EXTRAS = r"(?:\[[a-z]+(?:,[a-z]+)*\])?"
+_REQUIREMENT = re.compile(
+    rf"{_NAME}{_EXTRAS}(?P<rest>(?:{_SPECIFIER}(?:,{_SPECIFIER})*)?)", re.ASCII
+)
+_WHEEL = re.compile(
+    r"(?P<name>[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)*)"
+    rf"-(?P<version>{_VERSION}(?:\+{_LOCAL}(?:\.{_LOCAL})*)?)"
+    r"-(?:cp|py)\d+-(?:cp\d+m?|abi3|none)-[a-z][a-z0-9_]*\.whl",
+    re.ASCII,
+)
+
+
+class Requirement(NamedTuple):
+    """A requirement: its normalised name, and what limits it.
+
+    `rest` is all of that: specifiers, the `address` and a marker.
+    """
+
+    name: str
+    rest: str
+    address: str = ""
+
+
+@cache
+def parse_requirement(text: str) -> Requirement | None:
+    """Read a requirement; None if pip could not. One text is in many entries."""
+    if plain := _REQUIREMENT.fullmatch(text):
+        specifiers = sorted({*plain["rest"].split(",")})
+        return Requirement(_normalised(plain["name"]), ",".join(specifiers))
+    from packaging import requirements
+
+    try:
+        found = requirements.Requirement(text)
+    except requirements.InvalidRequirement:
+        return None
+    address = f"@{found.url}" if found.url else ""
+    marker = f";{found.marker}" if found.marker else ""
+    rest = f"{found.specifier}{address}{marker}"
+    return Requirement(_normalised(found.name), rest, found.url or "")
+
+
+def parse_wheel_name(filename: str) -> tuple[str, str] | None:
+    """The normalised name and the version in a wheel's file name; None if it is not one's."""
+    if plain := _WHEEL.fullmatch(filename):
+        return _normalised(plain["name"]), plain["version"]
+    if not re.fullmatch(r"[\w.+!-]+", filename, re.ASCII):  # tags may be anything to packaging
+        return None
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+    try:
+        name, version, _, _ = parse_wheel_filename(filename)
+    except InvalidWheelFilename:
+        return None
+    return name, str(version)
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,69 @@
+"""Requirements and names of wheels: what a pattern reads is what `packaging` reads."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging import requirements as packaging_requirements
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name, parse_wheel_filename
+
+from builder.matrix.requirements import (
+    _REQUIREMENT,
+    _WHEEL,
+    Requirement,
+    parse_requirement,
+    parse_wheel_name,
+)
+
+
+@given(st.from_regex(_REQUIREMENT, fullmatch=True))
+def test_plain_requirements(text: str) -> None:
+    theirs = packaging_requirements.Requirement(text)
+    found = parse_requirement(text)
+    assert found is not None
+    assert found.name == canonicalize_name(theirs.name)
+    assert SpecifierSet(found.rest) == theirs.specifier
+    assert (theirs.url, theirs.marker) == (None, None)
+
+
+@given(st.from_regex(_WHEEL, fullmatch=True))
+def test_plain_names_of_wheels(text: str) -> None:
+    name, version, _, _ = parse_wheel_filename(text)
+    assert parse_wheel_name(text) == (name, str(version))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Torch_XLA==1.9", ("torch-xla", "==1.9")),
+        ("a[b,c]>=1.0,<2", ("a", "<2,>=1.0")),
+        ("a ==1.0", ("a", "==1.0")),
+        ("a==1.0; python_version < '3.9'", ("a", '==1.0;python_version < "3.9"')),
+        ("a @ https://host/a.whl", ("a", "@https://host/a.whl", "https://host/a.whl")),
+        ("a==1.0,==1.0", ("a", "==1.0")),
+        ("a==", None),
+        ("a=1", None),
+        ("-a==1.0", None),
+        ("a==1.0\n", ("a", "==1.0")),
+    ],
+)
+def test_requirements(text: str, found: tuple[str, ...] | None) -> None:
+    assert parse_requirement(text) == (found and Requirement(*found))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("torch-1.9.1+cpu-cp38-cp38-linux_x86_64.whl", ("torch", "1.9.1+cpu")),
+        ("Torch_XLA-1.9-cp38-cp38m-manylinux1_x86_64.whl", ("torch-xla", "1.9")),
+        ("a-1.0-1build-py2.py3-none-any.whl", ("a", "1.0")),
+        ("a-01.0.RC1-py3-none-any.whl", ("a", "1.0rc1")),
+        ("a-1.0-py3-none.whl", None),
+        ("a-1.0-py3-none-any.zip", None),
+        ("a-1.0-py3-none-a b.whl", None),
+    ],
+)
+def test_names_of_wheels(text: str, found: tuple[str, str] | None) -> None:
+    assert parse_wheel_name(text) == found
