@@ -16,7 +16,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.build.plan import inputs, prepare
+from builder.build.contexts import prepare
+from builder.build.plan import inputs
 from builder.dockerfile.render import Renderer
 from builder.engine import bases
 from builder.engine.namespace import labels, local_name

@@ -11,8 +11,9 @@ from builder.build import build_times, size_budget
 from builder.build.bake import Baker, Outcome, Watcher
 from builder.build.bakefile import NO_CACHE, Cache, Job
 from builder.build.builder import HERE, How, choose
+from builder.build.contexts import Context, prepare
 from builder.build.identity import derived_here
-from builder.build.plan import Context, Inputs, by_key, inputs, prepare, same
+from builder.build.plan import Inputs, by_key, inputs, same
 from builder.build.space import require_space
 from builder.dockerfile.render import Renderer, apply, changes
 from builder.engine import bases

@@ -16,14 +16,12 @@ from pathlib import Path
 from builder.dockerfile.render import Renderer
 from builder.engine.image import DIGITS, INPUTS_LABEL, KEY_LABEL, Built
 from builder.errors import LockError, StaleLockError
-from builder.locks import freshness, lockfile, wheelhouse
+from builder.locks import freshness, lockfile
 from builder.matrix import components
 from builder.matrix.tags import python_tag
 from builder.matrix.target import Target
-from builder.util import atomic
 
 __all__ = [
-    "Context",
     "Derived",
     "Difference",
     "Inputs",
@@ -33,7 +31,6 @@ __all__ = [
     "framework_layer",
     "inputs",
     "plan",
-    "prepare",
     "same",
     "why",
 ]
@@ -71,19 +68,6 @@ def framework_layer(target: Target) -> str:
     """
     words = (target.framework, target.framework_version, target.device, python_tag(target.python))
     return "-".join((*words, target.parts.device_tag))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Context:
-    """A folder that `docker build` can be pointed at, and what it was laid out from."""
-
-    inputs: Inputs
-    folder: Path
-
-    @property
-    def target(self) -> Target:
-        """What it is to build."""
-        return self.inputs.target
 
 
 # Why an image with the right key is not what was built of it; empty if it is.
@@ -242,25 +226,6 @@ def same(
     there = keyed.get(now.key, {})
     names = sorted(there, key=lambda name: name != now.target.name)
     return next(((name, there[name]) for name in names if not derived(now, there[name])), None)
-
-
-def prepare(inputs: Inputs, contexts: Path) -> Context:
-    """Lay out a target's build context below `contexts`: rendered files, locks and wheelhouse.
-
-    The folder is kept between builds, so that BuildKit sends only what changed, and named by what
-    is in it, so that no two builds write into one.
-    """
-    target = inputs.target
-    folder = contexts / target.folder / inputs.key[:16]
-    for name, content in inputs.files.items():
-        path = folder / name
-        # Another build may read what is right already.
-        if not path.is_file() or path.read_bytes() != content:
-            atomic.write(path, content, folders=True)
-        path.chmod(0o755 if path.suffix == ".sh" else 0o644)
-    wheels = (*target.build.wheels, *components.wheels(target.components))
-    wheelhouse.stage(wheels, wheelhouse.directories(), folder)
-    return Context(inputs=inputs, folder=folder)
 
 
 def compare(now: Inputs, before: str) -> list[Difference]:

@@ -59,8 +59,12 @@ def find(wheel: Wheel, folders: Sequence[Path]) -> Path | None:
     return None
 
 
-def stage(wheels: Sequence[Wheel], folders: Sequence[Path], context: Path) -> bool:
+def stage(
+    wheels: Sequence[Wheel], folders: Sequence[Path], context: Path, others: Sequence[Path] = ()
+) -> bool:
     """Put all wheels into `context`/wheelhouse, as install.sh looks for them.
+
+    A wheel of another file system is copied once for all contexts: `others` may have it.
 
     It is all or nothing, because one address stands for all wheels of a source. Returns whether
     the wheelhouse has them all; without them, none is left there.
@@ -77,12 +81,20 @@ def stage(wheels: Sequence[Wheel], folders: Sequence[Path], context: Path) -> bo
         if copy.exists() or path is None:
             continue
         copy.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(path, copy)
-        except OSError:  # another file system
+        place = copy.relative_to(context)
+        if not any(_linked(each, copy) for each in (path, *(other / place for other in others))):
             temporary = copy.with_name(f".{copy.name}.new")
             shutil.copyfile(path, temporary)
             temporary.replace(copy)
+    return True
+
+
+def _linked(path: Path, copy: Path) -> bool:
+    """Whether a file could be had as another name of one that is there."""
+    try:
+        os.link(path, copy)
+    except OSError:  # another file system, or it is not there
+        return False
     return True
 
 

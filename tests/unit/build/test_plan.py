@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.build.plan import Context, Inputs, changed, inputs, plan, prepare, why
+from builder.build.contexts import Context, prepare
+from builder.build.plan import Inputs, changed, inputs, plan, why
 from builder.dockerfile.render import LOCK_NAMES, Renderer
 from builder.engine.image import INPUTS_LABEL, Built
 from builder.errors import LockError

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.build.plan import inputs, prepare
+from builder.build.contexts import prepare
+from builder.build.plan import inputs
 from builder.dockerfile.render import LOCK_NAMES, Change, Renderer, apply, changes
 from builder.errors import RenderError
 from builder.matrix.target import Target
