@@ -17,6 +17,7 @@ __all__ = [
     "DriftError",
     "EngineError",
     "Interrupted",
+    "InventoryError",
     "LockError",
     "MatrixError",
     "Problem",
@@ -171,6 +172,12 @@ class StaleLockError(LockError):
     """A lock is missing, or is not what the matrix says now."""
 
     exit_code = 16
+
+
+class InventoryError(DlcError):
+    """What is in an image is not what its locks say, or is not told as an inventory tells it."""
+
+    exit_code = 17
 
 
 class WriteError(DlcError):

@@ -23,11 +23,14 @@ from builder.engine.namespace import labels
 from builder.engine.private import up
 from builder.engine.tagging import name_image
 from builder.errors import BaseImageError, BuildError, DlcError
+from builder.inventory.image import of_image
 from builder.matrix.mirrors import Mirrors
 from builder.matrix.target import Target
 from builder.util.state import state_directory
 
 if TYPE_CHECKING:
+    import docker
+
     from builder.engine.bases import BaseImage
     from builder.engine.connection import Engine
     from builder.matrix.format import Base
@@ -91,7 +94,7 @@ def build(
         if check_space and not how.elsewhere:
             require_space(engine, rest, here.values(), build_times.load())
         jobs = _jobs(engine, rest, mirrors, how, done, watcher, say)
-        baker = Baker(engine, watcher, check=size_budget.check, how=how)
+        baker = Baker(engine, watcher, check=_accept, how=how)
         built = baker.build(jobs, at_once=at_once, mirrors=mirrors)
         build_times.record(built)
         done |= {outcome.target.name: outcome for outcome in built}
@@ -108,7 +111,7 @@ def _take(
     target = made_of.target
     try:
         with closing(engine.client(timeout=300)) as client:
-            size_budget.check(client, image.id, target)
+            _accept(client, image.id, target)
             name_image(client, image.id, target, made_of.key)
     except DlcError as error:
         return _failure(target, error, watcher)
@@ -120,6 +123,15 @@ def _take(
     if name != target.name:
         say(f"{target.name}: reused image {name}, which has the same build key")
     return _up_to_date(target, image)
+
+
+def _accept(client: docker.DockerClient, image: str, target: Target) -> None:
+    """A DlcError for an image that is too large, or that is not as locked.
+
+    What is in it is recorded under its build key.
+    """
+    size_budget.check(client, image, target)
+    of_image(client, image, target.name).require_locked()
 
 
 def _up_to_date(target: Target, image: Built) -> Outcome:

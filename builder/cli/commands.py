@@ -20,6 +20,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "bases": ("bases", "List base images, and update their digests."),
         "size": ("size", "Show the size of built images against their budgets."),
         "layers": ("layers", "Show which layers images share."),
+        "inventory": ("inventory", "List every package in a built image, or write its SBOM."),
         "libraries": ("libraries", "Show the shared libraries that an image needs and has."),
         "table": ("table", "Print a page of all images."),
     },

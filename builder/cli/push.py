@@ -144,6 +144,7 @@ def push(
             revision=revision,
             patience=patience,
             immutable=immutable,
+            records=folder,
         ) as pusher,
     ):
         failures = push_all(pusher, targets, at_once=jobs, pushed=pushed)

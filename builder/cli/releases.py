@@ -28,15 +28,19 @@ def merge(settings: Settings, sources: tuple[Path, ...], releases: Path | None) 
     """Add what other machines recorded, in SOURCES, to the files here.
 
     SOURCES are such files, or folders that have some below them. Their order does not matter, and
-    what is there already stays once.
+    what is there already stays once. Inventories and notes of folders come along.
     """
+    from builder.release.inventories import beside, copy
     from builder.release.record import merge as merge_files
 
-    paths = [
+    found = [
         path
         for source in sources
         for path in (sorted(source.rglob("*.json")) if source.is_dir() else [source])
     ]
-    for path in merge_files(releases_folder(settings, releases), paths):
+    paths = [path for path in found if not beside(path)]
+    folder = releases_folder(settings, releases)
+    for path in merge_files(folder, paths):
         click.echo(path)
+    copy(folder, (source for source in sources if source.is_dir()))
     say(f"{counted(len(paths), 'file')} merged")

@@ -6,14 +6,15 @@ What is said about an image is read from it before anything of it is compressed 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from builder.errors import PushError
+from builder.inventory import spdx
 from builder.registry.client import OCI_INDEX, OCI_MANIFEST, Manifest
-from builder.release import provenance, sbom
+from builder.release import provenance
 from builder.release.compare import OCI_CONFIG, Local
-from builder.release.image_packages import packages_of
+from builder.release.inventories import inventory_of
 
 if TYPE_CHECKING:
     from builder.release.push import Attach, Pusher
@@ -32,19 +33,18 @@ def attacher(commit: Commit) -> Attach:
     """What reads all that it says of an image, and gives what pushes that beside it."""
 
     def ready(pusher: Pusher, local: Local) -> Callable[[str, Manifest], Manifest]:
-        packages, distribution = packages_of(pusher.engine, local)
+        found = inventory_of(pusher.engine, local)
+        if not found.packages:
+            raise PushError(
+                f"{local.target.name} does not say which packages it has",
+                remedy=f"build it again: dlc build {local.target.name}",
+            )
         made = provenance.predicate(local, commit=commit(local))
 
         def attach(repository: str, image: Manifest) -> Manifest:
             pusher.client.put_manifest(repository, image.digest, image)
             name = f"{pusher.place.host}/{repository}"
-            listed = sbom.document(
-                packages,
-                name=name,
-                digest=image.digest,
-                created=re.sub(r"\.\d+", "", local.created),
-                distribution=distribution,
-            )
+            listed = spdx.document(found, name=name, digest=image.digest)
             said = {_SPDX: listed, provenance.PREDICATE: made}
             return _attach(pusher, repository, image, attestations(name, image.digest, said))
 

@@ -13,6 +13,7 @@ from typing import Any
 from builder.build.plan import Inputs, changed
 from builder.engine.image import INPUTS_LABEL, KEY_LABEL, key_tag
 from builder.errors import PushError
+from builder.inventory.model import Inventory
 from builder.matrix.target import Target
 from builder.registry.client import DOCKER_MANIFEST, INDEXES, OCI_INDEX, OCI_MANIFEST, Manifest
 from builder.release.tags import is_fixed
@@ -77,13 +78,15 @@ class Remote:
 class Prepared:
     """An image that can be pushed; `there` is its manifest if the registry has it already.
 
-    `attach` is what is pushed beside it, for profiles that have that.
+    `attach` is what is pushed beside it, for profiles that have that; `inventory` is what is in it,
+    unless the registry has another build of it.
     """
 
     local: Local
     repository: str
     there: Manifest | None
     attach: Callable[[str, Manifest], Manifest] | None = None
+    inventory: Inventory | None = None
 
 
 def is_same(local: Local, remote: Remote) -> bool:

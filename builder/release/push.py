@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.engine.image import KEY_LABEL, key_tag
@@ -31,6 +32,7 @@ from builder.release.compare import (
     misfit,
     oci_misfit,
 )
+from builder.release.inventories import inventory_of, keep
 from builder.release.record import Released
 from builder.release.tags import is_fixed, moving, next_revision, revisions
 from builder.release.upload import upload
@@ -58,7 +60,8 @@ class Pusher:
     `targets` are all of the matrix; `revision` is that of the release, empty for the next one;
     `keeps` tells whether a repository keeps a tag although it is none of those that never move;
     `store` has the compressed layers; `attach` is for the profile `oci`; `stop` is the client's;
-    `changed` tells why an image is not what was built of its key (see builder.build.identity).
+    `changed` tells why an image is not what was built of its key (see builder.build.identity);
+    below `records` the inventory of each image is kept.
     """
 
     engine: Engine
@@ -72,6 +75,7 @@ class Pusher:
     keeps: Callable[[str, str], bool] = lambda _repository, _tag: False
     attach: Attach | None = None
     changed: Callable[[Local], str] = lambda _local: ""
+    records: Path | None = None
     stop: threading.Event = field(default_factory=threading.Event)
 
     def prepare(self, target: Target) -> Prepared:
@@ -87,7 +91,12 @@ class Pusher:
                 fixed.append(f"{target.tag}-v{self.revision}")
             there = self._there(local, repository, fixed)
             attach = self.attach(self, local) if self.attach and there is None else None
-        return Prepared(local=local, repository=repository, there=there, attach=attach)
+            # What is there may be another build of the same key, with other packages.
+            mine = self.records and (there is None or self._is_local(local, repository, there))
+            inventory = inventory_of(self.engine, local) if mine else None
+        return Prepared(
+            local=local, repository=repository, there=there, attach=attach, inventory=inventory
+        )
 
     def push(self, prepared: Prepared) -> Released:
         """Push what is prepared; what the registry then has.
@@ -132,6 +141,8 @@ class Pusher:
             f"{target.tag}-v{revision}",
             *moving(target, self.targets, revision=revision),
         )
+        if self.records and prepared.inventory:
+            keep(self.records, manifest.digest, prepared.inventory)
         for tag in tags:
             self._tag(local, repository, tag, manifest)
         for tag in tags:
@@ -209,6 +220,12 @@ class Pusher:
         manifest = self._image_manifest(repository, top)
         labels = self.client.labels(repository, manifest.digest) or {}
         return Remote(top=top, manifest=manifest, labels=labels)
+
+    def _is_local(self, local: Local, repository: str, there: Manifest) -> bool:
+        """Whether what a registry has is the engine's own image, and not only one of its key."""
+        image = self._image_manifest(repository, there)
+        config = Remote(top=there, manifest=image, labels={}).image_id
+        return local.id in (config, image.digest, there.digest)
 
     def _image_manifest(self, repository: str, top: Manifest) -> Manifest:
         return self.client.image_manifest(repository, top.digest) or top

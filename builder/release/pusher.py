@@ -65,6 +65,7 @@ def pusher_to(
     revision: str = "",
     patience: float = 90.0,
     immutable: bool = False,
+    records: Path | None = None,
 ) -> Iterator[Pusher]:
     """What pushes the engine's images to HOST[:PORT]/PREFIX; EngineError without a running engine.
 
@@ -93,5 +94,6 @@ def pusher_to(
             keeps=keeps,
             attach=attach,
             changed=sources.changed,
+            records=records,
             stop=stop,
         )

@@ -83,7 +83,13 @@ class Here:
 
         with (
             self.watch_pushes() as watcher,
-            pusher_to(registry, self.sources, watcher=watcher, profile=self.profile) as pusher,
+            pusher_to(
+                registry,
+                self.sources,
+                watcher=watcher,
+                profile=self.profile,
+                records=self.records,
+            ) as pusher,
         ):
             failures = push_all(pusher, [target], at_once=1, pushed=keep)
             pusher.store.done = not failures

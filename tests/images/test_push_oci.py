@@ -51,11 +51,23 @@ certifi==2025.1.31 \\
 torch @ ${PYTORCH_WHEELS}/cpu/torch-1.9.1%2Bcpu-cp37-cp37m-linux_x86_64.whl \\
     --hash=sha256:00
 """
+SITE = "opt/venv/lib/python3.11/site-packages"
+
+
+def installed(**versions: str) -> dict[str, bytes]:
+    text = "Name: {}\nVersion: {}\n"
+    return {
+        f"{SITE}/{name}-{version}.dist-info/METADATA": text.format(name, version).encode()
+        for name, version in versions.items()
+    }
+
+
 FILES = {
     "var/lib/dpkg/status": DPKG,
     "opt/dlc/framework.lock": LOCK,
     "opt/dlc/libraries.lock": b"packaging==24.1 --hash=sha256:00\n",
     "etc/os-release": b"NAME=Debian\nID=debian\n",
+    **installed(certifi="2025.1.31", torch="1.9.1+cpu", packaging="24.1"),
 }
 
 
@@ -140,6 +152,16 @@ def test_zstd_sbom_and_provenance(
     pinned = shop.old.base.image.partition("@sha256:")[2]
     assert made["materials"][0]["digest"] == {"sha256": pinned}
 
+    kept = json.loads(
+        (shop.folder / "releases/inventories" / f"{digest.partition(':')[2]}.json").read_text()
+    )
+    assert [(each["name"], each.get("layer")) for each in kept["packages"]] == [
+        ("certifi", "framework"),
+        ("packaging", "libraries"),
+        ("torch", "framework"),
+        ("git", None),
+    ]
+
     again = shop.push(shop.old.name, "--profile", "oci", registry=where)
     assert (again.returncode, again.stdout) == (0, result.stdout)
     assert f"{digest} is there already" in again.stderr
@@ -197,3 +219,15 @@ def test_image_that_does_not_say_what_it_has_is_refused_before_any_is_sent(
     assert shop.new.name in both.stdout
     assert "does not say which packages it has" in both.stderr
     assert "1 of 2 images were not pushed" in both.stderr
+
+
+@pytest.mark.parametrize("profile", ["sagemaker", "oci"])
+def test_an_image_that_is_not_as_locked_is_refused(
+    profile: str, shop: Workshop, registry: Registry, reader: RegistryClient
+) -> None:
+    shop.image(shop.old, [noise(1000)], files={**FILES, **installed(pip="1.0", torch="1.9.2")})
+    result = shop.push(shop.old.name, "--profile", profile, registry=f"{registry.host}/team")
+    assert (result.returncode, result.stdout) == (17, "")
+    assert "torch is 1.9.2, and framework.lock has 1.9.1+cpu" in result.stderr
+    assert "pip 1.0 is in no lock" in result.stderr
+    assert reader.tags(REPOSITORY) == []

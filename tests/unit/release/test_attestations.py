@@ -10,53 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from builder.matrix.target import Target
 from builder.registry.client import OCI_MANIFEST, Manifest
 from builder.release.attestations import attestations, index
 from builder.release.compare import Local
 from builder.release.provenance import commit_of, predicate
-from builder.release.sbom import Package, document, of_dpkg, of_lock
 
 DIGEST = "sha256:" + "1" * 64
-WORDS = st.text(alphabet="ab-+.:~_1", min_size=1, max_size=8)
-PACKAGES = st.builds(
-    Package, kind=st.sampled_from(["deb", "pypi"]), name=WORDS, version=WORDS, architecture=WORDS
-)
-
-
-@given(packages=st.lists(PACKAGES))
-def test_every_package_has_an_identifier_of_its_own(packages: list[Package]) -> None:
-    found = document(
-        packages, name="x", digest=DIGEST, created="2026-11-21T06:05:49Z", distribution="debian"
-    )
-    identifiers = [each["SPDXID"] for each in found["packages"]]
-    assert len(identifiers) == len(set(identifiers)) == len(set(packages)) + 1
-    assert all(re.fullmatch(r"SPDXRef-[A-Za-z0-9.-]+", each) for each in identifiers)
-    related = [each["relatedSpdxElement"] for each in found["relationships"]]
-    assert sorted(related) == sorted(identifiers)
-
-
-def test_packages_of_the_committed_locks(root: Path) -> None:
-    for lock in root.glob("images/*/*/*.lock"):
-        text = lock.read_text("utf-8")
-        names = [each.name for each in of_lock(text)]
-        requirements = re.findall(r"^[A-Za-z0-9].*(?:==| @ )", text, re.MULTILINE)
-        assert len(names) == len(requirements), lock
-        assert len(names) == len(set(names)), lock
-
-
-def test_versions_of_wheels_with_an_address() -> None:
-    text = "torch @ ${WHEELS}/cu111/torch-1.9.1%2Bcu111-cp38-cp38-linux_x86_64.whl \\\n"
-    assert of_lock(text) == [Package(kind="pypi", name="torch", version="1.9.1+cu111")]
-
-
-def test_only_what_dpkg_has_installed() -> None:
-    status = "Package: a\nStatus: install ok installed\n\nPackage: b\nStatus: deinstall ok config\n"
-    assert [each.name for each in of_dpkg(status)] == ["a"]
-    assert of_dpkg("") == []
 
 
 @pytest.fixture

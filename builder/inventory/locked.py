@@ -1,0 +1,72 @@
+"""What is installed, beside the locks that an image was installed from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from urllib.parse import unquote
+
+from builder.inventory.model import Package
+from builder.locks.lockfile import parse, pinned
+
+__all__ = ["compare", "requirements"]
+
+_FILE = re.compile(r" @ \S*/([^/\s]+\.whl)")
+
+
+def requirements(locks: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Every requirement of locks by name: its version, and the layer that has it.
+
+    >>> requirements({"a": "Foo_x==1 \\\\\\n    --hash=sha256:00\\n"})
+    {'foo-x': ('1', 'a')}
+    """
+    found = {}
+    for layer, text in locks.items():
+        for name, entry in parse(text).items():
+            version = pinned(entry)[1]
+            if not version and (file := _FILE.search(entry)):
+                version = unquote(file[1]).split("-")[1]
+            found[name] = (version, layer)
+    return found
+
+
+def compare(
+    packages: Iterable[Package], locks: Mapping[str, str], environment: str
+) -> tuple[tuple[Package, ...], tuple[str, ...]]:
+    """The packages with the layers of Python's, and how they differ from the locks.
+
+    Only what is installed into the virtual environment counts; an interpreter has its own pip, and
+    distributions carry parts of others. Without any lock nothing is said.
+    """
+    wanted = requirements(locks)
+    told, installed, problems = [], set(), []
+    for package in packages:
+        mine = (
+            package.kind == "python"
+            and not package.within
+            and package.path.startswith(f"{environment}/")
+        )
+        if not (mine and locks):
+            told.append(package)
+            continue
+        installed.add(package.name)
+        version, layer = wanted.get(package.name, ("", ""))
+        told.append(replace(package, layer=layer))
+        if not layer:
+            problems.append(f"{package.name} {package.version} is in no lock")
+        elif not _equal(package.version, version):
+            problems.append(f"{package.name} is {package.version}, and {layer}.lock has {version}")
+    for name in sorted(wanted.keys() - installed):
+        version, layer = wanted[name]
+        problems.append(f"{name} {version} of {layer}.lock is missing")
+    return tuple(told), tuple(problems)
+
+
+def _equal(installed: str, locked: str) -> bool:
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return Version(installed) == Version(locked)
+    except InvalidVersion:
+        return installed == locked
