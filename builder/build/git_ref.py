@@ -5,17 +5,20 @@ from __future__ import annotations
 import io
 import subprocess
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from builder.build.plan import inputs
 from builder.dockerfile.render import Renderer, default_runtime
 from builder.engine.image import Built
 from builder.errors import DlcError, LockError, MatrixError, RenderError, SelectionError
+from builder.matrix.target import Target
 from builder.matrix.targets import load_targets
 from builder.util.console import say
 from builder.util.scratch import scratch
 
-__all__ = ["built_at"]
+__all__ = ["built_at", "known", "tree_at"]
 
 
 def built_at(
@@ -72,6 +75,36 @@ def built_at(
                 return {}
             built[target.name] = Built(id="", size=0, labels=made_of.labels())
         return built
+
+
+def known(ref: str, matrix: Path) -> bool:
+    """Whether git knows a commit in the checkout that a matrix is in; it need not be in one."""
+    try:
+        top = Path(_git(matrix.resolve().parent, "rev-parse", "--show-toplevel").decode().strip())
+        _commit(top, ref)
+    except DlcError:
+        return False
+    return True
+
+
+@contextmanager
+def tree_at(ref: str, matrix: Path, images: Path) -> Iterator[tuple[tuple[Target, ...], Path]]:
+    """The targets of a commit, and its images/ in a folder that goes at the end.
+
+    SelectionError if the commit has no matrix or no images, MatrixError if it cannot be read now.
+    """
+    top = Path(_git(matrix.resolve().parent, "rev-parse", "--show-toplevel").decode().strip())
+    commit = _commit(top, ref)
+    wanted = [_within(top, path) for path in (matrix, images)]
+    for path in wanted:
+        if not _has(top, commit, path):
+            raise SelectionError(f"{ref} has no {path}", remedy="name a commit that has it")
+    archive = _git(top, "archive", commit, "--", *map(str, wanted))
+    with scratch("at") as folder:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            tar.extractall(folder, filter="data")
+        then, committed = (folder / path for path in wanted)
+        yield load_targets(then, name=f"{ref}:{wanted[0]}"), committed
 
 
 def _commit(top: Path, ref: str) -> str:

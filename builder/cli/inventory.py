@@ -10,22 +10,18 @@ import click
 from builder.cli.main import cli
 from builder.cli.output import print_json, print_table
 from builder.cli.progress import working
-from builder.cli.selection import target_options
-from builder.cli.settings import Settings
+from builder.cli.selection import target_names
+from builder.cli.settings import Settings, pass_settings
 from builder.util.console import say
 
 if TYPE_CHECKING:
     from builder.inventory.model import Inventory
-    from builder.matrix.target import Target
 
 __all__: list[str] = []
 
 
 @cli.command()
-@target_options
-@click.option(
-    "--image", metavar="NAME", help="Read this image of the engine instead of the target's."
-)
+@click.argument("name", metavar="TARGET", shell_complete=target_names)
 @click.option(
     "--format",
     "output",
@@ -34,18 +30,20 @@ __all__: list[str] = []
     show_default=True,
     help="Output format; SPDX 2.3 and CycloneDX 1.6 are JSON.",
 )
-def inventory(_: Settings, target: Target, image: str | None, output: str) -> None:
+@pass_settings
+def inventory(settings: Settings, name: str, output: str) -> None:
     """List every package of a built image: Python's, the distribution's, Java's and the rest.
 
     It fails if what is installed is not what the image was locked to. Nothing of the image is run.
+    TARGET may also be any image of the engine, a file that this command wrote as JSON, or a release
+    record.
     """
-    from builder.engine.connection import engine_client
-    from builder.engine.namespace import local_name
-    from builder.inventory.image import of_image
     from builder.inventory.model import to_json
+    from builder.report.sides import Sides
 
-    with engine_client() as client, working("reading the image"):
-        found = of_image(client, image or local_name(target.name), image or target.name)
+    sides = Sides(targets=settings.targets, matrix=settings.matrix_path, images=settings.images)
+    with working("reading the image"):
+        found = sides.one(name)
     if output == "json":
         print_json(to_json(found))
     elif output == "spdx":

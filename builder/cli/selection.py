@@ -15,7 +15,14 @@ from builder.errors import DlcError, Interrupted
 if TYPE_CHECKING:
     from builder.matrix.target import Target
 
-__all__ = ["FILTERS", "all_option", "check_all", "selection_options", "target_options"]
+__all__ = [
+    "FILTERS",
+    "all_option",
+    "check_all",
+    "selection_options",
+    "target_names",
+    "target_options",
+]
 
 # As in builder.matrix.select.Filters and builder.matrix.format, which `dlc --help` need not load.
 FILTERS: Mapping[str, tuple[str, ...]] = {
@@ -35,7 +42,7 @@ def _known(ctx: click.Context) -> tuple[Target, ...]:
         return ()
 
 
-def _names(ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+def target_names(ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
     """Targets that what was begun may mean: the names, or the tags, that begin with it."""
     names = [name for target in _known(ctx) for name in (target.name, target.tag)]
     return [name for name in names if name.startswith(begun)]
@@ -65,9 +72,9 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
             help=f"Only targets with this {field}; repeatable.",
             shell_complete=_values(name, values),
         )(command)
-    return click.argument("selectors", nargs=-1, metavar="[SELECTOR]...", shell_complete=_names)(
-        command
-    )
+    return click.argument(
+        "selectors", nargs=-1, metavar="[SELECTOR]...", shell_complete=target_names
+    )(command)
 
 
 def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -46,7 +46,9 @@ def of_image(client: docker.DockerClient, image: str, name: str) -> Inventory:
 
     try:
         attributes = client.images.get(image).attrs
-    except docker.errors.ImageNotFound as error:
+    except docker.errors.APIError as error:
+        if error.status_code not in (400, 404):  # what can be no image's name is no image's
+            raise
         raise ContainerError(
             f"there is no image {name}", remedy=f"run `dlc build {name}`"
         ) from error

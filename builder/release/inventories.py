@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from builder.inventory.model import Inventory
     from builder.release.compare import Local
 
-__all__ = ["FOLDER", "beside", "copy", "file_of", "inventory_of", "keep"]
+__all__ = ["FOLDER", "NOTES", "beside", "copy", "file_of", "inventory_of", "keep"]
 
-FOLDER = "inventories"
+FOLDER, NOTES = "inventories", "notes"
 
 
 def inventory_of(engine: Engine, local: Local) -> Inventory:
@@ -44,10 +44,11 @@ def beside(path: Path) -> bool:
 def copy(folder: Path, sources: Iterable[Path]) -> None:
     """Take what stands beside the records of other folders to those in `folder`."""
     for source in sources:
-        for path in sorted(source.rglob(f"{FOLDER}/*")):
-            there = folder / FOLDER / path.name
-            if path.is_file() and not there.exists():
-                atomic.write(there, path.read_bytes(), folders=True)
+        for kind in (FOLDER, NOTES):
+            for path in sorted(source.rglob(f"{kind}/*")):
+                there = folder / kind / path.name
+                if path.is_file() and not there.exists():
+                    atomic.write(there, path.read_bytes(), folders=True)
 
 
 def keep(folder: Path, digest: str, inventory: Inventory) -> None:

@@ -18,6 +18,7 @@ from builder.engine.tagging import remove_image
 from builder.errors import BuildError
 from builder.matrix.mirrors import Mirrors
 from builder.matrix.target import Target
+from builder.release import notes
 from builder.release.progress import PushWatcher
 from builder.release.push_many import push_all
 from builder.release.pusher import Sources, pusher_to
@@ -79,6 +80,8 @@ class Here:
 
         def keep(released: Released) -> None:
             record(self.records, self.day, released)
+            if path := notes.write(self.records, released):
+                self.say(f"{released.tag}: what is new is in {path}")
             pushed.append(released)
 
         with (

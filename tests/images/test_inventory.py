@@ -67,14 +67,16 @@ def test_the_table_and_what_programs_read(document: dict[str, Any]) -> None:
 
 def test_a_build_has_recorded_it(document: dict[str, Any], own_state: Path) -> None:
     name = f"{document['id'].partition(':')[2]}.json"
-    [record] = (own_state / "inventories").glob(f"*/{document['key']}/{name}")
-    assert json.loads(record.read_text("utf-8")) == document
+    # The machine's own state may have what another version of the program found.
+    records = (own_state / "inventories").glob(f"*/{document['key']}/{name}")
+    found = [json.loads(record.read_text("utf-8")) for record in records]
+    assert any({**each, "image": INFERENCE} == document for each in found)
 
 
 def test_there_must_be_an_image() -> None:
-    result = dlc("inventory", INFERENCE, "--image", "nothing:here")
-    assert (result.returncode, result.stdout) == (13, "")
-    assert "there is no image nothing:here" in result.stderr
+    result = dlc("inventory", "nothing:here")
+    assert (result.returncode, result.stdout) == (4, "")
+    assert "nothing:here is no file, target, REF:TARGET or image" in result.stderr
 
 
 @pytest.mark.slow
