@@ -17,7 +17,7 @@ from builder.build.plan import Inputs, by_key, inputs, same
 from builder.build.space import require_space
 from builder.dockerfile.render import Renderer, apply, changes
 from builder.engine import bases
-from builder.engine.image import Built
+from builder.engine.image import ImageInfo
 from builder.engine.images import images_here
 from builder.engine.namespace import labels
 from builder.engine.private import up
@@ -74,7 +74,7 @@ def build(
     here = images_here(up=lambda: up(say=say, build=False)) if wanted else {}
     keyed = {} if again else by_key(here)
     missing: list[Inputs] = []
-    taken: dict[str, tuple[str, Built]] = {}
+    taken: dict[str, tuple[str, ImageInfo]] = {}
     for each in wanted:
         own = same(each, keyed, derived_here)
         if own and own[0] == each.target.name and size_budget.fits(own[1], each.target):
@@ -102,7 +102,7 @@ def build(
 
 
 def _take(
-    engine: Engine, made_of: Inputs, name: str, image: Built, watcher: Watcher, say: Say
+    engine: Engine, made_of: Inputs, name: str, image: ImageInfo, watcher: Watcher, say: Say
 ) -> Outcome:
     """Give an image that was built of the same, wherever it came from, its target's names."""
     import docker.errors
@@ -134,7 +134,7 @@ def _accept(client: docker.DockerClient, image: str, target: Target) -> None:
     of_image(client, image, target.name).require_locked()
 
 
-def _up_to_date(target: Target, image: Built) -> Outcome:
+def _up_to_date(target: Target, image: ImageInfo) -> Outcome:
     return Outcome(target=target, seconds=0.0, image_id=image.id, size=image.size, up_to_date=True)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from builder.build.plan import inputs
 from builder.dockerfile.render import Renderer, default_runtime
-from builder.engine.image import Built
+from builder.engine.image import ImageInfo
 from builder.errors import DlcError, LockError, MatrixError, RenderError, SelectionError
 from builder.matrix.target import Target
 from builder.matrix.targets import load_targets
@@ -23,7 +23,7 @@ __all__ = ["built_at", "known", "tree_at"]
 
 def built_at(
     ref: str, matrix: Path, images: Path, templates: Path | None = None
-) -> dict[str, Built]:
+) -> dict[str, ImageInfo]:
     """The images that a commit's builds would have made, by name, with their keys.
 
     `matrix`, `images` and `templates` (templates/ beside the matrix by default) are where these are
@@ -73,7 +73,7 @@ def built_at(
             except RenderError as error:
                 say(f"everything counts as changed, as {ref} cannot be rendered now: {error}")
                 return {}
-            built[target.name] = Built(id="", size=0, labels=made_of.labels())
+            built[target.name] = ImageInfo(labels=made_of.labels())
         return built
 
 

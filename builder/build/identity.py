@@ -17,7 +17,7 @@ from typing import Any
 
 from builder.build.plan import Inputs
 from builder.dockerfile.parse import last_stage
-from builder.engine.image import Built
+from builder.engine.image import ImageInfo
 from builder.engine.layers import step_of
 from builder.errors import WriteError
 from builder.util import atomic
@@ -30,7 +30,7 @@ _NO_STEP = "buildkit.exporter.image.v0"
 _NO_HISTORY = frozenset({"ONBUILD"})
 
 
-def derived_here(made_of: Inputs, image: Built) -> str:
+def derived_here(made_of: Inputs, image: ImageInfo) -> str:
     """Why an image of the engine with the right key is not the target's; empty if it is.
 
     EngineError if the engine does not say.
@@ -56,7 +56,7 @@ def derived_here(made_of: Inputs, image: Built) -> str:
     return why
 
 
-def derived_there(made_of: Inputs, image: Built) -> str:
+def derived_there(made_of: Inputs, image: ImageInfo) -> str:
     """The same for an image of a registry, which comes with all that it says of itself."""
     history, config = image.config.get("history"), image.config.get("config")
     steps = [

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.dockerfile.render import Renderer
-from builder.engine.image import DIGITS, INPUTS_LABEL, KEY_LABEL, Built
+from builder.engine.image import DIGITS, INPUTS_LABEL, KEY_LABEL, ImageInfo
 from builder.errors import LockError, StaleLockError
 from builder.locks import freshness, lockfile
 from builder.matrix import components
@@ -71,7 +71,7 @@ def framework_layer(target: Target) -> str:
 
 
 # Why an image with the right key is not what was built of it; empty if it is.
-Derived = Callable[["Inputs", Built], str]
+Derived = Callable[["Inputs", ImageInfo], str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +104,7 @@ class Planned:
     target: Target
     inputs: Inputs | None
     reasons: tuple[str, ...]
-    image: Built | None
+    image: ImageInfo | None
     other_name: str = ""
     stale: bool = False
     remedy: str = ""
@@ -173,7 +173,7 @@ def plan(
     targets: Iterable[Target],
     images: Path,
     renderer: Renderer,
-    built: Mapping[str, Built],
+    built: Mapping[str, ImageInfo],
     derived: Derived = lambda _inputs, _image: "",
 ) -> list[Planned]:
     """Which targets need a build, and why; `built` are the images that are there, by name.
@@ -210,52 +210,50 @@ def plan(
     return planned
 
 
-def by_key(built: Mapping[str, Built]) -> dict[str, dict[str, Built]]:
+def by_key(built: Mapping[str, ImageInfo]) -> dict[str, dict[str, ImageInfo]]:
     """The images that have each build key, by name."""
-    found: dict[str, dict[str, Built]] = {}
+    found: dict[str, dict[str, ImageInfo]] = {}
     for name, image in built.items():
-        if key := image.labels.get(KEY_LABEL):
+        if key := image.key:
             found.setdefault(key, {})[name] = image
     return found
 
 
 def same(
-    now: Inputs, keyed: Mapping[str, Mapping[str, Built]], derived: Derived
-) -> tuple[str, Built] | None:
+    now: Inputs, keyed: Mapping[str, Mapping[str, ImageInfo]], derived: Derived
+) -> tuple[str, ImageInfo] | None:
     """A name, its target's own if it can be, and the image that was built of the same; or None."""
     there = keyed.get(now.key, {})
     names = sorted(there, key=lambda name: name != now.target.name)
     return next(((name, there[name]) for name in names if not derived(now, there[name])), None)
 
 
-def compare(now: Inputs, before: str) -> list[Difference]:
-    """Every input beside what a label of `dlc.inputs` says of it, in the order of their names."""
-    was = dict(part.split("=", 1) for part in before.split() if "=" in part)
+def compare(now: Mapping[str, str], before: Mapping[str, str]) -> list[Difference]:
+    """The digest of every input beside that of an image, in the order of their names."""
     return [
-        Difference(name=name, before=was.get(name), now=now.digests.get(name, "")[:DIGITS] or None)
-        for name in sorted({*now.digests, *was})
+        Difference(name=name, before=before.get(name), now=now.get(name, "")[:DIGITS] or None)
+        for name in sorted({*now, *before})
     ]
 
 
-def changed(now: Inputs, before: str) -> list[str]:
-    """The inputs that are not as in a label of `dlc.inputs`, in the order of their names.
+def changed(now: Mapping[str, str], before: Mapping[str, str]) -> list[str]:
+    """The inputs whose digests are not those of an image, in the order of their names.
 
-    >>> changed(Inputs(target=None, files={}, digests={"base": "ab", "x": "12"}), "base=cd y=00")
+    >>> changed({"base": "ab", "x": "12"}, {"base": "cd", "y": "00"})
     ['base changed', 'x added', 'y removed']
     """
     return [f"{each.name} {each.state}" for each in compare(now, before) if each.before != each.now]
 
 
-def why(now: Inputs, image: Built | None) -> list[str]:
+def why(now: Inputs, image: ImageInfo | None) -> list[str]:
     """Why an image is to be built; nothing if it was made of the same."""
     if image is None:
         return ["there is no image"]
-    if image.labels.get(KEY_LABEL) == now.key:
+    if image.key == now.key:
         return []
-    before = image.labels.get(INPUTS_LABEL)
-    if before is None:
+    if INPUTS_LABEL not in image.labels:
         return ["the image has no build key label"]
-    return changed(now, before) or ["the build key differs"]
+    return changed(now.digests, image.inputs) or ["the build key differs"]
 
 
 def _places(target: Target) -> dict[str, str]:

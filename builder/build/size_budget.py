@@ -27,7 +27,7 @@ from builder.util.text import human_size
 if TYPE_CHECKING:
     import docker
 
-    from builder.engine.image import Built
+    from builder.engine.image import ImageInfo
     from builder.engine.layers import Layer
     from builder.matrix.target import Target
 
@@ -131,7 +131,7 @@ def measure(client: docker.DockerClient, image: str, target: Target) -> Size:
     )
 
 
-def fits(image: Built, target: Target) -> bool:
+def fits(image: ImageInfo, target: Target) -> bool:
     """Whether an image is known to be within its target's budget, without asking the engine."""
     known = report_of(image.id)
     if not known.is_file():

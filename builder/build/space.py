@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from builder.engine.image import INPUTS_LABEL
+from builder.engine.image import inputs_of
 from builder.engine.usage import free_bytes
 from builder.errors import BuildError
 from builder.util.text import human_size
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from builder.build.build_times import Past
     from builder.build.plan import Inputs
     from builder.engine.connection import Engine
-    from builder.engine.image import Built
+    from builder.engine.image import ImageInfo
     from builder.matrix.target import Target
 
 __all__ = ["expected_bytes", "expected_size", "require_space"]
@@ -32,7 +32,7 @@ _SMALLEST = 1_000_000_000
 
 
 def require_space(
-    engine: Engine, builds: Iterable[Inputs], images: Iterable[Built], past: Mapping[str, Past]
+    engine: Engine, builds: Iterable[Inputs], images: Iterable[ImageInfo], past: Mapping[str, Past]
 ) -> None:
     """BuildError if the engine's disk has less free than `builds` take.
 
@@ -62,13 +62,13 @@ def require_space(
 
 
 def expected_bytes(
-    builds: Iterable[Inputs], images: Iterable[Built], past: Mapping[str, Past]
+    builds: Iterable[Inputs], images: Iterable[ImageInfo], past: Mapping[str, Past]
 ) -> int:
     """What builds add to the engine's disk, about."""
-    known = {_framework(_digests(image)) for image in images}
+    known = {_framework(image.inputs) for image in images}
     total = 0
     for each in builds:
-        size, framework = expected_size(each.target, past), _framework(each.labels()[INPUTS_LABEL])
+        size, framework = expected_size(each.target, past), _framework(inputs_of(each.labels()))
         total += size // 2 if framework in known else 2 * size
         known.add(framework)
     return total
@@ -90,11 +90,6 @@ def expected_size(target: Target, past: Mapping[str, Past]) -> int:
     return round(statistics.median(near)) if near else _SMALLEST
 
 
-def _digests(image: Built) -> str:
-    return image.labels.get(INPUTS_LABEL, "")
-
-
-def _framework(told: str) -> tuple[str, str]:
-    """What tells framework layers apart, of the digests that an image says it was made of."""
-    digests = dict(text.partition("=")[::2] for text in told.split())
+def _framework(digests: Mapping[str, str]) -> tuple[str, str]:
+    """What tells framework layers apart, of the digests of what an image is made from."""
     return digests.get("base", ""), digests.get("framework.lock", "")

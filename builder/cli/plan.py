@@ -81,14 +81,11 @@ def plan(
 def _explain(planned: Planned, output: str) -> None:
     """Print every input of a target beside those of its image."""
     from builder.build.plan import compare
-    from builder.engine.image import INPUTS_LABEL
 
     if planned.inputs is None:
         say(f"{planned.target.name} {planned.reasons[0]}; {planned.remedy}")
-        before = ""
-    else:
-        before = planned.image.labels.get(INPUTS_LABEL, "") if planned.image else ""
-    differences = compare(planned.inputs, before) if planned.inputs else []
+    before = planned.image.inputs if planned.inputs and planned.image else {}
+    differences = compare(planned.inputs.digests, before) if planned.inputs else []
     rows = [
         {"input": each.name, "before": each.before, "now": each.now, "state": each.state}
         for each in differences

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["DIGITS", "INPUTS_LABEL", "KEY_LABEL", "Built", "key_tag"]
+if TYPE_CHECKING:
+    from builder.matrix.target import Target
+
+__all__ = [
+    "DIGITS",
+    "INPUTS_LABEL",
+    "KEY_LABEL",
+    "ImageInfo",
+    "TargetImage",
+    "inputs_of",
+    "key_tag",
+]
 
 KEY_LABEL = "dlc.key"
 
@@ -24,14 +35,44 @@ def key_tag(key: str) -> str:
     return f"key-{key[:DIGITS]}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Built:
-    """An image that has a name: its id, its bytes unpacked and its labels.
+def inputs_of(labels: Mapping[str, str]) -> dict[str, str]:
+    """What an image was built from, by its labels: the first digits of each digest, by name.
 
-    `config` is all that it says of itself, where that came along with the labels.
+    >>> inputs_of({"dlc.inputs": "base=0123 libraries.lock=4567"})
+    {'base': '0123', 'libraries.lock': '4567'}
+    """
+    text = labels.get(INPUTS_LABEL, "")
+    return dict(part.split("=", 1) for part in text.split() if "=" in part)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageInfo:
+    """An image that exists, in an engine, a registry or a commit: what is known of it there.
+
+    `id` is the engine's, `size` its bytes unpacked, `layers` the digests of its tars, `created`
+    as the engine writes it, and `config` all that the image says of itself.
     """
 
-    id: str
-    size: int
     labels: Mapping[str, str]
+    id: str = ""
+    size: int = 0
+    layers: tuple[str, ...] = ()
+    created: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Its build key; empty where it has none."""
+        return self.labels.get(KEY_LABEL, "")
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """What it was built from; nothing where it does not say."""
+        return inputs_of(self.labels)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TargetImage(ImageInfo):
+    """The image of a target."""
+
+    target: Target

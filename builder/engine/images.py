@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from builder.engine import connection as engines
-from builder.engine.image import Built
+from builder.engine.image import ImageInfo
 from builder.engine.namespace import NAMESPACE_LABEL, local_name, prefix, visible
 from builder.engine.unpacked import known_size
 from builder.errors import ContainerError, EngineError
@@ -25,7 +25,7 @@ __all__ = ["find_image", "images_here", "images_of"]
 _NONE = "<none>:<none>"
 
 
-def images_of(engine: Engine) -> dict[str, Built]:
+def images_of(engine: Engine) -> dict[str, ImageInfo]:
     """Every tagged image of the namespace, under each of its names without the namespace.
 
     The SDK's errors are passed on.
@@ -39,7 +39,7 @@ def images_of(engine: Engine) -> dict[str, Built]:
         # Not client.images.list, which asks for every image once more.
         try:
             return {
-                name.removeprefix(prefix()): Built(
+                name.removeprefix(prefix()): ImageInfo(
                     id=each["Id"],
                     # What containerd's store tells here has its compressed bytes in it.
                     size=known_size(each["Id"]) or each["Size"],
@@ -57,7 +57,7 @@ def images_of(engine: Engine) -> dict[str, Built]:
             ) from error
 
 
-def images_here(*, up: Callable[[], Engine] | None = None) -> dict[str, Built]:
+def images_here(*, up: Callable[[], Engine] | None = None) -> dict[str, ImageInfo]:
     """The images of the engine that `connection.find` finds, with nothing else asked of it.
 
     A private engine that was used and does not run is started by `up`; without that it is an

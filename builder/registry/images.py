@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from builder.engine.image import Built
+from builder.engine.image import ImageInfo
 from builder.matrix.target import Target
 from builder.registry.client import RegistryClient, labels_of
 from builder.registry.ecr import logins
@@ -19,7 +19,7 @@ _AT_ONCE = 16
 
 def images_in(
     registry: str, targets: Sequence[Target], client: RegistryClient | None = None
-) -> dict[str, Built]:
+) -> dict[str, ImageInfo]:
     """What is under each target's name in HOST[:PORT]/PREFIX, by the target's name.
 
     RegistryError if it does not answer or refuses, ArgumentError if it is no registry's name.
@@ -27,11 +27,11 @@ def images_in(
     place = parse_registry(registry)
     asked = client or RegistryClient(place.host, logins=logins())
 
-    def ask(target: Target) -> Built | None:
+    def ask(target: Target) -> ImageInfo | None:
         config = asked.config(place.repository(target.repository), target.tag)
         if config is None:
             return None
-        return Built(id="", size=0, labels=labels_of(config), config=config)
+        return ImageInfo(labels=labels_of(config), config=config)
 
     with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(targets) or 1)) as pool:
         answers = list(pool.map(ask, targets))

@@ -9,11 +9,12 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from builder.engine.image import TargetImage
 from builder.errors import PushError
 from builder.inventory import spdx
 from builder.registry.client import OCI_INDEX, OCI_MANIFEST, Manifest
 from builder.release import provenance
-from builder.release.compare import OCI_CONFIG, Local
+from builder.release.compare import OCI_CONFIG
 from builder.release.inventories import inventory_of
 
 if TYPE_CHECKING:
@@ -26,13 +27,13 @@ _STATEMENT = "https://in-toto.io/Statement/v0.1"
 _SPDX = "https://spdx.dev/Document"
 
 # The commit that has the sources of a local image; empty where that is not known.
-Commit = Callable[[Local], str]
+Commit = Callable[[TargetImage], str]
 
 
 def attacher(commit: Commit) -> Attach:
     """What reads all that it says of an image, and gives what pushes that beside it."""
 
-    def ready(pusher: Pusher, local: Local) -> Callable[[str, Manifest], Manifest]:
+    def ready(pusher: Pusher, local: TargetImage) -> Callable[[str, Manifest], Manifest]:
         found = inventory_of(pusher.engine, local)
         if not found.packages:
             raise PushError(

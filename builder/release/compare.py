@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from builder.build.plan import Inputs, changed
-from builder.engine.image import INPUTS_LABEL, KEY_LABEL, key_tag
+from builder.build.plan import changed
+from builder.engine.image import INPUTS_LABEL, KEY_LABEL, TargetImage, inputs_of, key_tag
 from builder.errors import PushError
 from builder.inventory.model import Inventory
-from builder.matrix.target import Target
 from builder.registry.client import DOCKER_MANIFEST, INDEXES, OCI_INDEX, OCI_MANIFEST, Manifest
 from builder.release.tags import is_fixed
 
@@ -25,7 +24,6 @@ __all__ = [
     "OCI_CONFIG",
     "OCI_LAYER",
     "SAGEMAKER",
-    "Local",
     "Prepared",
     "Remote",
     "conflict",
@@ -39,22 +37,6 @@ DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+zstd"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Local:
-    """A target's image, as the engine has it; `created` as the engine writes it."""
-
-    target: Target
-    id: str
-    labels: Mapping[str, str]
-    layers: tuple[str, ...]
-    created: str
-
-    @property
-    def key(self) -> str:
-        """Its build key."""
-        return self.labels[KEY_LABEL]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,14 +64,14 @@ class Prepared:
     unless the registry has another build of it.
     """
 
-    local: Local
+    local: TargetImage
     repository: str
     there: Manifest | None
     attach: Callable[[str, Manifest], Manifest] | None = None
     inventory: Inventory | None = None
 
 
-def is_same(local: Local, remote: Remote) -> bool:
+def is_same(local: TargetImage, remote: Remote) -> bool:
     """Whether the registry has the image that the engine has."""
     return (
         local.id in {remote.image_id, remote.manifest.digest, remote.top.digest}
@@ -97,18 +79,14 @@ def is_same(local: Local, remote: Remote) -> bool:
     )
 
 
-def differences(local: Local, remote: Remote) -> str:
+def differences(local: TargetImage, remote: Remote) -> str:
     """What the local image was built from that the other was not, in a few words."""
-    before = remote.labels.get(INPUTS_LABEL)
-    if before is None:
+    if INPUTS_LABEL not in remote.labels:
         return "the one there does not say what it was built from"
-    said = local.labels.get(INPUTS_LABEL, "")
-    digests = dict(part.split("=", 1) for part in said.split() if "=" in part)
-    now = Inputs(target=local.target, files={}, digests=digests)
-    return ", ".join(changed(now, before)) or "built from something else"
+    return ", ".join(changed(local.inputs, inputs_of(remote.labels))) or "built from something else"
 
 
-def conflict(reference: str, local: Local, remote: Remote, digest: str = "") -> PushError:
+def conflict(reference: str, local: TargetImage, remote: Remote, digest: str = "") -> PushError:
     """The error for a tag that must not move; `digest` is ours, if it is known."""
     ours = f"{digest}, image {local.id}" if digest else f"image {local.id}"
     if is_same(local, remote):  # by key: another build of it, or another profile

@@ -12,15 +12,15 @@ from builder.util import atomic
 
 if TYPE_CHECKING:
     from builder.engine.connection import Engine
+    from builder.engine.image import TargetImage
     from builder.inventory.model import Inventory
-    from builder.release.compare import Local
 
 __all__ = ["FOLDER", "NOTES", "beside", "copy", "file_of", "inventory_of", "keep"]
 
 FOLDER, NOTES = "inventories", "notes"
 
 
-def inventory_of(engine: Engine, local: Local) -> Inventory:
+def inventory_of(engine: Engine, local: TargetImage) -> Inventory:
     """What is in an image that is to be pushed.
 
     InventoryError if it is not as locked, docker's errors if the engine fails.

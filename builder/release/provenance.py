@@ -10,8 +10,7 @@ from typing import Any
 
 from builder import __version__
 from builder.build.plan import PLATFORM
-from builder.engine.image import INPUTS_LABEL, KEY_LABEL
-from builder.release.compare import Local
+from builder.engine.image import TargetImage
 
 __all__ = ["commit_of", "predicate"]
 
@@ -19,15 +18,12 @@ PREDICATE = "https://slsa.dev/provenance/v0.2"
 _BUILD_TYPE = "urn:dlc:build:1"
 
 
-def predicate(local: Local, *, commit: str) -> Mapping[str, Any]:
+def predicate(local: TargetImage, *, commit: str) -> Mapping[str, Any]:
     """The provenance of an image by its labels and its target.
 
     `commit` is the one of git that has its sources, empty where that is not known.
     """
     target, labels = local.target, local.labels
-    inputs = dict(
-        part.split("=", 1) for part in labels.get(INPUTS_LABEL, "").split() if "=" in part
-    )
     source = {"digest": {"sha1": commit}} if commit else {}
     return {
         "builder": {"id": f"urn:dlc:builder:{__version__}"},
@@ -36,8 +32,8 @@ def predicate(local: Local, *, commit: str) -> Mapping[str, Any]:
         "invocation": {
             "configSource": {**source, "entryPoint": f"images/{target.folder}/Dockerfile"},
             "parameters": {
-                "key": labels[KEY_LABEL],
-                "inputs": inputs,
+                "key": local.key,
+                "inputs": local.inputs,
                 "framework_build": labels.get("dlc.build", ""),
                 "base": labels.get("dlc.base", ""),
             },
@@ -64,7 +60,7 @@ def commit_of(folder: Path) -> str:
     return head if not changed and re.fullmatch(r"[0-9a-f]{40,64}", head) else ""
 
 
-def _bases(local: Local) -> list[Mapping[str, Any]]:
+def _bases(local: TargetImage) -> list[Mapping[str, Any]]:
     """The bases that it really started from, by digest: pulled ones, or what was bootstrapped."""
     how, _, image = local.labels.get("dlc.base", "").partition(" ")
     name, _, pinned = local.target.base.image.partition("@sha256:")

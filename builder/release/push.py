@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.engine.image import KEY_LABEL, key_tag
+from builder.engine.image import TargetImage, key_tag
 from builder.engine.namespace import local_name
 from builder.errors import EngineError, Interrupted, PushError, RegistryError
 from builder.matrix.target import STAND_IN_LABEL, Target
@@ -24,7 +24,6 @@ from builder.registry.client import Manifest, RegistryClient
 from builder.release.compare import (
     OCI,
     SAGEMAKER,
-    Local,
     Prepared,
     Remote,
     conflict,
@@ -50,7 +49,7 @@ _KEPT = frozenset({400, 405, 409, 412})
 
 # What reads all that it says of an image, and gives what pushes that beside the image, whose
 # manifest it gets; that gives the manifest of both.
-Attach = Callable[["Pusher", Local], Callable[[str, Manifest], Manifest]]
+Attach = Callable[["Pusher", TargetImage], Callable[[str, Manifest], Manifest]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +73,7 @@ class Pusher:
     revision: str = ""
     keeps: Callable[[str, str], bool] = lambda _repository, _tag: False
     attach: Attach | None = None
-    changed: Callable[[Local], str] = lambda _local: ""
+    changed: Callable[[TargetImage], str] = lambda _local: ""
     records: Path | None = None
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -157,7 +156,7 @@ class Pusher:
             profile=self.profile,
         )
 
-    def _local(self, target: Target) -> Local:
+    def _local(self, target: Target) -> TargetImage:
         """The engine's image of a target; PushError if it is none to be pushed."""
         import docker.errors
 
@@ -168,23 +167,23 @@ class Pusher:
                 raise PushError(
                     f"there is no image {target.name}", remedy=f"run `dlc build {target.name}`"
                 ) from error
-        if what := image.labels.get(STAND_IN_LABEL):
-            raise PushError(
-                f"{target.name} is an image for tests, with a stand-in for {what}",
-                remedy="build the real one where its base and its wheels can be reached",
-            )
-        if not image.labels.get(KEY_LABEL):
-            raise PushError(
-                f"the image {target.name} does not say what it was built from",
-                remedy=f"run `dlc build {target.name}`",
-            )
-        local = Local(
+        local = TargetImage(
             target=target,
             id=str(image.id),
             labels=image.labels,
             layers=tuple(image.attrs["RootFS"]["Layers"]),
             created=image.attrs["Created"],
         )
+        if what := local.labels.get(STAND_IN_LABEL):
+            raise PushError(
+                f"{target.name} is an image for tests, with a stand-in for {what}",
+                remedy="build the real one where its base and its wheels can be reached",
+            )
+        if not local.key:
+            raise PushError(
+                f"the image {target.name} does not say what it was built from",
+                remedy=f"run `dlc build {target.name}`",
+            )
         if why := self.changed(local):
             raise PushError(
                 f"image {target.name} is not as it was built: {why}",
@@ -192,7 +191,7 @@ class Pusher:
             )
         return local
 
-    def _there(self, local: Local, repository: str, fixed: Sequence[str]) -> Manifest | None:
+    def _there(self, local: TargetImage, repository: str, fixed: Sequence[str]) -> Manifest | None:
         """The image's manifest if the registry has it, before anything is uploaded.
 
         PushError if a tag that must not move is another's.
@@ -221,7 +220,7 @@ class Pusher:
         labels = self.client.labels(repository, manifest.digest) or {}
         return Remote(top=top, manifest=manifest, labels=labels)
 
-    def _is_local(self, local: Local, repository: str, there: Manifest) -> bool:
+    def _is_local(self, local: TargetImage, repository: str, there: Manifest) -> bool:
         """Whether what a registry has is the engine's own image, and not only one of its key."""
         image = self._image_manifest(repository, there)
         config = Remote(top=there, manifest=image, labels={}).image_id
@@ -258,7 +257,7 @@ class Pusher:
                 return revision
         return next_revision(known, target.major)
 
-    def _tag(self, local: Local, repository: str, tag: str, manifest: Manifest) -> None:
+    def _tag(self, local: TargetImage, repository: str, tag: str, manifest: Manifest) -> None:
         """Let a tag name a manifest that is there, unless it does."""
         if self.stop.is_set():
             raise Interrupted("interrupted")

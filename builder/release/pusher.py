@@ -12,14 +12,14 @@ from builder.build.identity import derived_here
 from builder.build.plan import inputs
 from builder.dockerfile.render import Renderer
 from builder.engine import connection
-from builder.engine.image import Built
+from builder.engine.image import TargetImage
 from builder.errors import DlcError, EngineError
 from builder.matrix.target import Target
 from builder.registry.client import RegistryClient
 from builder.registry.ecr import keeper, logins
 from builder.registry.reference import parse_registry
 from builder.release.attestations import attacher
-from builder.release.compare import OCI, SAGEMAKER, Local
+from builder.release.compare import OCI, SAGEMAKER
 from builder.release.layer_store import LayerStore
 from builder.release.progress import PushWatcher
 from builder.release.provenance import commit_of
@@ -36,7 +36,7 @@ class Sources:
     images: Path
     renderer: Renderer
 
-    def changed(self, local: Local) -> str:
+    def changed(self, local: TargetImage) -> str:
         """Why an image was not built of its key; not known of a key that is not today's."""
         try:
             made_of = inputs(local.target, self.images, self.renderer)
@@ -44,9 +44,9 @@ class Sources:
             return ""
         if made_of.key != local.key:
             return ""
-        return derived_here(made_of, Built(id=local.id, size=0, labels=local.labels))
+        return derived_here(made_of, local)
 
-    def commit(self, local: Local) -> str:
+    def commit(self, local: TargetImage) -> str:
         """The commit of images/, if an image was built from what is there now."""
         try:
             key = inputs(local.target, self.images, self.renderer).key

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from builder.engine.export import digest_of, read_export
-from builder.engine.image import KEY_LABEL
+from builder.engine.image import KEY_LABEL, TargetImage
 from builder.errors import Interrupted
 from builder.registry.client import DOCKER_MANIFEST, OCI_MANIFEST, Manifest
 from builder.release.compare import (
@@ -24,7 +24,6 @@ from builder.release.compare import (
     OCI,
     OCI_CONFIG,
     OCI_LAYER,
-    Local,
 )
 from builder.release.progress import Bytes
 
@@ -42,7 +41,7 @@ _AT_ONCE = 4
 _EXPORT_SECONDS = 900
 
 
-def upload(pusher: Pusher, local: Local, repository: str) -> Manifest:
+def upload(pusher: Pusher, local: TargetImage, repository: str) -> Manifest:
     """Let a repository have all that an image's manifest names; the manifest, which is not sent.
 
     RegistryError if it cannot be uploaded, EngineError or docker's errors if the engine fails.
@@ -79,7 +78,7 @@ class _Image:
     """One image on its way into one repository."""
 
     pusher: Pusher
-    local: Local
+    local: TargetImage
     repository: str
     pool: ThreadPoolExecutor
     layers: dict[str, Compressed] = field(default_factory=dict)  # by the digests of their tars

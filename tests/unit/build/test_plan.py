@@ -12,7 +12,7 @@ import pytest
 from builder.build.contexts import Context, prepare
 from builder.build.plan import Inputs, changed, inputs, plan, why
 from builder.dockerfile.render import LOCK_NAMES, Renderer
-from builder.engine.image import INPUTS_LABEL, Built
+from builder.engine.image import ImageInfo, inputs_of
 from builder.errors import LockError
 from builder.locks import freshness, lockfile
 from builder.matrix.target import Target
@@ -47,9 +47,9 @@ def context(made_of: Inputs, tmp_path: Path) -> Context:
     return prepare(made_of, tmp_path / "contexts")
 
 
-def image(made_of: Inputs) -> Built:
+def image(made_of: Inputs) -> ImageInfo:
     """An image as it would be built from the inputs."""
-    return Built(id="sha256:1", size=1, labels=made_of.labels())
+    return ImageInfo(id="sha256:1", size=1, labels=made_of.labels())
 
 
 def test_a_context_is_what_is_committed(context: Context, target: Target, root: Path) -> None:
@@ -114,7 +114,10 @@ def test_another_base_is_another_key(made_of: Inputs, target: Target, root: Path
     image = target.base.image[:-1] + ("0" if target.base.image[-1] != "0" else "1")
     newer = dataclasses.replace(target, base=dataclasses.replace(target.base, image=image))
     found = inputs(newer, root / "images", Renderer())
-    assert changed(found, made_of.labels()[INPUTS_LABEL]) == ["Dockerfile changed", "base changed"]
+    assert changed(found.digests, inputs_of(made_of.labels())) == [
+        "Dockerfile changed",
+        "base changed",
+    ]
 
 
 def test_why(made_of: Inputs) -> None:
@@ -122,7 +125,7 @@ def test_why(made_of: Inputs) -> None:
     assert why(made_of, image(made_of)) == []
     other = dataclasses.replace(made_of, digests={**made_of.digests, "tools.lock": "0" * 64})
     assert why(other, image(made_of)) == ["tools.lock changed"]
-    foreign = Built(id="sha256:2", size=1, labels={})
+    foreign = ImageInfo(id="sha256:2", size=1, labels={})
     assert why(made_of, foreign) == ["the image has no build key label"]
 
 
@@ -130,19 +133,21 @@ def test_why(made_of: Inputs) -> None:
 
 
 @pytest.fixture(scope="module")
-def before(targets: tuple[Target, ...], root: Path) -> dict[str, Built]:
+def before(targets: tuple[Target, ...], root: Path) -> dict[str, ImageInfo]:
     """Images of every target that can be built, as they would be built now."""
     planned = plan(targets, root / "images", Renderer(), {})
     return {each.target.name: image(each.inputs) for each in planned if each.inputs}
 
 
-def to_build(targets: tuple[Target, ...], images: Path, before: dict[str, Built]) -> set[str]:
+def to_build(targets: tuple[Target, ...], images: Path, before: dict[str, ImageInfo]) -> set[str]:
     """The names of what a plan would build."""
     planned = plan(targets, images, Renderer(), before)
     return {each.target.name for each in planned if each.reasons and each.inputs}
 
 
-def test_nothing_to_do(targets: tuple[Target, ...], root: Path, before: dict[str, Built]) -> None:
+def test_nothing_to_do(
+    targets: tuple[Target, ...], root: Path, before: dict[str, ImageInfo]
+) -> None:
     planned = plan(targets, root / "images", Renderer(), before)
     assert [each.target.name for each in planned if each.inputs and not each.up_to_date] == []
     blocked = [each for each in planned if each.inputs is None]
@@ -151,7 +156,7 @@ def test_nothing_to_do(targets: tuple[Target, ...], root: Path, before: dict[str
 
 
 def test_a_change_to_a_release_plans_its_targets_only(
-    targets: tuple[Target, ...], root: Path, before: dict[str, Built]
+    targets: tuple[Target, ...], root: Path, before: dict[str, ImageInfo]
 ) -> None:
     """A release's date is a label of its images, and what its libraries are locked as of."""
     day = datetime.timedelta(days=1)
@@ -168,7 +173,7 @@ def test_a_change_to_a_release_plans_its_targets_only(
 
 
 def test_a_change_to_a_framework_lock_plans_its_targets_only(
-    targets: tuple[Target, ...], root: Path, before: dict[str, Built], tmp_path: Path
+    targets: tuple[Target, ...], root: Path, before: dict[str, ImageInfo], tmp_path: Path
 ) -> None:
     images = tmp_path / "images"
     shutil.copytree(root / "images", images)

@@ -20,7 +20,7 @@ from builder.build import size_budget
 from builder.build.plan import Inputs, inputs
 from builder.dockerfile.parse import last_stage
 from builder.dockerfile.render import Renderer
-from builder.engine.image import Built, key_tag
+from builder.engine.image import ImageInfo, key_tag
 from builder.matrix.target import Target
 from builder.matrix.targets import load_targets
 from tests.conftest import Dlc
@@ -315,21 +315,21 @@ def test_a_registry_s_nonsense_is_no_image_of_ours(
 ) -> None:
     config, ours = looked_at(made_of[served])
     assert derived.difference(made_of[served], {**config, "Env": 1}, ours)
-    nonsense = Built(id="", size=0, labels={}, config=said)
+    nonsense = ImageInfo(labels={}, config=said)
     assert derived.derived_there(made_of[served], nonsense)
 
 
 def test_an_image_of_a_registry_is_looked_at_too(made_of: list[Inputs], served: int) -> None:
     config, ours = looked_at(made_of[served])
 
-    def image_of(steps: list[str]) -> Built:
+    def image_of(steps: list[str]) -> ImageInfo:
         history = [{"created_by": step} for step in reversed(steps)]
-        return Built(id="", size=0, labels={}, config={"config": config, "history": history})
+        return ImageInfo(labels={}, config={"config": config, "history": history})
 
     assert derived.derived_there(made_of[served], image_of(ours)) == ""
     child = image_of(["ENTRYPOINT []", *ours])
     assert derived.derived_there(made_of[served], child) == "changed after its build: ENTRYPOINT []"
-    assert derived.derived_there(made_of[served], Built(id="", size=0, labels={}))
+    assert derived.derived_there(made_of[served], ImageInfo(labels={}))
 
 
 def test_an_engine_that_answers_nonsense_is_told_of(planner: Dlc, engine: Listing) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from builder.cli.progress import Progress, Pushes
 from builder.engine.connection import Engine
+from builder.engine.image import TargetImage
 from builder.matrix.target import Target
-from builder.release.compare import Local, Prepared
+from builder.release.compare import Prepared
 from builder.release.progress import Bytes
 from builder.release.push import Pusher
 from builder.release.record import Released, check_writable
@@ -91,7 +92,7 @@ def test_record_that_fails_stops_no_other_push(
     folder, names = tmp_path / "releases", list[str]()
 
     def prepare(_: Pusher, target: Target) -> Prepared:
-        local = Local(target=target, id="", labels={}, layers=(), created="")
+        local = TargetImage(target=target, id="", labels={}, layers=(), created="")
         return Prepared(local=local, repository=target.repository, there=None)
 
     def push(_: Pusher, prepared: Prepared) -> Released:

@@ -24,7 +24,7 @@ from builder.build.plan import Inputs, inputs
 from builder.build.space import expected_bytes, expected_size, require_space
 from builder.dockerfile.render import Renderer
 from builder.engine.connection import Engine
-from builder.engine.image import Built
+from builder.engine.image import ImageInfo
 from builder.engine.usage import free_bytes
 from builder.errors import BuildError
 from builder.matrix.target import Target
@@ -278,11 +278,11 @@ def test_a_framework_layer_that_is_there_is_not_counted_again(both: list[Inputs]
     assert expected_bytes(both[:1], [], past) == 4 * GB
     assert expected_bytes(both, [], past) == 5 * GB
     labels = both[1].labels()
-    on_the_same = Built(id="sha256:1", size=GB, labels=labels)
+    on_the_same = ImageInfo(id="sha256:1", size=GB, labels=labels)
     assert expected_bytes(both[:1], [on_the_same], past) == GB
     on_another = {name: text.replace("framework.lock=", "x=") for name, text in labels.items()}
-    image = Built(id="sha256:1", size=GB, labels=on_another)
-    assert expected_bytes(both[:1], [image, Built(id="2", size=1, labels={})], past) == 4 * GB
+    image = ImageInfo(id="sha256:1", size=GB, labels=on_another)
+    assert expected_bytes(both[:1], [image, ImageInfo(id="2", size=1, labels={})], past) == 4 * GB
 
 
 def full(monkeypatch: pytest.MonkeyPatch, free: int) -> None:

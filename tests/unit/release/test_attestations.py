@@ -11,26 +11,26 @@ from pathlib import Path
 
 import pytest
 
+from builder.engine.image import TargetImage
 from builder.matrix.target import Target
 from builder.registry.client import OCI_MANIFEST, Manifest
 from builder.release.attestations import attestations, index
-from builder.release.compare import Local
 from builder.release.provenance import commit_of, predicate
 
 DIGEST = "sha256:" + "1" * 64
 
 
 @pytest.fixture
-def local(targets: Sequence[Target]) -> Local:
+def local(targets: Sequence[Target]) -> TargetImage:
     labels = {
         "dlc.key": "a" * 64,
         "dlc.inputs": "Dockerfile=01 base=02",
         "dlc.base": "bootstrapped sha256:" + "3" * 64,
     }
-    return Local(target=targets[0], id=DIGEST, labels=labels, layers=(), created="2026")
+    return TargetImage(target=targets[0], id=DIGEST, labels=labels, layers=(), created="2026")
 
 
-def test_provenance_names_inputs_bases_and_commit(local: Local) -> None:
+def test_provenance_names_inputs_bases_and_commit(local: TargetImage) -> None:
     said = predicate(local, commit="4" * 40)
     assert said["invocation"]["parameters"]["inputs"] == {"Dockerfile": "01", "base": "02"}
     assert said["invocation"]["configSource"]["digest"] == {"sha1": "4" * 40}

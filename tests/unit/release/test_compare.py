@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from builder.engine.image import TargetImage
 from builder.matrix.target import Target
 from builder.registry.client import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Manifest
 from builder.release.compare import (
     OCI,
     SAGEMAKER,
-    Local,
     Remote,
     conflict,
     is_same,
@@ -38,8 +38,8 @@ def manifest(
 
 
 @pytest.fixture
-def local(targets: Sequence[Target]) -> Local:
-    return Local(
+def local(targets: Sequence[Target]) -> TargetImage:
+    return TargetImage(
         target=targets[0],
         id=MINE,
         labels={"dlc.key": "a" * 64, "dlc.inputs": "Dockerfile=01 base=02"},
@@ -54,7 +54,7 @@ def remote(digest: str = OTHER, **labels: str) -> Remote:
     return Remote(top=found, manifest=found, labels=named)
 
 
-def test_same_by_config_or_by_key(local: Local) -> None:
+def test_same_by_config_or_by_key(local: TargetImage) -> None:
     assert is_same(local, remote(MINE))
     assert is_same(local, remote(key="a" * 64))
     assert not is_same(local, remote())
@@ -73,7 +73,7 @@ def test_same_by_config_or_by_key(local: Local) -> None:
     ],
 )
 def test_conflicts_name_both_and_why(
-    local: Local, tag: str, labels: dict[str, str], said: str
+    local: TargetImage, tag: str, labels: dict[str, str], said: str
 ) -> None:
     there = remote(**labels)
     error = conflict(f"r.example/x:{tag}", local, there)

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from builder.engine.image import KEY_LABEL
+from builder.engine.image import KEY_LABEL, TargetImage
 from builder.errors import Interrupted, RegistryError
 from builder.registry.client import Manifest
-from builder.release.compare import OCI, SAGEMAKER, Local, misfit, oci_misfit
+from builder.release.compare import OCI, SAGEMAKER, misfit, oci_misfit
 from builder.release.layer_store import LayerStore
 from builder.release.progress import Bytes
 from builder.release.upload import upload
@@ -87,7 +87,7 @@ class Pusher:
         self.told: list[Bytes] = []
 
     def run(self, repository: str, *, done: bool = True) -> Manifest:
-        local: Any = Local(
+        local: Any = TargetImage(
             target=type("Target", (), {"name": "a:1"}),  # type: ignore[arg-type]
             id="sha256:1",
             labels={KEY_LABEL: "k"},
