@@ -34,7 +34,6 @@ __all__ = [
     "PAYLOAD_IN_MB",
     "READ_PAST_END",
     "RESTART_SECONDS",
-    "TENSORS_OUT",
     "TIMEOUT_SECONDS",
     "TOOLKIT",
     "UNSUPPORTED",
@@ -44,6 +43,7 @@ __all__ = [
     "echo_model",
     "error",
     "listening",
+    "logged",
     "post",
     "processes",
     "settled",
@@ -66,7 +66,8 @@ so far ends just there: it depends on the length of an error's message and on th
 The same in 1.1.4, 1.1.8 and 1.1.11; the request is answered 500 "Worker died.".
 """
 RESTART_SECONDS = 120
-TRACE_LINES = 100
+TRACE_LINES = 300
+LOG_SECONDS = 20
 
 UNSUPPORTED = "is not supported by this framework"
 
@@ -130,10 +131,6 @@ IMAGES_OUT = Since(
     versions={TOOLKIT: (2, 3, 0)},
     before="an image is an unsupported type of answer",
 )
-TENSORS_OUT = Since(
-    versions={TOOLKIT: (2, 2, 0)},
-    before="a tensor in an answer is no JSON; inference.py makes lists of it",
-)
 PAYLOAD_IN_MB = Since(
     versions={"sagemaker-inference": (1, 9, 2)},
     before="SAGEMAKER_MAX_PAYLOAD_IN_MB is not read; MMS_MAX_REQUEST_SIZE, in bytes, is",
@@ -159,19 +156,35 @@ def post(
     path: str = "/invocations",
     kind: str | None = JSON,
     accept: str | None = None,
+    coding: str | None = None,
 ) -> Response:
     """POST bytes as they are, or anything else as JSON; None leaves a header out.
+
+    `coding` is the Content-Encoding of bytes.
 
     Once more if READ_PAST_END took the worker: that can happen to any answer.
     """
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     # urllib would add a Content-Type of its own, but not an empty one.
     headers = {"Content-Type": kind or ""} | ({"Accept": accept} if accept is not None else {})
+    headers |= {"Content-Encoding": coding} if coding else {}
     answer = server.ask("POST", path, body=data, headers=headers)
     if died(answer) and READ_PAST_END in server.logs(TRACE_LINES):
         server.wait_ready(RESTART_SECONDS)
         answer = server.ask("POST", path, body=data, headers=headers)
     return answer
+
+
+def logged(server: Server, *texts: str) -> None:
+    """Wait until the log has texts, in this order: Java passes on what a worker writes."""
+    deadline = time.monotonic() + LOG_SECONDS
+    while True:
+        log = server.logs(TRACE_LINES)
+        _, found, rest = log.partition(texts[0])
+        if found and all(text in rest for text in texts[1:]):
+            return
+        assert time.monotonic() < deadline, f"{texts} not in the log:\n{log}"
+        time.sleep(0.2)
 
 
 def died(answer: Response) -> bool:
@@ -180,9 +193,15 @@ def died(answer: Response) -> bool:
 
 
 def error(response: Response, status: int, kind: str) -> str:
-    """The message of an error; AssertionError unless it has this status, type and form."""
+    """The message of an error; AssertionError unless it has this status, type and form.
+
+    Every error has an id in its header. Those of the handler repeat it in the body.
+    """
     assert (response.status, response.content_type) == (status, JSON), response
+    assert response.request_id, response
     said: dict[str, Any] = json.loads(response.body)
+    if kind == HANDLER and not died(response):
+        assert said.pop("request_id") == response.request_id, said
     assert said.keys() == {"code", "type", "message"}, said
     assert (said["code"], said["type"]) == (status, kind), said
     message: str = said["message"]

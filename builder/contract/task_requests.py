@@ -24,7 +24,8 @@ _TYPES = {"picture.png": "image/png", "sound.wav": "audio/wave"}
 class Ask:
     """A request and the check of its answer.
 
-    `file` is a picture or a sound: the body itself, or base64 in JSON where `named`. `limit` is why
+    `file` is a picture or a sound: the body itself, of its own content type or of `kind`, or base64
+    in JSON where `named`. `limit` is why
     an image that can do the task may refuse this request.
     """
 
@@ -33,12 +34,13 @@ class Ask:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     file: str = ""
     named: bool = False
+    kind: str = ""
     limit: Limit | None = None
 
     def body(self) -> tuple[bytes, str]:
         """The body and its content type."""
         if self.file and not self.named:
-            return MEDIA[self.file], _TYPES[self.file]
+            return MEDIA[self.file], self.kind or _TYPES[self.file]
         content = base64.b64encode(MEDIA[self.file]).decode() if self.file else self.inputs
         asked = {"inputs": content}
         if self.parameters:
@@ -80,9 +82,10 @@ def refused(reply: Response, limits: Sequence[Limit]) -> str:
     return f"{reply.status}: {message.strip().splitlines()[0][:160]}"
 
 
-def _media(file: str, check: Callable[[Answered], str], **parameters: Any) -> tuple[Ask, Ask]:
+def _media(file: str, check: Callable[[Answered], str], **parameters: Any) -> tuple[Ask, ...]:
     return (
         Ask(file=file, check=check, limit=BODY),
+        Ask(file=file, check=check, limit=BODY, kind="application/octet-stream"),
         Ask(file=file, check=check, named=True, parameters=parameters),
     )
 

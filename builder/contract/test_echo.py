@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import struct
 import time
@@ -30,6 +31,7 @@ from builder.contract.protocol import (
     echo_model,
     error,
     listening,
+    logged,
     post,
     processes,
 )
@@ -96,7 +98,9 @@ def test_npy(echo: Server) -> None:
     error(post(echo, b"not a matrix", kind=NPY), 400, HANDLER)
 
 
-@pytest.mark.parametrize("kind", ["image/png", "image/x-image", "image/jpeg"])
+@pytest.mark.parametrize(
+    "kind", ["image/png", "image/x-image", "image/jpeg", "image/*", "application/x-image"]
+)
 def test_image(echo: Server, subject: Subject, record_property: Record, kind: str) -> None:
     """An image in is an RGB image to the model, whatever format its type names."""
     answer = post(echo, png(4, 3, (200, 100, 50)), kind=kind)
@@ -111,7 +115,7 @@ def test_image(echo: Server, subject: Subject, record_property: Record, kind: st
 
 
 @pytest.mark.parametrize(
-    "kind", ["audio/wave", "audio/x-flac", "audio/mpeg", "audio/ogg", "audio/x-audio"]
+    "kind", ["audio/wave", "audio/x-flac", "audio/mpeg", "audio/ogg", "audio/x-audio", "audio/*"]
 )
 def test_audio(echo: Server, subject: Subject, record_property: Record, kind: str) -> None:
     """A sound in reaches the model byte for byte."""
@@ -144,9 +148,57 @@ def test_image_out(
 
 
 def test_errors_of_the_model(echo: Server) -> None:
-    """What a model raises is code 500, with its type and message; so is what JSON cannot say."""
-    assert error(_act(echo, fail="memory"), 500, HANDLER) == "MemoryError: no memory left"
-    assert "JSON compliant" in error(_act(echo, give="nan"), 500, HANDLER)
+    """What a model raises is code 500, with its type and message; so is what JSON cannot say.
+
+    The log has the traceback under the request's id.
+    """
+    answer = _act(echo, fail="memory")
+    assert error(answer, 500, HANDLER) == "MemoryError: no memory left"
+    logged(echo, f"Request {answer.request_id} could not be answered", "in act")
+    assert "JSON cannot say" in error(_act(echo, give="nothing"), 500, HANDLER)
+
+
+def test_what_json_cannot_say(echo: Server) -> None:
+    """Numbers of NumPy are numbers, NaN and infinities null, bytes and images base64."""
+    answer = json.loads(_act(echo, give="numbers").body)
+    assert answer.pop("image").startswith("iVBORw0KGgo")
+    assert answer == {
+        "double": [None, None, 1.5],
+        "single": None,
+        "half": [0.5, None],
+        "whole": 3,
+        "flag": True,
+        "bytes": "AP8=",
+        "7": "\u00e4",
+    }
+
+
+def test_characters(echo: Server) -> None:
+    """Other characters than ASCII are escaped, unless UTF-8 is asked for."""
+    asked = {"inputs": "\u00e4"}
+    assert rb'"\u00e4"' in post(echo, asked).body
+    kind = f"{JSON}; charset=utf-8"
+    answer = post(echo, asked, accept=kind)
+    assert (answer.content_type, b'"\xc3\xa4"' in answer.body) == (kind, True), answer
+
+
+@pytest.mark.parametrize("name", ["utf-8", "UTF-16", "iso-8859-1"])
+def test_charset(echo: Server, name: str) -> None:
+    """The charset of a request is that which its type names."""
+    body = '{"inputs": "\u00e4"}'.encode(name)
+    answer = post(echo, body, kind=f"{JSON};charset={name}")
+    assert json.loads(answer.body) == {"type": "str", "value": "\u00e4"}
+    error(post(echo, body, kind=f"{JSON};charset=utf-7"), 400, HANDLER)
+
+
+def test_gzip(echo: Server) -> None:
+    """A body in gzip is read as one without; what it unpacks to has the limit of a body."""
+    body = gzip.compress(b'{"inputs": "x"}')
+    assert json.loads(post(echo, body, coding="gzip").body) == {"type": "str", "value": "x"}
+    error(post(echo, body, coding="br"), 400, HANDLER)
+    error(post(echo, b"{}", coding="gzip"), 400, HANDLER)
+    bomb = gzip.compress(bytes(300_000_000))
+    assert "when unpacked" in error(post(echo, bomb, coding="gzip"), 413, HANDLER)
 
 
 def test_payload_in_mb(echo: Server, subject: Subject, record_property: Record) -> None:

@@ -24,6 +24,9 @@ from builder.serve.server import QUESTION, Server
 pytestmark = pytest.mark.inference
 
 PUBLIC, REDIRECTED, PRIVATE = "tests/public", "tests/redirected", "tests/private"
+WITH_CODE = "tests/with-code"
+CANARY = "/tmp/canary"  # noqa: S108 - a path of the container
+CODE = f"open({CANARY!r}, 'w').close()\n".encode()
 LABELS = {"NEGATIVE", "POSITIVE"}
 OTHER_LABELS = {"WORSE", "BETTER"}
 
@@ -58,6 +61,9 @@ def hub(client: docker.DockerClient, subject: Subject, tiny: Mapping[str, bytes]
         PUBLIC: HubModel(revisions={"main": {**tiny, **foreign}, "older": older, "v1.0": older}),
         REDIRECTED: HubModel(revisions={"main": tiny}, redirects=True),
         PRIVATE: HubModel(revisions={"main": tiny}, private=True),
+        WITH_CODE: HubModel(
+            revisions={"main": {**tiny, "inference.py": CODE, "code/inference.py": CODE}}
+        ),
     }
     with stand_in(client, subject.image, models) as found:
         yield found
@@ -121,6 +127,18 @@ def test_private_model(name: str, load: Load, hub: Hub, asked: Callable[[], list
     assert label(server) in LABELS
     assert {request.token for request in asked() if request.host == "huggingface.co"} == {"good"}
     assert hub.token not in server.logs(1000)
+    assert not [path for path in written(server) if holds(server, path, hub.token)]
+
+
+@pytest.mark.parametrize("trust", ["", "False", "1"])
+def test_code_of_a_model(trust: str, load: Load) -> None:
+    """inference.py in a model's root or its code/ runs only if the operator trusts it."""
+    environment = {"HF_MODEL_ID": WITH_CODE, "HF_TASK": "text-classification"}
+    server = load(environment | ({"HF_TRUST_REMOTE_CODE": trust} if trust else {}))
+    assert label(server) in LABELS
+    ran = server.container.exec_run(["test", "-e", CANARY]).exit_code == 0
+    assert ran == (trust == "1")
+    assert ("dlc: left out code of the repository" in server.logs(1000)) != ran
 
 
 @pytest.mark.parametrize(
@@ -175,6 +193,17 @@ def test_model_archive_with_a_folder(
     message = refusal(serve(model=model, environment=environment, ready=False))
     assert "/model" in message
     assert any(name in message for name in tiny), message
+
+
+def written(server: Server) -> list[str]:
+    """What the server has added to the container's files, or changed."""
+    return [str(each["Path"]) for each in server.container.diff() or []]
+
+
+def holds(server: Server, path: str, text: str) -> bool:
+    """Whether a file of the container has a text; a folder has none."""
+    found = server.container.exec_run(["grep", "-sqF", "--", text, path])
+    return bool(found.exit_code == 0)
 
 
 def archive(folder: Path, files: Mapping[str, bytes]) -> Path:

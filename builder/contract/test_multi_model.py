@@ -34,7 +34,11 @@ FAILING = b"""
 def model_fn(model_dir):
     raise RuntimeError("these weights are not whole")
 """
+UNMET = b"transformers\nno-such-package==1.0  # nobody has it\n"
+MET = b"-i https://index.invalid/simple\ntransformers>=4\nnobody; python_version < '2'\n"
 FILES: Mapping[str, tuple[str, bytes]] = {
+    "met": ("code/requirements.txt", MET),
+    "unmet": ("code/requirements.txt", UNMET),
     "echo": ("code/inference.py", ECHO.read_bytes()),
     "failing": ("code/inference.py", FAILING),
     "broken": ("config.json", b"{"),
@@ -43,7 +47,7 @@ FILES: Mapping[str, tuple[str, bytes]] = {
 
 @pytest.fixture(scope="module")
 def many(client: docker.DockerClient, subject: Subject) -> Iterator[Server]:
-    """A server of no model yet, with four to load in its file system."""
+    """A server of no model yet, with some to load in its file system."""
     environment = {"SAGEMAKER_MULTI_MODEL": "true"}
     with ExitStack() as stack:
         server = Serve(client, subject.image, stack)(environment=environment)
@@ -53,7 +57,10 @@ def many(client: docker.DockerClient, subject: Subject) -> Iterator[Server]:
             _file(f"models/{name}/model/{FILES[name][0]}", FILES[name][1]) for name in FILES
         )
         put(server.container, "/opt/ml", tar + TAR_END)
-        copied: Any = server.container.exec_run(["cp", "-r", "/opt/ml/model", URL.format("tiny")])
+        copies = " && ".join(
+            f"cp -r /opt/ml/model/. {URL.format(name)}" for name in ("tiny", "met", "unmet")
+        )
+        copied: Any = server.container.exec_run(["sh", "-c", copies])
         assert copied.exit_code == 0, copied
         yield server
 
@@ -129,6 +136,25 @@ def test_broken_model(many: Server, record_property: Record, name: str, why: str
         assert many.ask("DELETE", f"/models/{name}").status == 200
 
 
+def test_requirements(many: Server) -> None:
+    """A model is loaded if the image has what it requires, and refused with what it lacks."""
+    message = error(_load(many, "unmet"), 400, "BadRequestException")
+    assert "asks for no-such-package==1.0, which this image does not have" in message
+    assert "unmet" not in _list(many)
+    try:
+        _loaded(many, "met")
+        assert _invoke(many, "met", GOOD).status == 200
+    finally:
+        many.ask("DELETE", "/models/met")
+
+
+def test_a_name_with_a_slash(many: Server) -> None:
+    """A name that no path could ask for is refused when the model is loaded."""
+    body = {"model_name": "team/sentiment", "url": URL.format("tiny")}
+    message = error(post(many, body, path="/models"), 400, "BadRequestException")
+    assert "none of them a slash" in message
+
+
 @pytest.mark.parametrize(
     "more",
     [
@@ -137,7 +163,6 @@ def test_broken_model(many: Server, record_property: Record, name: str, why: str
         {"url": "/etc"},
         {"url": "/opt/ml/models/../../../etc"},
         {"handler": "os:system"},
-        {"model_name": "team/sentiment"},
     ],
 )
 def test_load_elsewhere(many: Server, more: Mapping[str, str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from typing import Any
@@ -21,6 +21,7 @@ from builder.contract.protocol import (
     UNSUPPORTED,
     check_limit,
     error,
+    logged,
     post,
     settled,
 )
@@ -104,6 +105,7 @@ def test_unsupported_accept(server: Server, accept: str) -> None:
     [
         (f"{JSON};q=0.9", JSON),
         ("text/html, application/xml;q=0.9, */*;q=0.8", JSON),
+        ("image/avif,image/webp,image/*;q=0.9,*/*;q=0.8", JSON),
         (f"{JSON};q=0.1, {CSV}", CSV),
         ("", JSON),
     ],
@@ -136,6 +138,38 @@ def test_json_lines(server: Server) -> None:
     lines = (json.dumps(GOOD) + "\n").encode() * 3
     answer = post(server, lines, kind="application/jsonlines")
     assert (answer.status, len(json.loads(answer.body))) == (200, 3 * len(one)), answer
+    out = post(server, lines, kind="application/x-ndjson", accept="application/jsonlines")
+    assert out.content_type == "application/jsonlines"
+    assert [json.loads(line) for line in out.body.splitlines()] == json.loads(answer.body)
+
+
+def test_without_a_content_type(server: Server) -> None:
+    """JSON; also in chunks, and where the client first asks whether it may send it."""
+    parts = urlsplit(server.url)
+    body = json.dumps(GOOD).encode()
+    wanted = post(server, GOOD).body
+    chunked: Sequence[Mapping[str, str]] = ({}, {"Expect": "100-continue"})
+    for headers, chunks in [({}, [body]), *((each, [body[:5], body[5:]]) for each in chunked)]:
+        connection = HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+        sent = chunks[0] if len(chunks) == 1 else iter(chunks)
+        connection.request("POST", "/invocations", sent, dict(headers))
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (200, wanted)
+        connection.close()
+
+
+def test_a_form(server: Server) -> None:
+    """What curl sends by itself is told what to send instead."""
+    answer = post(server, b'{"inputs": "x"}', kind="application/x-www-form-urlencoded")
+    assert "Content-Type: application/json" in error(answer, 400, HANDLER)
+
+
+def test_errors_have_an_id(server: Server) -> None:
+    """The log has what was wrong, with its traceback, under the id of the answer."""
+    answer = post(server, {"inputs": 5})
+    message = error(answer, 400, HANDLER)
+    assert "/opt/" not in message
+    logged(server, f"Request {answer.request_id} refused: ", "Traceback (most recent call last)")
 
 
 @pytest.mark.parametrize(

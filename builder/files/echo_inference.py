@@ -41,8 +41,21 @@ def act(model: str, give: str = "", size: int = 0, sleep: float = 0, fail: str =
         return importlib.import_module("numpy").arange(6.0).reshape(2, 3)
     if give == "image":
         return importlib.import_module("PIL.Image").new("RGB", (3, 2), (10, 20, 30))
-    if give == "nan":
-        return {"score": float("nan")}
+    if give == "numbers":
+        numpy = importlib.import_module("numpy")
+        image = importlib.import_module("PIL.Image").new("CMYK", (1, 1))
+        return {
+            "double": [float("nan"), float("inf"), 1.5],
+            "single": numpy.float32("nan"),
+            "half": numpy.array([0.5, numpy.inf], dtype="float16"),
+            "whole": numpy.int64(3),
+            "flag": numpy.bool_(True),
+            "bytes": b"\x00\xff",
+            "image": image,
+            numpy.int64(7): "\u00e4",
+        }
+    if give == "nothing":
+        return {"answer": object()}
     if give == "rows":
         return [{"name": "a", "score": 1.5}, {"name": 'b, "c"', "score": 2.5}]
     return {"worker": os.getpid(), "model": model, "text": "x" * size}

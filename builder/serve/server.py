@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,7 @@ class Response:
     status: int
     body: bytes
     content_type: str
+    request_id: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,7 +191,12 @@ class Server:
             answer = error
         with answer:
             kind = answer.headers.get("Content-Type", "")
-            return Response(status=answer.status, body=answer.read(), content_type=kind)
+            return Response(
+                status=answer.status,
+                body=answer.read(),
+                content_type=kind,
+                request_id=answer.headers.get("X-Request-Id", ""),
+            )
 
 
 def reason(answer: Response) -> str:

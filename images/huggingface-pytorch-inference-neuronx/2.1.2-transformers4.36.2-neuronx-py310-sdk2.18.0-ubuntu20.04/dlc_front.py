@@ -18,11 +18,12 @@ import re
 import sys
 from urllib.parse import parse_qs, quote, unquote
 
+from dlc_limits import most_bytes
 from dlc_ready import refusal, wait_for_change
+from dlc_requirements import why_not_met
 
 MODELS = ("/opt/ml/models", "/opt/ml/model")
 HEAD_BYTES = 65536
-BODY_BYTES = 6553500  # multi-model-server's own default
 IDLE_SECONDS = 75
 REQUEST_SECONDS = 300
 TYPES = {
@@ -72,14 +73,6 @@ class Request:
 
 
 # What may pass
-
-
-def most_bytes(environment):
-    """The largest body that the model server is set to take."""
-    for name, factor in (("MMS_MAX_REQUEST_SIZE", 1), ("SAGEMAKER_MAX_PAYLOAD_IN_MB", 1048576)):
-        if environment.get(name, "").isdigit():
-            return int(environment[name]) * factor
-    return BODY_BYTES
 
 
 def allowed(request):
@@ -155,6 +148,9 @@ def check_load(given):
         )
         if not url.startswith("/") or not inside or os.path.isfile(url):
             raise RefusedError(400, "url must be the path of a folder below {}.".format(MODELS[0]))
+        why = why_not_met(url)
+        if why:
+            raise RefusedError(400, why)
 
 
 # HTTP

@@ -11,6 +11,7 @@ Standard library only, Python 3.6 and later: this file is the same in every imag
 from dlc_limits import RequestError, limit, split_names
 
 ALLOW = "DLC_ALLOW_PARAMETERS"
+MOST_LABELS = 200
 
 
 # What a value may be. Each checks a value and returns what is accepted, if it is not.
@@ -86,6 +87,12 @@ def language(value):
     return None if ok else "the name of a language"
 
 
+def names_in_text(value):
+    """Labels in one text: pipelines take it apart at each comma."""
+    ok = text(10000)(value) is None and value.count(",") < MOST_LABELS
+    return None if ok else "a text of at most {} labels".format(MOST_LABELS)
+
+
 class Options:
     """A mapping of options, each of which has a check of its own."""
 
@@ -95,11 +102,12 @@ class Options:
 
 ID = whole(-1, 10000000)
 IDS = list_of(ID, 10000)
-LABELS = either(text(10000), list_of(text(1000), 200))
+LABELS = either(names_in_text, list_of(text(1000), MOST_LABELS))
 PROBABILITY = number(0, 1)
 SOME = whole(1, 10000)
 LENGTH = whole(0, tokens)
-STOPS = either(text(200), list_of(text(200), 16))
+# `generate` compares each with each token of the vocabulary, at every place: few and short.
+STOPS = either(text(32), list_of(text(32), 4))
 FUNCTION = one_of("sigmoid", "softmax", "none", "default")
 TRUNCATION = either(
     flag,

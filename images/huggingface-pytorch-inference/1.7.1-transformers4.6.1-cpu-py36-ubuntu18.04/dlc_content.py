@@ -6,6 +6,7 @@ Standard library only, Python 3.6 and later: this file is the same in every imag
 import codecs
 import re
 
+from dlc_encode import encode_json
 from dlc_inputs import IMAGES, MIXED, SOUND
 from dlc_limits import RequestError
 from dlc_parameters import usual_name
@@ -22,9 +23,11 @@ TEXTS_OF_TOOLKIT = (JSON, CSV)  # which it hands to an input_fn as texts
 TEXTS = TEXTS_OF_TOOLKIT + LINES
 CHARSETS = ("utf-8", "ascii", "iso8859-1", "cp1252", "utf-16")
 IMAGE, AUDIO = "image/x-image", "audio/x-audio"
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 # What the toolkit calls otherwise, by what clients send.
 ALIASES = {
     "application/csv": CSV,
+    "application/x-image": IMAGE,
     "audio/aac": AUDIO,
     "audio/flac": "audio/x-flac",
     "audio/m4a": AUDIO,
@@ -51,6 +54,13 @@ def header(headers, name):
 def bare(value):
     """A media type without its parameters, in lower case."""
     return value.partition(";")[0].strip().lower()
+
+
+def why_no_body(given):
+    """Why the model server took a request apart that has one, or that it has none."""
+    if given and bare(given) in FORMS:
+        return "a form is not read: send the body with Content-Type: application/json"
+    return "the request has no body that can be read"
 
 
 def kind_of(given, task, own_input):
@@ -98,27 +108,36 @@ def charset(given):
     return name
 
 
-def accepted(given, own_output):
-    """The content type of the answer, out of what the client takes, best first.
+def best_first(given):
+    """The entries of an Accept that the client takes, by their q."""
+    entries = [each.strip() for each in given.split(",") if each.strip()]
+    return [each for each in sorted(entries, key=weight, reverse=True) if weight(each) > 0]
 
-    A team's own output_fn gets one type as it came.
-    """
-    if given is None:
+
+def accepted_by_own(given):
+    """The one type that a team's own output_fn is told, as it came if it is alone."""
+    if given is None or given == "*/*":
         return JSON
-    if own_output and "," not in given and ";" not in given:
-        return JSON if given == "*/*" else given
-    wanted = [each.strip() for each in given.split(",") if each.strip()]
-    wanted = [each for each in sorted(wanted, key=weight, reverse=True) if weight(each) > 0]
-    kinds = [bare(each) for each in wanted]
-    if own_output:
-        known = [JSON if kind == "*/*" else kind for kind in kinds]
-        return known[0] if known else JSON
-    for kind in kinds:
-        if kind in ("*/*", "application/*"):
-            return JSON
-        if encodes(kind) or kind in LINES:
-            return usual(kind)
-    return kinds[0] if kinds else JSON
+    if "," not in given and ";" not in given:
+        return given
+    kinds = [bare(each) for each in best_first(given)]
+    return JSON if not kinds or kinds[0] == "*/*" else kinds[0]
+
+
+def accepted(given):
+    """What the answer may be, best first, of the types that can be written here."""
+    kinds = [bare(each) for each in best_first(given or "*/*")] or [JSON]
+    found = [JSON if kind in ("*/*", "application/*") else usual(kind) for kind in kinds]
+    found = [kind for kind in found if kind in LINES or encodes(kind)]
+    if not found:
+        check_encodes(kinds[0])
+    return found
+
+
+def wants_utf8(given):
+    """Whether the client names UTF-8 as the charset of an answer."""
+    charsets = re.findall(r";\s*charset\s*=\s*\"?([^\s\";,]+)", given or "", re.IGNORECASE)
+    return any(each.lower() in ("utf-8", "utf8") for each in charsets)
 
 
 def weight(entry):
@@ -127,6 +146,11 @@ def weight(entry):
         return float(found.group(1)) if found else 1.0
     except ValueError:
         return 0.0
+
+
+def in_utf8(kind, asked):
+    """A kind of text with the charset that the client asked for, which it then is told."""
+    return kind + "; charset=utf-8" if asked and kind in TEXTS else kind
 
 
 def encodes(kind):
@@ -153,23 +177,22 @@ def check_encodes(kind):
         raise RequestError(message.format(kind[:100], known))
 
 
-def as_bytes(answer, accept):
+def as_bytes(answer, kind, utf8):
     """An answer as it is sent, with its type.
 
     A team's code may give a pair of both, as for other images of SageMaker's.
     """
     if isinstance(answer, tuple) and len(answer) == 2 and is_kind(answer[1]):
-        answer, accept = answer
-    if isinstance(answer, (bytes, bytearray)):
-        return bytes(answer), accept
-    if isinstance(answer, memoryview):
-        return answer.tobytes(), accept
+        answer, kind = answer
+    if isinstance(answer, (bytes, bytearray, memoryview)):
+        return bytes(answer), kind
     if isinstance(answer, str):
-        return answer.encode("utf-8", "replace"), accept
+        return answer.encode("utf-8", "replace"), kind
     from sagemaker_huggingface_inference_toolkit import decoder_encoder  # noqa: PLC0415
 
-    kind = usual(bare(accept))
-    kind = kind if encodes(kind) else JSON
+    kind = usual(bare(kind))
+    if kind == JSON or not encodes(kind):
+        return encode_json(answer, utf8).encode("utf-8", "replace"), JSON
     text = decoder_encoder.encode(answer, kind)
     return (text.encode("utf-8", "replace") if isinstance(text, str) else bytes(text)), kind
 

@@ -10,14 +10,18 @@ Python 3.6 and later: this file is the same in every image. NumPy and Pillow are
 import csv
 import io
 import json
+import os
 import re
 import subprocess
 import zipfile
+import zlib
 
-from dlc_limits import RequestError, limit, too_large
+from dlc_encode import encode_json
+from dlc_limits import RequestError, limit, most_bytes, too_large
 
 HEADER_BYTES = 10000
 DIGITS = 400
+GZIP_PARTS = 100
 UNPACKED_BYTES = 100000000
 CSV_NAMES = ("inputs", "question", "context")
 IMAGE_FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "GIF", "WEBP")
@@ -25,6 +29,38 @@ SOUND_FORMATS = (
     "aac,ac3,aiff,amr,asf,au,caf,eac3,flac,matroska,mov,mp3,mp4,m4a,ogg,w64,wav,webm,3gp"
 )
 SOUND_SECONDS = 120  # that ffmpeg may take
+
+
+# Any body
+
+
+def inflated(content, coding):
+    """A body without its content coding; what it unpacks to may be as large as a body may be."""
+    names = [each.strip().lower() for each in (coding or "").split(",")]
+    names = [each for each in names if each not in ("", "identity")]
+    if not names:
+        return content
+    if names not in (["gzip"], ["x-gzip"]):
+        message = "the content encoding {!r} is not read: send gzip, or none"
+        raise RequestError(message.format(coding[:50]))
+    most = most_bytes(os.environ)
+    found, rest = bytearray(), bytes(content)
+    try:
+        for _ in range(GZIP_PARTS):
+            part = zlib.decompressobj(zlib.MAX_WBITS | 16)
+            found += part.decompress(rest, most + 1 - len(found))
+            if len(found) > most:
+                message = "the body is larger than {} bytes when unpacked {}"
+                name = "(SAGEMAKER_MAX_PAYLOAD_IN_MB)"
+                raise RequestError(message.format(most, name), 413)
+            if not part.eof:
+                raise zlib.error("it ends too early")
+            rest = part.unused_data
+            if not rest:
+                return found
+        raise zlib.error("it has more than {} parts".format(GZIP_PARTS))
+    except zlib.error as error:
+        raise RequestError("the body is not gzip: {}".format(error)) from None
 
 
 # Text
@@ -73,7 +109,8 @@ def parse_int(digits):
 def decode_json_lines(content):
     """A value from each line: the inputs of all of them, with the parameters of the first."""
     text = content if isinstance(content, str) else as_text(content)
-    rows = [decode_json(line) for line in text.splitlines() if line.strip()]
+    # Not splitlines: JSON may have other ends of lines inside of texts.
+    rows = [decode_json(line) for line in text.split("\n") if line.strip()]
     if not rows:
         raise RequestError("the body has no line of JSON")
     check_rows(len(rows))
@@ -268,6 +305,8 @@ def replace_decoders():
     texts = {"application/json": decode_json}
     if hasattr(decoder_encoder, "decode_csv"):
         texts["text/csv"] = decoder_encoder.decode_csv = decode_csv
+    decoder_encoder._encoder_map["application/json"] = lambda answer, *_: encode_json(answer)
+    decoder_encoder.encode_json = lambda answer, *_: encode_json(answer)
     replace(decoder._decoder_map, arrays)
     replace(decoder_encoder._decoder_map, dict(arrays, **texts))
     for module in (decoder, decoder_encoder):

@@ -3,7 +3,7 @@
 By default nothing is fetched. DLC_INPUT_URLS lists prefixes that are. The host's addresses are
 checked after they are resolved, and the connection goes to the address that was checked: those of
 private networks are refused, but for DLC_INPUT_NETWORKS. Redirects are refused. Size and time have
-limits.
+limits, which are those of a request: all of its URLs share them.
 
 Standard library only, Python 3.6 and later: this file is the same in every image.
 """
@@ -34,13 +34,37 @@ def is_url(text):
     return re.match(r"\s*[A-Za-z][A-Za-z0-9+.-]*:/", text[:100]) is not None
 
 
-def fetch(url):
+class Budget:
+    """The time and the bytes that the URLs of one request may take together."""
+
+    def __init__(self):
+        self._seconds = limit("DLC_MAX_DOWNLOAD_SECONDS")
+        self._end = None
+        self.most = limit("DLC_MAX_DOWNLOAD_MB") * 1000000
+
+    def left(self):
+        """Seconds that are left, of a clock that starts when it is asked first."""
+        now = time.monotonic()
+        self._end = self._end or now + self._seconds
+        if now >= self._end:
+            raise self.slow()
+        return self._end - now
+
+    def ended(self):
+        return self._end is not None and time.monotonic() >= self._end - 0.1
+
+    def slow(self):
+        message = "the URL did not answer within {} s (DLC_MAX_DOWNLOAD_SECONDS)"
+        return RequestError(message.format(self._seconds))
+
+
+def fetch(url, budget):
     """The content of a URL, as bytes; RequestError if it cannot be had."""
     if not any(matches(url, prefix) for prefix in split_names(PREFIXES)):
         raise RequestError(NOT_ALLOWED)
     parts = urlsplit(url)
     try:
-        return download(parts, checked_address(parts))
+        return download(parts, checked_address(parts, budget), budget)
     except RequestError:
         raise
     except (OSError, ValueError, http.client.HTTPException) as error:
@@ -76,15 +100,36 @@ def port_of(parts):
     return parts.port or PORTS.get(parts.scheme.lower())
 
 
-def checked_address(parts):
+def checked_address(parts, budget):
     """An address of the host that may be asked; RequestError if one of them may not."""
-    found = socket.getaddrinfo(parts.hostname, port_of(parts), type=socket.SOCK_STREAM)
+    found = resolved(parts.hostname, port_of(parts), budget)
     addresses = [each[4][0].partition("%")[0] for each in found]
     allowed = [ipaddress.ip_network(each) for each in split_names(NETWORKS)]
     for address in addresses:
         if not may_ask(ipaddress.ip_address(address), allowed):
             raise RequestError("the URL's host has an address that is not public")
     return addresses[0]
+
+
+def resolved(host, port, budget):
+    """What the name server says, which has no time limit of its own that is ours to set."""
+    found = []
+
+    def ask():
+        try:
+            found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, ValueError) as error:
+            found.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.daemon = True
+    thread.start()
+    thread.join(budget.left())
+    if not found:
+        raise budget.slow()
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
 
 
 def may_ask(address, allowed):
@@ -115,12 +160,15 @@ class Connection(http.client.HTTPConnection):
         self.raw = self.sock  # http.client forgets its own once an answer says that it closes
         if self._secure:
             context = ssl.create_default_context()
-            self.sock = self.raw = context.wrap_socket(self.sock, server_hostname=self.host)
+            # Not in one step: `shut` must know the socket that shakes hands.
+            self.sock = self.raw = context.wrap_socket(
+                self.sock, server_hostname=self.host, do_handshake_on_connect=False
+            )
+            self.sock.do_handshake()
 
 
-def download(parts, address):
-    seconds, most = limit("DLC_MAX_DOWNLOAD_SECONDS"), limit("DLC_MAX_DOWNLOAD_MB") * 1000000
-    deadline = time.monotonic() + seconds
+def download(parts, address, budget):
+    seconds = budget.left()
     connection = Connection(parts, address, seconds)
     # A timeout of the socket alone starts again with each byte of a slow answer.
     watch = threading.Timer(seconds, lambda: shut(connection))
@@ -128,6 +176,8 @@ def download(parts, address):
     watch.start()
     try:
         path = (parts.path or "/") + ("?" + parts.query if parts.query else "")
+        connection.connect()
+        budget.left()  # from here on, the watch has a socket to shut
         connection.request("GET", path, headers={"Accept-Encoding": "identity"})
         answer = connection.answer = connection.getresponse()
         if 300 <= answer.status < 400:
@@ -136,17 +186,17 @@ def download(parts, address):
             raise RequestError("the URL answers with status {}".format(answer.status))
         content = bytearray()
         while True:
-            piece = answer.read(PIECE_BYTES)
+            piece = answer.read(min(PIECE_BYTES, budget.most + 1))
             content += piece
-            if len(content) > most:
-                raise too_large("what the URL holds, in MB", "more", "DLC_MAX_DOWNLOAD_MB")
-            if time.monotonic() > deadline:
-                raise slow(seconds)
+            budget.most -= len(piece)
+            if budget.most < 0:
+                raise too_large("what the URLs hold, in MB", "more", "DLC_MAX_DOWNLOAD_MB")
+            budget.left()
             if not piece:
                 return bytes(content)
     except (OSError, ValueError, http.client.HTTPException):
-        if time.monotonic() >= deadline - 0.1:
-            raise slow(seconds) from None
+        if budget.ended():
+            raise budget.slow() from None
         raise
     finally:
         watch.cancel()
@@ -155,11 +205,7 @@ def download(parts, address):
         connection.close()
 
 
-def slow(seconds):
-    message = "the URL did not answer within {} s (DLC_MAX_DOWNLOAD_SECONDS)"
-    return RequestError(message.format(seconds))
-
-
 def shut(connection):
     with contextlib.suppress(OSError, AttributeError):
-        connection.raw.shutdown(socket.SHUT_RDWR)
+        # Not SSLSocket's own, which takes from the reader what it reads with.
+        socket.socket.shutdown(connection.raw, socket.SHUT_RDWR)

@@ -13,7 +13,7 @@ import re
 import tempfile
 
 from dlc_decode import check_rows, check_seconds, read_image, read_sound
-from dlc_fetch import NOT_ALLOWED, fetch, is_url
+from dlc_fetch import NOT_ALLOWED, Budget, fetch, is_url
 from dlc_limits import RequestError
 from dlc_parameters import TASKS, usual_name
 
@@ -49,6 +49,7 @@ class Inputs:
         self._task = usual_name(task)
         self._rate = sampling_rate
         self._files = []
+        self._budget = Budget()
 
     def __enter__(self):
         return self
@@ -149,7 +150,7 @@ class Inputs:
         """The bytes that a text stands for; a file's name stands for none."""
         found = re.match(r"data:[\w.+/-]{0,100};base64,", text)
         if not found and is_url(text):
-            return fetch(text.strip())
+            return fetch(text.strip(), self._budget)
         try:
             return base64.b64decode(
                 "".join(text[found.end() if found else 0 :].split()), validate=True

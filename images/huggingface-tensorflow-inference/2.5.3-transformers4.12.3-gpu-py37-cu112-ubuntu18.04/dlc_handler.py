@@ -10,25 +10,36 @@ multi-model-server 1.1.4 to 1.1.11.
 """
 
 import importlib
+import json
 import logging
 import os
 import re
 import sys
 import time
+from http.client import responses
 from inspect import Parameter, signature
 
 import dlc_content
 import dlc_decode
 import dlc_inputs
 import dlc_parameters
+import dlc_tasks
+from dlc_encode import encode_json, encode_json_lines
 from dlc_limits import RequestError
 from dlc_ready import failure_file, one_line
+from dlc_requirements import why_not_met
 
 TOOLKIT = "sagemaker_huggingface_inference_toolkit"
+ERROR = "InternalServerException"  # what multi-model-server calls every error of a handler
 POSITIONAL = Parameter.POSITIONAL_OR_KEYWORD
-TOKEN_NAMES = re.compile(r"TOKEN|SECRET|PASSWORD|CREDENTIAL|API_KEY|ACCESS_KEY")
+TOKEN_NAMES = re.compile(
+    r"TOKEN|SECRET|PASSW|CREDENTIAL|API_KEY|ACCESS_KEY|PRIVATE_KEY|AUTHORIZATION|DSN|SIGNATURE"
+)
+SECRET_LENGTH = 6  # shorter values are words: TOKENIZERS_PARALLELISM is true or false
 # What a built-in pipeline raises where its inputs are of another shape than it takes.
 OF_THE_INPUTS = (ValueError, TypeError, LookupError, AttributeError, AssertionError)
+# What the toolkit's encoders raise where an answer is not of a kind: CSV without rows, no image.
+CANNOT_BE = (*OF_THE_INPUTS, OSError)
 
 
 class HandlerService:
@@ -54,38 +65,46 @@ class HandlerService:
     def handle(self, data, context):
         from mms.service import PredictionException  # noqa: PLC0415 not for the server's process
 
+        name = context.get_request_id(0)
         try:
             return [self._answer(data, context)]
         except RequestError as error:
-            logging.info("Request refused: %s", clean(error.message))
-            raise PredictionException(clean(error.message), error.code) from None
+            message, code = error.message, error.code
+            cause = error.__cause__ is not None
+            logging.info("Request %s refused: %s", name, clean(message), exc_info=cause)
         except PredictionException as error:
-            logging.exception("The model's code refused the request")
-            raise PredictionException(clean(error.message), status(error.error_code)) from None
+            message, code = error.message, status(error.error_code)
+            logging.exception("Request %s refused by the model's code", name)
         except (Exception, SystemExit) as error:
-            logging.exception("The request could not be answered")
-            raise PredictionException(clean(one_line(error)), 500) from None
+            message, code = one_line(error), 500
+            logging.exception("Request %s could not be answered", name)
+        return [refusal(context, name, clean(message), code)]
 
     def _answer(self, data, context):
         service = self._loaded(context)
         headers = context.request_processor[0].get_request_properties()
+        given = dlc_content.header(headers, "content-type")
         body = data[0].get("body")
         if body is None:
-            raise RequestError("the request has no body that can be read")
+            raise RequestError(dlc_content.why_no_body(given))
+        body = dlc_decode.inflated(body, dlc_content.header(headers, "content-encoding"))
         own_input = overridden(service, "preprocess") or overridden(service, "transform_fn")
         own_output = overridden(service, "postprocess") or overridden(service, "transform_fn")
-        given = dlc_content.header(headers, "content-type")
         kind = dlc_content.kind_of(given, task_of(service.model), own_input)
         if kind in (dlc_content.TEXTS if not own_input else dlc_content.TEXTS_OF_TOOLKIT):
             body = dlc_decode.as_text(body, dlc_content.charset(given))
-        accept = dlc_content.accepted(dlc_content.header(headers, "accept"), own_output)
+        given = dlc_content.header(headers, "accept")
+        service.utf8 = dlc_content.wants_utf8(given)
+        service.kinds = [] if own_output else dlc_content.accepted(given)
+        accept = dlc_content.accepted_by_own(given) if own_output else service.kinds[0]
         start = time.time()
         extra = getattr(service, "transform_extra_arg", [])
         answer = service.transform_fn(service.model, body, kind, accept, *extra)
         seconds = time.time() - start
         context.metrics.add_time("Transform Fn", round(seconds * 1000, 2))
-        answer, accept = dlc_content.as_bytes(answer, accept)
-        context.set_response_content_type(0, dlc_content.plain(accept))
+        kind = accept if own_output else dlc_content.in_utf8(service.kinds[0], service.utf8)
+        answer, kind = dlc_content.as_bytes(answer, kind, service.utf8)
+        context.set_response_content_type(0, dlc_content.plain(kind))
         return answer
 
     def _loaded(self, context):
@@ -104,6 +123,10 @@ class HandlerService:
 
     def _load(self, context):
         service = self._toolkit()
+        if os.environ.get("SAGEMAKER_MULTI_MODEL") == "true":  # alone, the toolkit installs them
+            why = why_not_met(context.system_properties.get("model_dir"))
+            if why:
+                raise ValueError(why)
         service.initialize(context)
         dlc_decode.replace_sound_reader(sys.modules)
         if overridden(service, "preprocess"):
@@ -113,6 +136,7 @@ class HandlerService:
         if self._service is None:
             module = importlib.import_module(TOOLKIT + ".handler_service")
             dlc_decode.replace_decoders()
+            dlc_tasks.replace_guess(module)
             keep_worker_alive()
             self._service = guarded(module.HuggingFaceHandlerService)()
         return self._service
@@ -155,23 +179,22 @@ def guarded(toolkit):
             try:
                 return toolkit.predict(self, safe, model, *context)
             except OF_THE_INPUTS as error:
-                logging.exception("The pipeline does not take these inputs")
-                raise RequestError(one_line(error)) from None
+                raise RequestError(one_line(error)) from error
 
     def postprocess(self, prediction, accept, *context):
-        if accept in dlc_content.LINES:
-            rows = prediction if isinstance(prediction, list) else [prediction]
-            rows = [toolkit.postprocess(self, row, dlc_content.JSON, *context) for row in rows]
-            return "".join(row + "\n" for row in rows)
-        dlc_content.check_encodes(accept)
-        try:
-            return toolkit.postprocess(self, prediction, accept, *context)
-        except OF_THE_INPUTS as error:
-            if accept == dlc_content.JSON:
-                raise
-            logging.exception("The answer cannot be %s", accept)
-            message = "the answer of this model cannot be {}: accept application/json"
-            raise RequestError(message.format(accept)) from error
+        # Kinds that the answer cannot be are left out, so that the first is what it is.
+        for kind in list(self.kinds):
+            if kind == dlc_content.JSON:
+                return encode_json(prediction, self.utf8)
+            if kind in dlc_content.LINES:
+                return encode_json_lines(prediction, self.utf8)
+            try:
+                return toolkit.postprocess(self, prediction, kind, *context)
+            except CANNOT_BE:
+                logging.info("The answer cannot be %s", kind, exc_info=True)
+                self.kinds.remove(kind)
+        message = "the answer of this model cannot be {}: accept application/json"
+        raise RequestError(message.format(accept))
 
     def function_extra_arg(self, default, function):
         count = len(signature(default).parameters) - 2  # without `self` and the context
@@ -209,7 +232,6 @@ def blaming_the_request(input_fn):
         except (RequestError, PredictionException, MemoryError):
             raise
         except Exception as error:
-            logging.exception("input_fn does not take the request")
             raise RequestError(one_line(error)) from error
 
     return call
@@ -254,6 +276,14 @@ def keep_worker_alive():
     service.create_predict_response = create_or_say
 
 
+def refusal(context, name, message, code):
+    """The body of an error, in the form of the model server's, with the id that the log has."""
+    context.set_response_status(code, responses.get(code, ""), 0)
+    context.set_response_content_type(0, dlc_content.JSON)
+    error = {"code": code, "type": ERROR, "message": message, "request_id": name}
+    return json.dumps(error, indent=2).encode("ascii") + b"\n"
+
+
 def status(code):
     """The status of an exception of the team's own, if HTTP has it."""
     return code if isinstance(code, int) and 400 <= code <= 599 else 500
@@ -263,6 +293,7 @@ def clean(text):
     """A message for the client: UTF-8, and without folders and secrets of the container."""
     text = str(text).encode("utf-8", "replace").decode("utf-8")
     for name, value in os.environ.items():
-        if TOKEN_NAMES.search(name) and len(value) >= 4:
+        if TOKEN_NAMES.search(name) and len(value) >= SECRET_LENGTH:
             text = text.replace(value, "***")
+    text = re.sub(r"://[^\s/@]+@", "://***@", text)
     return re.sub(r"(?<![\w/:.])(?:/[\w.+@-]+){2,}/?", "[path]", text)

@@ -18,6 +18,9 @@ LIMITS = {
 }
 
 
+BODY_BYTES = 6553500  # multi-model-server's own default
+
+
 class RequestError(Exception):
     """The request cannot be answered: a status code, and a sentence for who sent it."""
 
@@ -39,6 +42,14 @@ def limit(name):
     if number <= 0:
         raise ValueError("{} is {!r}; it must be a positive number".format(name, value))
     return number
+
+
+def most_bytes(environment):
+    """The largest body that the model server is set to take."""
+    for name, factor in (("MMS_MAX_REQUEST_SIZE", 1), ("SAGEMAKER_MAX_PAYLOAD_IN_MB", 1048576)):
+        if environment.get(name, "").isdigit():
+            return int(environment[name]) * factor
+    return BODY_BYTES
 
 
 def check_limits():

@@ -154,8 +154,9 @@ def test_every_task_has_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def media(name: str) -> tuple[Ask, Ask]:
-    """The two requests of a task with a file: as the body, and named."""
-    raw, named = ASKS[name]
+    """The requests of a task with a file: as the body, and named; a third has another type."""
+    raw, bare, named = ASKS[name]
+    assert bare.body() == (raw.body()[0], "application/octet-stream")
     return raw, named
 
 

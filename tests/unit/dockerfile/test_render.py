@@ -24,6 +24,7 @@ OURS = {
 TO_SERVE = {
     "dlc_content.py",
     "dlc_decode.py",
+    "dlc_encode.py",
     "dlc_fetch.py",
     "dlc_front.py",
     "dlc_handler.py",
@@ -31,7 +32,9 @@ TO_SERVE = {
     "dlc_limits.py",
     "dlc_parameters.py",
     "dlc_ready.py",
+    "dlc_requirements.py",
     "dlc_serving.py",
+    "dlc_tasks.py",
 }
 TO_TRAIN = {"dlc_train.py"}
 TARGET = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
@@ -176,8 +179,8 @@ def test_check_shows_a_diff_and_writes_nothing(
 --- {changed} (committed)
 +++ {changed} (rendered)
 @@ -{number - 3},7 +{number - 3},7 @@
- COPY dockerd-entrypoint.py dlc_content.py dlc_decode.py dlc_fetch.py dlc_front.py dlc_handler.py \\
-      dlc_inputs.py dlc_limits.py dlc_parameters.py dlc_ready.py dlc_serving.py /usr/local/bin/
+      dlc_handler.py dlc_inputs.py dlc_limits.py dlc_parameters.py dlc_ready.py \\
+      dlc_requirements.py dlc_serving.py dlc_tasks.py /usr/local/bin/
 {" "}
 -EXPOSE 80
 +EXPOSE 8080

@@ -1,5 +1,6 @@
 """The handler of workers: what a pipeline gets of a request, and what the client is told."""
 
+import gzip
 import importlib
 import json
 import sys
@@ -110,7 +111,10 @@ def handler(room: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     }
     modules: dict[str, dict[str, Any]] = {
         TOOLKIT: {},
-        f"{TOOLKIT}.handler_service": {"HuggingFaceHandlerService": Toolkit},
+        f"{TOOLKIT}.handler_service": {
+            "HuggingFaceHandlerService": Toolkit,
+            "infer_task_from_model_architecture": None,
+        },
         f"{TOOLKIT}.decoder_encoder": {"decode_csv": None, "encode": encode, **maps},
         "sagemaker_inference": {},
         "sagemaker_inference.decoder": {"_decoder_map": dict.fromkeys(kinds[:3], None)},
@@ -141,6 +145,15 @@ class Context:
         self.request_processor = [types.SimpleNamespace(get_request_properties=lambda: properties)]
         self.metrics = types.SimpleNamespace(add_time=lambda *_: None)
         self.content_type = ""
+        self.status = 200
+        self.system_properties: dict[str, str] = {}
+
+    def get_request_id(self, index: int) -> str:
+        return f"request-{index}"
+
+    def set_response_status(self, code: int, phrase: str, index: int) -> None:
+        del phrase, index
+        self.status = code
 
     def set_response_content_type(self, index: int, value: str) -> None:
         del index
@@ -153,12 +166,15 @@ def ask(handler: Any, body: bytes | str | dict[str, Any], **headers: str) -> tup
         body = json.dumps(body)
     context = Context(**headers)
     data = [{"body": bytearray(body.encode() if isinstance(body, str) else body)}]
-    try:
-        [answer] = handler.handle(data, context)
-    except PredictionException as error:
-        return error.error_code, error.message, ""
+    [answer] = handler.handle(data, context)
     assert isinstance(answer, bytes)
-    return 200, answer.decode(), context.content_type
+    if context.status == 200:
+        return 200, answer.decode(), context.content_type
+    assert context.content_type == "application/json"
+    error = json.loads(answer.decode("ascii"))
+    assert error.keys() == {"code", "type", "message", "request_id"}
+    assert (error["code"], error["request_id"]) == (context.status, "request-0")
+    return context.status, error["message"], ""
 
 
 # Loading
@@ -203,6 +219,22 @@ def test_reason_of_a_worker_that_has_ended_does_not_count(room: Path) -> None:
     room.joinpath("a.999999999").write_text("gone")
     assert not Path("/proc/999999999").exists()
     assert ready.why_not_loaded("a") is None
+
+
+def test_requirements_count_in_multi_model_mode(
+    handler: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model" / "code"
+    folder.mkdir(parents=True)
+    folder.joinpath("requirements.txt").write_text("no-such-package")
+    context = Context()
+    context.system_properties = {"model_dir": str(folder.parent)}
+    handler.initialize(context)
+    ready = importlib.import_module("dlc_ready")
+    assert ready.why_not_loaded("org/a model") is None
+    monkeypatch.setenv("SAGEMAKER_MULTI_MODEL", "true")
+    handler.initialize(context)
+    assert "asks for no-such-package" in ready.why_not_loaded("org/a model")
 
 
 def test_toolkit_that_does_not_import_is_told(
@@ -254,7 +286,7 @@ def test_charsets(handler: Any) -> None:
         ("text/html, application/json;q=0.9, */*;q=0.8", "application/json"),
         ("application/json;q=0.1, TEXT/CSV", "text/csv"),
         ("application/json;q=0, text/csv;q=0.1", "text/csv"),
-        ("application/json; charset=utf-8", "application/json"),
+        ("application/json; charset=utf-8", "application/json; charset=utf-8"),
         ("image/webp, */*", "application/json"),
     ],
 )
@@ -276,8 +308,94 @@ def test_json_lines(handler: Any) -> None:
     assert ask(handler, "\n", **kind)[0] == 400
     Toolkit.hooks = {"predict": lambda *_: [{"a": 1}, {"a": 2}]}
     handler._service = None
-    wanted = (200, '{"a": 1}\n{"a": 2}\n', "application/jsonlines")
+    wanted = (200, '{"a":1}\n{"a":2}\n', "application/jsonlines")
     assert ask(handler, body, accept="application/jsonlines", **kind) == wanted
+
+
+def test_lines_end_where_json_lines_do(handler: Any) -> None:
+    body = '{"inputs": "a\u2028b\x85c"}\r\n{"inputs": "d"}'
+    found = ask(handler, body, **{"content-type": "application/x-ndjson"})[1]
+    assert json.loads(found)["inputs"] == ["a\u2028b\x85c", "d"]
+
+
+def test_other_characters_are_escaped_unless_utf8_is_asked_for(handler: Any) -> None:
+    body = {"inputs": "ä"}
+    assert '"\\u00e4"' in ask(handler, body)[1]
+    for accept in ("application/json;charset=UTF-8", 'x/y, application/jsonlines; charset="utf8"'):
+        status, answer, kind = ask(handler, body, accept=accept)
+        assert (status, '"ä"' in answer, kind.endswith("; charset=utf-8")) == (200, True, True)
+
+
+def test_a_type_that_the_answer_cannot_be_is_passed_over(
+    handler: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def image(answer: Any, kind: str) -> bytes:
+        del kind
+        saved: bytes = answer.save()
+        return saved
+
+    encoders = sys.modules[f"{TOOLKIT}.decoder_encoder"]._encoder_map
+    monkeypatch.setitem(encoders, "image/webp", image)
+    monkeypatch.setattr(
+        sys.modules[f"{TOOLKIT}.decoder_encoder"], "encode", lambda value, k: encoders[k](value, k)
+    )
+    browser = "text/html,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
+    assert ask(handler, {"inputs": "x"}, accept=browser)[::2] == (200, "application/json")
+    status, message, _ = ask(handler, {"inputs": "x"}, accept="image/webp, text/html")
+    assert (status, message) == (
+        400,
+        "the answer of this model cannot be image/webp: accept application/json",
+    )
+
+
+def test_a_type_that_nobody_writes_is_refused_before_the_model_is_asked(handler: Any) -> None:
+    Toolkit.hooks = {"predict": lambda *_: pytest.fail("it was asked")}
+    assert ask(handler, {"inputs": "x"}, accept="text/html")[0] == 400
+
+
+def zipped(content: bytes) -> bytes:
+    return gzip.compress(content, mtime=0)
+
+
+def test_bodies_in_gzip(handler: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = zipped(b'{"inputs": ') + zipped(b'"x"}')
+    for coding in ("gzip", "GZIP", "x-gzip", "identity, gzip"):
+        assert ask(handler, body, **{"content-encoding": coding})[0] == 200
+    assert ask(handler, {"inputs": "x"}, **{"content-encoding": "identity"})[0] == 200
+    refused = {
+        "not gzip": (b"{}", zipped(b"{}")[:-1], body + b"?", zipped(b"") * 101),
+        "send gzip": (body,),
+    }
+    for why, bodies in refused.items():
+        for each in bodies:
+            coding = "gzip" if why == "not gzip" else "br"
+            status, message, _ = ask(handler, each, **{"content-encoding": coding})
+            assert (status, why in message) == (400, True), message
+    monkeypatch.setenv("MMS_MAX_REQUEST_SIZE", "1000")
+    bomb = zipped(zipped(bytes(10_000_000)) + bytes(2_000))
+    for each in (bomb, zipped(b"1" * 600) * 2):
+        status, message, _ = ask(handler, each, **{"content-encoding": "gzip"})
+        assert (status, "larger than 1000 bytes" in message) == (413, True), message
+    assert ask(handler, zipped(b"1" * 1000), **{"content-encoding": "gzip"})[0] == 400
+
+
+def test_a_form_is_told_what_to_send(handler: Any) -> None:
+    context = Context(**{"content-type": "application/x-www-form-urlencoded"})
+    [answer] = handler.handle([{"inputs": b"x"}], context)
+    assert "send the body with Content-Type: application/json" in json.loads(answer)["message"]
+    assert context.status == 400
+
+
+def test_the_log_has_the_traceback_under_the_id(
+    handler: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    for given, told in (("raise", "request-0 refused"), ("exit", "request-0 could not")):
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            ask(handler, {"inputs": given})
+        [record] = [each for each in caplog.records if told in each.getMessage()]
+        assert record.exc_info
+        assert record.exc_info[0] is not None
 
 
 @pytest.mark.parametrize(
@@ -305,6 +423,14 @@ def test_no_secret_and_no_path_in_an_error(handler: Any, monkeypatch: pytest.Mon
         400,
         "ValueError: [path] does not take it, token ***",
     )
+
+
+def test_a_word_is_no_secret(handler: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+    body = {"inputs": "x", "parameters": {"return_all_scores": 1}}
+    assert ask(handler, body)[1].endswith("must be true or false")
+    clean = importlib.import_module("dlc_handler").clean
+    assert clean("no http://me:pw@proxy:1/x") == "no http://***@proxy:1/x"
 
 
 def test_a_model_that_ends_the_process_is_an_error(handler: Any) -> None:

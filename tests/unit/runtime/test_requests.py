@@ -5,7 +5,9 @@ import importlib
 import io
 import ipaddress
 import pickle
+import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -133,13 +136,18 @@ def files() -> Iterator[str]:
         thread.join()
 
 
+def fetch(url: str) -> bytes:
+    """A request with one URL."""
+    found: bytes = module("dlc_fetch").fetch(url, module("dlc_fetch").Budget())
+    return found
+
+
 def test_nothing_is_fetched_by_default(files: str) -> None:
-    assert "DLC_INPUT_URLS" in refused(module("dlc_fetch").fetch, f"{files}/good")
+    assert "DLC_INPUT_URLS" in refused(fetch, f"{files}/good")
     assert Files.asked == []
 
 
 def test_what_is_allowed_is_fetched(files: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    fetch = module("dlc_fetch").fetch
     monkeypatch.setenv("DLC_INPUT_URLS", f"https://other.example/ {files}/")
     assert "not public" in refused(fetch, f"{files}/good")
     assert Files.asked == []
@@ -156,12 +164,85 @@ def test_what_is_allowed_is_fetched(files: str, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_host_with_one_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    fetch = module("dlc_fetch")
     found = [(socket.AF_INET, 1, 6, "", (each, 80)) for each in ("8.8.8.8", "10.0.0.1")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    monkeypatch.setattr(fetch, "download", lambda *_: pytest.fail("it was asked"))
+    monkeypatch.setattr(module("dlc_fetch"), "download", lambda *_: pytest.fail("it was asked"))
     monkeypatch.setenv("DLC_INPUT_URLS", "http://a.example/")
-    assert "not public" in refused(fetch.fetch, "http://a.example/x")
+    assert "not public" in refused(fetch, "http://a.example/x")
+
+
+@pytest.fixture
+def short(files: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The server of files, allowed for a second or a megabyte."""
+    monkeypatch.setenv("DLC_INPUT_URLS", f"{files}/")
+    monkeypatch.setenv("DLC_INPUT_NETWORKS", "127.0.0.0/8")
+    monkeypatch.setenv("DLC_MAX_DOWNLOAD_SECONDS", "1")
+    monkeypatch.setenv("DLC_MAX_DOWNLOAD_MB", "1")
+    return files
+
+
+def test_the_urls_of_a_request_share_its_limits(short: str) -> None:
+    budget = module("dlc_fetch").Budget()
+    budget.most = 12
+    assert module("dlc_fetch").fetch(f"{short}/good", budget) == b"content"
+    assert "DLC_MAX_DOWNLOAD_MB" in refused(module("dlc_fetch").fetch, f"{short}/good", budget)
+    inputs = module("dlc_inputs")
+    with inputs.Inputs("image-classification") as opened:
+        assert "DLC_MAX_DOWNLOAD_SECONDS" in refused(opened.safe, f"{short}/slow")
+        asked = list(Files.asked)
+        assert "DLC_MAX_DOWNLOAD_SECONDS" in refused(opened.safe, [f"{short}/good"] * 2)
+        assert Files.asked == asked
+
+
+def test_a_name_server_that_does_not_answer(short: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(60))
+    assert "DLC_MAX_DOWNLOAD_SECONDS" in refused(fetch, f"{short}/good")
+    answered.set()
+
+
+class Slow(threading.Thread):
+    """A server by TLS that is slow to shake hands, and then sends a byte now and then for ever."""
+
+    def __init__(self, context: ssl.SSLContext, pause: float) -> None:
+        super().__init__(daemon=True)
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listening.getsockname()[1]
+        self.context, self.pause, self.left = context, pause, threading.Event()
+
+    def run(self) -> None:
+        connection = self.listening.accept()[0]
+        with self.listening, connection:
+            time.sleep(self.pause)
+            try:
+                with self.context.wrap_socket(connection, server_side=True) as secure:
+                    secure.recv(4096)
+                    secure.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                    while not self.left.wait(0.1):
+                        secure.sendall(b"x")
+            except OSError:
+                pass  # the client has had enough
+        self.left.set()
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.9, 1.5])
+def test_an_answer_that_never_ends(
+    pause: float, short: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By TLS, and however late the handshake ends: its time-out is one of its own."""
+    authority = trustme.CA()
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(server_side)
+    client_side = ssl.create_default_context()
+    authority.configure_trust(client_side)
+    monkeypatch.setattr(ssl, "create_default_context", lambda: client_side)
+    server = Slow(server_side, pause)
+    server.start()
+    monkeypatch.setenv("DLC_INPUT_URLS", f"https://127.0.0.1:{server.port}/")
+    assert "DLC_MAX_DOWNLOAD_SECONDS" in refused(fetch, f"https://127.0.0.1:{server.port}/x")
+    assert server.left.wait(30)
+    server.join(30)
+    del short
 
 
 # Parameters
@@ -239,11 +320,34 @@ def test_parameters_of_the_documentation(task: str, good: Any) -> None:
         ("zero-shot-classification", {"hypothesis_template": "{:>4000000000}"}, "one {}"),
         ("zero-shot-classification", {"hypothesis_template": "{} {0.__class__}"}, "one {}"),
         ("zero-shot-classification", {"candidate_labels": ["a"] * 201}, "at most 200"),
+        ("zero-shot-classification", {"candidate_labels": "a," * 200}, "at most 200 labels"),
+        ("text-generation", {"stop_strings": ["a" * 33]}, "at most 32"),
+        ("text-generation", {"generate_kwargs": {"stop_strings": ["a"] * 5}}, "at most 4"),
         ("document-question-answering", {"lang": "eng --psm 1"}, "language"),
     ],
 )
 def test_parameters_out_of_bounds(task: str, bad: Any, why: str) -> None:
     assert why in refused(module("dlc_parameters").check_parameters, task, bad)
+
+
+def leaves(options: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The names and checks of options, at every depth."""
+    for name, check in options.items():
+        if isinstance(check, module("dlc_parameters").Options):
+            yield from leaves(check.options)
+        else:
+            yield name, check
+
+
+def test_no_text_is_a_format_a_template_or_an_expression() -> None:
+    """But for the one that is looked at as such; and no text may be longer than its use needs."""
+    parameters = module("dlc_parameters")
+    for options in parameters.TASKS.values():
+        for name, check in leaves(options):
+            if re.search("template|format|pattern|regex|expression|config", name):
+                assert check is parameters.template, name
+            assert check("x" * 100_000), name
+            assert name == "use_cache" or "cache" not in name
 
 
 VALUES = st.recursive(
