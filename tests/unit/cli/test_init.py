@@ -65,7 +65,7 @@ def test_the_locks_are_in_the_wheel() -> None:
 
 
 def test_it_renders_and_is_checked(started: Path, dlc: Dlc) -> None:
-    assert dlc("render").err.splitlines()[-1] == "1 target rendered, 15 files changed"
+    assert dlc("render").err.splitlines()[-1] == "1 target rendered, 18 files changed"
     assert (started / "images" / OURS.replace(":", "/") / "Dockerfile").is_file()
     assert dlc("render", "--check").code == 0
     assert dlc("lock", "--check").code == 0
