@@ -121,7 +121,7 @@ def _bench(shared: Shared) -> Bench:
     engine = shared.engine
     target = select_one(load_targets(ROOT / "matrix.yaml"), TARGET)
     made_of = inputs(target, ROOT / "images", Renderer())
-    context = prepare(made_of, state_directory() / "contexts").folder
+    context = prepare(made_of, state_directory() / "contexts", ROOT / "images").folder
     for file in DOCKERFILES.glob("*.Dockerfile"):
         shutil.copyfile(file, context / file.name)
     base = target.base

@@ -16,12 +16,14 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from builder.build.bakefile import Job, definition, target_id
 from builder.build.builder import HERE, How, environment
 from builder.build.buildkit_progress import Solve, Step, decode
+from builder.build.contexts import is_anothers
 from builder.build.identity import remember
 from builder.engine.build_secrets import build_secrets
 from builder.engine.image import KEY_LABEL
@@ -214,7 +216,14 @@ class Baker:
                     self._check(client, str(image.id), target)
                 if key := job.labels.get(KEY_LABEL, ""):
                     remember(str(image.id), key)
-                name_image(client, str(image.id), target, key)
+                name_image(
+                    client,
+                    str(image.id),
+                    target,
+                    key,
+                    keeps=partial(is_anothers, target, than=key),
+                    superseded=job.superseded,
+                )
             except docker.errors.APIError as error:
                 raise BuildError(f"{target.name} cannot be tagged: {error.explanation}") from error
             size = unpacked_size(client, str(image.id))

@@ -31,12 +31,16 @@ _NO_ATTESTATION = ["type=provenance,disabled=true", "type=sbom,disabled=true"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """One target to build: its context, the base images its stages start from, its labels."""
+    """One target to build: its context, the base images its stages start from, its labels.
+
+    `superseded` are the tags' keys of images that the same checkout built before.
+    """
 
     target: Target
     context: Path
     arguments: Mapping[str, str]
     labels: Mapping[str, str]
+    superseded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

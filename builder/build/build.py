@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from builder.build import build_times, size_budget
 from builder.build.bake import Baker, Outcome, Watcher
 from builder.build.bakefile import NO_CACHE, Cache, Job
 from builder.build.builder import HERE, How, choose
-from builder.build.contexts import Context, prepare
+from builder.build.contexts import Context, is_anothers, prepare, root
 from builder.build.identity import derived_here
 from builder.build.plan import Inputs, by_key, inputs, same
 from builder.build.space import require_space
@@ -26,7 +27,6 @@ from builder.errors import BaseImageError, BuildError, DlcError
 from builder.inventory.image import of_image
 from builder.matrix.mirrors import Mirrors
 from builder.matrix.target import Target
-from builder.util.state import state_directory
 
 if TYPE_CHECKING:
     import docker
@@ -93,7 +93,7 @@ def build(
         how = choose(engine, builder, cache) if rest else HERE
         if check_space and not how.elsewhere:
             require_space(engine, rest, here.values(), build_times.load())
-        jobs = _jobs(engine, rest, mirrors, how, done, watcher, say)
+        jobs = _jobs(engine, rest, images, mirrors, how, done, watcher, say)
         baker = Baker(engine, watcher, check=_accept, how=how)
         built = baker.build(jobs, at_once=at_once, mirrors=mirrors)
         build_times.record(built)
@@ -112,7 +112,8 @@ def _take(
     try:
         with closing(engine.client(timeout=300)) as client:
             _accept(client, image.id, target)
-            name_image(client, image.id, target, made_of.key)
+            keeps = partial(is_anothers, target, than=made_of.key)
+            name_image(client, image.id, target, made_of.key, keeps=keeps)
     except DlcError as error:
         return _failure(target, error, watcher)
     except (docker.errors.DockerException, requests.RequestException) as error:
@@ -141,6 +142,7 @@ def _up_to_date(target: Target, image: ImageInfo) -> Outcome:
 def _jobs(
     engine: Engine,
     wanted: Sequence[Inputs],
+    images: Path,
     mirrors: Mirrors,
     how: How,
     done: dict[str, Outcome],
@@ -161,7 +163,7 @@ def _jobs(
         except BaseImageError as error:
             done[target.name] = _failure(target, error, watcher)
             continue
-        jobs.append(_job(prepare(each, state_directory() / "contexts"), base, tools))
+        jobs.append(_job(prepare(each, root(), images), base, tools))
     return jobs
 
 
@@ -175,6 +177,7 @@ def _job(context: Context, base: BaseImage, tools: BaseImage) -> Job:
             **context.inputs.labels(),
             **labels(),
         },
+        superseded=context.superseded,
     )
 
 

@@ -97,6 +97,7 @@ def test_bases_elsewhere_are_pulled_by_digest(
     [job] = build._jobs(
         engine(tmp_path, "remote"),
         [inputs(target, ROOT / "images", Renderer())],
+        ROOT / "images",
         Mirrors(registries={"docker.io": "mirror.example/hub"}),
         How(builder="far", elsewhere=True),
         {},

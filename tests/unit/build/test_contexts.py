@@ -25,7 +25,7 @@ HOLDS = """
 import sys
 from pathlib import Path
 from builder.build.contexts import _hold
-_hold(Path(sys.argv[1]))
+_hold(Path(sys.argv[1]), "another")
 print("held", flush=True)
 input()
 """
@@ -59,39 +59,57 @@ def let_go() -> None:
     module._held.clear()
 
 
-def used(folder: Path, seconds: int) -> None:
-    """Let a context have been used so long ago."""
-    then = time.time() - seconds
-    os.utime(folder.with_name(f"{folder.name}.lock"), (then, then))
+def there(folder: Path) -> set[str]:
+    return {path.name for path in folder.parent.iterdir()}
 
 
-def test_the_last_two_of_a_target_stay(made_of: list[Inputs], tmp_path: Path) -> None:
-    folders = []
-    for number, each in enumerate(made_of):
-        folders.append(prepare(each, tmp_path).folder)
-        used(folders[-1], 100 - number)
+def test_one_takes_the_place_of_the_one_before(made_of: list[Inputs], tmp_path: Path) -> None:
+    before: list[str] = []
+    for each in made_of:
+        found = prepare(each, tmp_path / "state", tmp_path)
+        assert found.superseded == tuple(before)
+        assert there(found.folder) == {found.folder.name, f"{found.folder.name}.lock"}
+        before = [found.folder.name]
         let_go()
-    assert [folder.is_dir() for folder in folders] == [False, False, True, True]
-    names = {path.name for path in folders[0].parent.iterdir()}
-    assert names == {name for each in folders[2:] for name in (each.name, f"{each.name}.lock")}
+
+
+def test_two_checkouts_have_one_each(
+    made_of: list[Inputs], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And share one as long as both build with it."""
+    monkeypatch.setenv("DLC_STATE", str(tmp_path / "state"))
+    one, other = tmp_path / "one", tmp_path / "other"
+    key, *_ = (each.key for each in made_of)
+    target = made_of[0].target
+    for checkout in (one, other):
+        shared = prepare(made_of[0], module.root(), checkout)
+    let_go()
+    own = prepare(made_of[1], module.root(), one)
+    assert own.superseded == ()
+    assert shared.folder.is_dir()
+    assert module.is_anothers(target, key, than=made_of[1].key)
+    let_go()
+    theirs = prepare(made_of[2], module.root(), other)
+    assert theirs.superseded == (shared.folder.name,)
+    assert not shared.folder.exists()
+    assert own.folder.is_dir()
+    assert module.is_anothers(target, made_of[1].key, than=made_of[2].key)
+    assert not module.is_anothers(target, "f" * 64, than=made_of[2].key)
 
 
 @pytest.mark.integration
 def test_one_that_a_build_uses_stays(made_of: list[Inputs], tmp_path: Path) -> None:
-    first = prepare(made_of[0], tmp_path).folder
+    first = prepare(made_of[0], tmp_path, tmp_path).folder
     let_go()
     with subprocess.Popen(
         [sys.executable, "-c", HOLDS, first], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout
         assert process.stdout.readline() == b"held\n"
-        used(first, 1000)
-        for each in made_of[1:]:
-            used(prepare(each, tmp_path).folder, 0)
+        first.with_name(f"{first.name}.lock").write_text(f"{tmp_path}\n")
+        assert prepare(made_of[1], tmp_path, tmp_path).folder.is_dir()
         assert (first / "Dockerfile").is_file()
         process.kill()
-    prepare(made_of[3], tmp_path)
-    assert not first.exists()
 
 
 def test_what_nobody_used_for_a_month_goes(made_of: list[Inputs], tmp_path: Path) -> None:
@@ -102,7 +120,7 @@ def test_what_nobody_used_for_a_month_goes(made_of: list[Inputs], tmp_path: Path
         (folder / "Dockerfile").touch()
     then = time.time() - 40 * 24 * 60 * 60
     os.utime(gone, (then, then))
-    prepare(made_of[0], tmp_path)
+    prepare(made_of[0], tmp_path, tmp_path)
     assert not gone.exists()
     assert stays.exists()
 

@@ -44,7 +44,7 @@ def made_of(target: Target, root: Path) -> Inputs:
 
 @pytest.fixture
 def context(made_of: Inputs, tmp_path: Path) -> Context:
-    return prepare(made_of, tmp_path / "contexts")
+    return prepare(made_of, tmp_path / "contexts", ROOT / "images")
 
 
 def image(made_of: Inputs) -> ImageInfo:
@@ -76,7 +76,7 @@ def test_a_context_is_kept(context: Context, made_of: Inputs, tmp_path: Path) ->
     times = {path.name: path.stat().st_mtime_ns for path in context.folder.iterdir()}
     (context.folder / "Dockerfile").write_text("FROM scratch\n")
     (context.folder / "install.sh").chmod(0o600)
-    again = prepare(made_of, tmp_path / "contexts")
+    again = prepare(made_of, tmp_path / "contexts", ROOT / "images")
     assert again == context
     assert (context.folder / "install.sh").stat().st_mode & 0o777 == 0o755
     assert (context.folder / "Dockerfile").read_bytes() == made_of.files["Dockerfile"]

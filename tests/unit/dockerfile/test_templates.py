@@ -268,7 +268,9 @@ def test_files_are_part_of_the_build_key(project: Path, targets: tuple[Target, .
     assert [name for name in before if before[name] != after[name]] == ["certs/a.pem"]
 
     context = prepare(
-        inputs(target, ROOT / "images", Renderer(project / "templates")), project / "contexts"
+        inputs(target, ROOT / "images", Renderer(project / "templates")),
+        project / "contexts",
+        ROOT / "images",
     )
     assert (context.folder / "certs" / "more" / "b.pem").read_text("utf-8") == "certs/more/b.pem\n"
 

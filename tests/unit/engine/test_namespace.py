@@ -16,6 +16,7 @@ import docker
 import pytest
 
 from builder.engine.connection import Engine
+from builder.engine.image import KEY_LABEL
 from builder.engine.images import images_of
 from builder.engine.namespace import NAMESPACE, NAMESPACE_LABEL, labels, local_name, prefix
 from builder.engine.tagging import name_image
@@ -107,6 +108,30 @@ def test_an_image_gets_names_of_the_namespace(
     name_image(client, "sha256:1", target, "ab" * 32)
     key = f"one/{target.repository}:key-{'ab' * 8}"
     assert api.named == [f"? one/{target.name}", key, f"one/{target.name}"]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_the_key_of_the_image_before_goes_unless_another_checkout_builds_it(
+    small: dict[str, Target], kept: bool
+) -> None:
+    target, old, new = next(iter(small.values())), "ab" * 32, "cd" * 32
+    removed: list[str] = []
+    name = f"{target.repository}:key-{old[:16]}"
+    before = SimpleNamespace(labels={KEY_LABEL: old}, tags=[name, target.name])
+
+    def remove(what: str, *, noprune: bool) -> None:
+        assert noprune
+        removed.append(what)
+        if what.endswith("gone"):
+            raise docker.errors.ImageNotFound(what)
+
+    images = SimpleNamespace(get=lambda _: before, remove=remove)
+    client = cast("docker.DockerClient", SimpleNamespace(api=Api(), images=images))
+    name_image(
+        client, "sha256:1", target, new, keeps=lambda key: kept and key == old, superseded=["gone"]
+    )
+    gone = f"{target.repository}:key-gone"
+    assert removed == ([gone] if kept else [name, gone])
 
 
 def test_without_one_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
