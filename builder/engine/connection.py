@@ -245,6 +245,8 @@ def _connect(candidate: Engine) -> None:
 def _reason(error: BaseException) -> str:
     """Return the operating system's words for a failed connection, else the SDK's last line."""
     lines = str(error).strip().splitlines()
+    if "paramiko" in str(error):
+        return "ssh:// needs more: pip install 'dlc-builder[ssh]'"
     return system_words(error) or (lines[-1] if lines else type(error).__name__)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -369,6 +371,44 @@ def test_buildx_beside_the_command_line_comes_first(serve: Serve, home: Path) ->
     found = connection.find()
     assert found
     assert found.buildx == ("docker", "buildx")
+
+
+# What the client of an engine elsewhere has `ssh` run there: it passes the connection on.
+SSH = """#!{python}
+import socket, sys, threading
+assert sys.argv[-2:] == ["there", "docker system dial-stdio"], sys.argv
+engine = socket.socket(socket.AF_UNIX)
+engine.connect("{socket}")
+def back():
+    while data := engine.recv(65536):
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+threading.Thread(target=back).start()
+try:
+    while data := sys.stdin.buffer.raw.read(65536):
+        engine.sendall(data)
+except BrokenPipeError:  # it has answered, and ended the connection
+    pass
+"""
+
+
+@pytest.mark.integration
+def test_an_engine_by_ssh(home: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve("far.sock")
+    program(home / "bin/ssh", SSH.format(python=sys.executable, socket=home / "far.sock"))
+    monkeypatch.setenv("DOCKER_HOST", "ssh://me@there")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the SDK leaves its sockets open
+        assert version_found() == "far.sock"
+        gc.collect()
+
+
+def test_ssh_without_what_it_needs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "ssh://me@there")
+    monkeypatch.delattr("docker.api.client.SSHHTTPAdapter")
+    with pytest.raises(EngineError, match=r"pip install 'dlc-builder\[ssh\]'"):
+        connection.find()
+    assert home
 
 
 # Starting
