@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ __all__ = [
     "Engine",
     "Status",
     "candidates",
+    "check_headers",
     "engine_client",
     "find",
     "listens",
@@ -248,6 +249,18 @@ def _reason(error: BaseException) -> str:
     if "paramiko" in str(error):
         return "ssh:// needs more: pip install 'dlc-builder[ssh]'"
     return system_words(error) or (lines[-1] if lines else type(error).__name__)
+
+
+def check_headers(headers: Mapping[str, str], *, host: str) -> None:
+    """EngineError if any answer's headers tell that it is not of an engine we can build with."""
+    podman = "libpod" in headers.get("Server", "").lower()
+    told = {
+        "Components": [{"Name": "Podman Engine"}] if podman else [],
+        "Os": headers.get("Ostype", "linux"),
+        "ApiVersion": headers.get("Api-Version", ".".join(map(str, MINIMUM_API))),
+        "Version": headers.get("Server", "of an unknown version").removeprefix("Docker/"),
+    }
+    _check(told, host=host)
 
 
 def _check(answer: dict[str, Any], *, host: str) -> None:

@@ -35,6 +35,7 @@ def images_of(engine: Engine) -> dict[str, ImageInfo]:
     # Without a version in the path; what is read of the answer is the same in all of them.
     with closing(engine.client(unasked=True)) as client:
         answer = client.api.get(f"{client.api.base_url}/images/json")
+        engines.check_headers(answer.headers, host=engine.host)
         answer.raise_for_status()
         # Not client.images.list, which asks for every image once more.
         try:

@@ -62,6 +62,8 @@ class Handler(BaseHTTPRequestHandler):
         body = json.dumps(self.server.answer["Images"] if images else self.server.answer).encode()
         failing = self.server.answer.get("Failing") and self.path.endswith("/info")
         self.send_response(500 if failing else 200)
+        for name, value in self.server.answer.get("Headers", {}).items():
+            self.send_header(name, value)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -371,6 +373,26 @@ def test_buildx_beside_the_command_line_comes_first(serve: Serve, home: Path) ->
     found = connection.find()
     assert found
     assert found.buildx == ("docker", "buildx")
+
+
+@pytest.mark.parametrize(
+    ("headers", "why"),
+    [
+        (
+            {"Server": "Libpod/5.4.2 (linux)", "Api-Version": "1.41"},
+            "is Podman, which has no Build",
+        ),
+        ({"Api-Version": "1.40", "Ostype": "linux"}, "is too old"),
+        ({"Api-Version": "1.50", "Ostype": "windows"}, "runs windows containers, not Linux ones"),
+    ],
+)
+def test_who_only_asks_for_images_refuses_what_cannot_build(
+    serve: Serve, headers: dict[str, str], why: str
+) -> None:
+    """What can never be built on is no answer to a plan, as it is none to a build."""
+    serve("default.sock", Images=[], Headers=headers)
+    with pytest.raises(EngineError, match=why):
+        images_here()
 
 
 # What the client of an engine elsewhere has `ssh` run there: it passes the connection on.
