@@ -21,8 +21,8 @@ DLC := $(VENV)/bin/dlc
 DEFAULT := huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-all test-live test-lowest test-image contract tasks unit integration \
-	coverage lint render lock docs serve push prove pages bench clean install deps
+.PHONY: help build test test-all test-engines test-live test-lowest test-image contract tasks unit \
+	integration coverage lint render lock docs serve push prove pages bench clean install deps
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ unit: $(VENV)/.ready-test ## Run the tests that start no program and need neithe
 
 integration: $(VENV)/.ready-test ## Run the tests with programs (uv, git, make, a terminal), but no engine
 	$(PYTEST) $(PARALLEL) -m '$(QUICK) and integration' tests/unit
+
+test-engines: $(VENV)/.ready-test ## Run what dlc promises on Docker Engines of several Debian releases
+	$(PYTEST) -m engines tests/engines
 
 test-live: $(VENV)/.ready-test ## Run the tests that ask the real package index
 	$(PYTEST) -m live

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["InstallError", "distribution", "install", "offered", "run", "system_path"]
+__all__ = ["InstallError", "distribution", "install", "offered", "run", "system_path", "unpack"]
 
 Say = Callable[[str], None]
+
+DEBIAN_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 class InstallError(Exception):
@@ -54,6 +58,48 @@ def offered(package: str) -> bool:
     with suppress(InstallError):
         return bool(run("apt-cache", "madison", package))
     return False
+
+
+def unpack(*packages: str, into: Path, release: str = "") -> None:
+    """Unpack packages, without what they depend on, into a folder as into a root directory.
+
+    They are this machine's, or those of a Debian release: then apt works on a state of its own,
+    with the machine's mirror and keyring. Sources and packages stay as they are. Raises
+    InstallError.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".apt-", dir=into) as directory:
+        work = Path(directory)
+        # The sandbox user cannot enter our directory.
+        settings = {"APT::Sandbox::User": "root", **(_sources(release, work) if release else {})}
+        options = [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
+        if release:
+            run("apt-get", *options, "-q", "update", cwd=work)
+        run("apt-get", *options, "-q", "download", *packages, cwd=work)
+        for archive in sorted(work.glob("*.deb")):
+            run("dpkg-deb", "--extract", str(archive), str(into))
+
+
+def _sources(release: str, work: Path) -> dict[str, str]:
+    """apt's settings for a Debian release as its one source, with its state in a folder."""
+    listing = ("apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)")
+    pattern = re.compile("^Debian (.+)$", re.MULTILINE)  # security updates have another label
+    mirrors = pattern.findall(run(*listing))
+    if not mirrors:  # no package lists yet, as in a fresh container
+        run("apt-get", "-q", "update")
+        mirrors = pattern.findall(run(*listing)) or [""]
+    for needed in ("lists/partial", "cache/archives/partial"):
+        (work / needed).mkdir(parents=True)
+    source = f"deb [signed-by={DEBIAN_KEYRING}] {mirrors[0]} {release} main\n"
+    (work / "sources.list").write_text(source, encoding="utf-8")
+    return {
+        "Dir::Etc::SourceList": str(work / "sources.list"),
+        "Dir::Etc::SourceParts": "-",
+        "Dir::State::Lists": str(work / "lists"),
+        "Dir::Cache": str(work / "cache"),
+        "APT::Default-Release": "",  # the machine's may be unknown to this one source
+        "Acquire::Languages": "none",
+    }
 
 
 def run(*command: str, cwd: Path | None = None) -> str:

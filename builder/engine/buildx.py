@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.engine.apt import InstallError, distribution, install, offered, run
+from builder.engine.apt import InstallError, distribution, install, offered, run, unpack
 from builder.engine.docker_config import docker_configuration
 from builder.errors import EngineError
 from builder.util.state import state_directory
@@ -40,7 +40,6 @@ Say = Callable[[str], None]
 MINIMUM_BUILDX = (0, 13)
 # The first Debian release with a docker-buildx package; its binary needs only glibc 2.34.
 BUILDX_RELEASE = "trixie"
-DEBIAN_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 INSTALL_BUILDX = (
     "install your distribution's package docker-buildx or docker-buildx-plugin, "
     "or put a docker-buildx binary into ~/.docker/cli-plugins"
@@ -118,38 +117,13 @@ def provide_buildx(found: Engine, *, say: Say) -> Engine:
 def fetch_buildx(*, say: Say) -> None:
     """Take the docker-buildx binary out of the package of a newer Debian release.
 
-    apt works on a state of its own with the machine's mirror and keyring, so the machine's
-    sources and packages stay as they are. Raises InstallError.
+    Raises InstallError.
     """
-    listing = ("apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)")
-    pattern = re.compile("^Debian (.+)$", re.MULTILINE)  # security updates have another label
-    mirrors = pattern.findall(run(*listing))
-    if not mirrors:  # no package lists yet, as in a fresh container
-        run("apt-get", "-q", "update")
-        mirrors = pattern.findall(run(*listing)) or [""]
     say(f"fetching docker-buildx from Debian {BUILDX_RELEASE}")
     target = private_buildx()
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".buildx-", dir=target.parent) as directory:
-        work = Path(directory)
-        for needed in ("lists/partial", "cache/archives/partial"):
-            (work / needed).mkdir(parents=True)
-        source = f"deb [signed-by={DEBIAN_KEYRING}] {mirrors[0]} {BUILDX_RELEASE} main\n"
-        (work / "sources.list").write_text(source, encoding="utf-8")
-        settings = {
-            "Dir::Etc::SourceList": work / "sources.list",
-            "Dir::Etc::SourceParts": "-",
-            "Dir::State::Lists": work / "lists",
-            "Dir::Cache": work / "cache",
-            "APT::Default-Release": "",  # the machine's may be unknown to this one source
-            "APT::Sandbox::User": "root",  # the sandbox user cannot enter our directory
-            "Acquire::Languages": "none",
-        }
-        options = [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
-        run("apt-get", *options, "-q", "update", cwd=work)
-        run("apt-get", *options, "-q", "download", "docker-buildx", cwd=work)
-        for package in work.glob("docker-buildx_*.deb"):
-            run("dpkg-deb", "-x", str(package), str(work))
-        binary = work / "usr/libexec/docker/cli-plugins/docker-buildx"
+        unpack("docker-buildx", release=BUILDX_RELEASE, into=Path(directory))
+        binary = Path(directory, "usr/libexec/docker/cli-plugins/docker-buildx")
         run(str(binary), "version")  # proves that it is there and runs on this machine
         binary.replace(target)

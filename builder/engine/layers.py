@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from builder.engine.unpacked import layer_sizes, uses_containerd
+from builder.engine.unpacked import diff_ids, layer_sizes, uses_containerd
 from builder.errors import ContainerError
 
 if TYPE_CHECKING:
@@ -167,16 +167,16 @@ def from_engine(client: docker.DockerClient, name: str) -> ImageLayers:
         raise ContainerError(
             f"there is no image {name}", remedy=f"run `dlc build {name}`"
         ) from error
-    diff_ids = image.attrs.get("RootFS", {}).get("Layers") or ()
-    layers = pair(diff_ids, history[::-1], total=int(image.attrs.get("Size") or 0))
+    found = diff_ids(image)
+    layers = pair(found, history[::-1], total=int(image.attrs.get("Size") or 0))
     if uses_containerd(client):
-        sizes = layer_sizes(client, str(image.id), diff_ids)
+        sizes = layer_sizes(client, str(image.id), found)
         layers = tuple(replace(each, size=sizes[each.digest]) for each in layers)
     return ImageLayers(name=name, layers=layers)
 
 
 def pair(
-    diff_ids: Sequence[str], history: Sequence[Mapping[str, Any]], *, total: int = 0
+    digests: Sequence[str], history: Sequence[Mapping[str, Any]], *, total: int = 0
 ) -> tuple[Layer, ...]:
     """Join diff ids with the entries of the engine's history, both oldest first.
 
@@ -185,8 +185,8 @@ def pair(
     what they lack of the image's `total` bytes is said of the first layer without a size, so that
     the sum is right.
     """
-    entries = _with_layers(history, len(diff_ids))
-    missing = len(diff_ids) - len(entries)
+    entries = _with_layers(history, len(digests))
+    missing = len(digests) - len(entries)
     steps = [BASE] * missing + [step_of(str(entry.get("CreatedBy") or "")) for entry in entries]
     # An ADD that begins an image unpacks a root file system: a distribution's.
     if steps and not steps[0].startswith(("RUN ", "COPY ")):
@@ -196,7 +196,7 @@ def pair(
         sizes += [max(0, total - sum(sizes))] + [0] * (missing - 1)
     return tuple(
         Layer(digest=digest, size=size, step=step)
-        for digest, size, step in zip(diff_ids, sizes, steps, strict=True)
+        for digest, size, step in zip(digests, sizes, steps, strict=True)
     )
 
 

@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.engine.export import BLOCK, Chunks, read_export
+from builder.errors import EngineError
 from builder.util import atomic
 from builder.util.state import state_directory
 
 if TYPE_CHECKING:
     import docker
+    from docker.models.images import Image
 
-__all__ = ["known_size", "layer_sizes", "unpacked_size", "uses_containerd"]
+__all__ = ["diff_ids", "known_size", "layer_sizes", "unpacked_size", "uses_containerd"]
 
 
 def unpacked_size(client: docker.DockerClient, image: str) -> int:
@@ -31,11 +33,27 @@ def unpacked_size(client: docker.DockerClient, image: str) -> int:
         return known
     if not uses_containerd(client):
         return int(found.attrs.get("Size") or 0)
-    layers = found.attrs.get("RootFS", {}).get("Layers") or ()
+    layers = diff_ids(found)
     sizes = layer_sizes(client, str(found.id), layers)
     total = sum(sizes[each] for each in layers)
     _keep(_image(str(found.id)), str(total))
     return total
+
+
+def diff_ids(image: Image) -> tuple[str, ...]:
+    """The digests of the tars of an image's layers; EngineError if the engine has not all of them.
+
+    containerd's store does not download a layer again that another image has in other compression,
+    and then tells next to nothing of the image that lacks it.
+    """
+    found = tuple(image.attrs.get("RootFS", {}).get("Layers") or ())
+    if not found and not image.attrs.get("Architecture"):
+        name = next(iter(image.attrs.get("RepoDigests") or ()), image.id)
+        raise EngineError(
+            f"the engine has not all layers of {name}",
+            remedy="remove what it has of the same layers (images, build cache), and pull it again",
+        )
+    return found
 
 
 def known_size(image_id: str) -> int | None:

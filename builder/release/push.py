@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from builder.engine.image import TargetImage, key_tag
 from builder.engine.namespace import local_name
+from builder.engine.unpacked import diff_ids
 from builder.errors import EngineError, Interrupted, PushError, RegistryError
 from builder.matrix.target import STAND_IN_LABEL, Target
 from builder.registry.client import Manifest, RegistryClient
@@ -171,7 +172,7 @@ class Pusher:
             target=target,
             id=str(image.id),
             labels=image.labels,
-            layers=tuple(image.attrs["RootFS"]["Layers"]),
+            layers=diff_ids(image),
             created=image.attrs["Created"],
         )
         if what := local.labels.get(STAND_IN_LABEL):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from builder.engine import apt
 from builder.errors import ArgumentError
 
 __all__ = ["command", "dependencies", "parse_depends", "unpack_packages"]
@@ -48,10 +48,8 @@ def parse_depends(output: str) -> list[str]:
 
 
 def unpack_packages(packages: Iterable[str], into: Path) -> None:
-    """Download packages and unpack them into a folder, as in a root directory."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o777)  # apt downloads as a user of its own
-        command("apt-get", "download", *packages, folder=folder)
-        for package in sorted(folder.glob("*.deb")):
-            command("dpkg-deb", "--extract", package, into)
+    """Download packages and unpack them into a folder, as in a root directory; or ArgumentError."""
+    try:
+        apt.unpack(*packages, into=into)
+    except apt.InstallError as error:
+        raise ArgumentError(str(error), remedy="prepare on Debian or Ubuntu") from None

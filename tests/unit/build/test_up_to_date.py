@@ -292,6 +292,7 @@ def test_a_child_under_our_name_is_not_pushed(
     engine.told[f"/images/{name}/json"] = {
         "Id": identity,
         "Config": {**config, "Labels": engine.images[served]["Labels"]},
+        "Architecture": "amd64",
         "RootFS": {"Layers": []},
         "Created": "",
     }

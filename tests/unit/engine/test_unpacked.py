@@ -13,6 +13,7 @@ import pytest
 
 from builder.engine.layers import from_engine
 from builder.engine.unpacked import known_size, unpacked_size
+from builder.errors import EngineError
 from tests.unit.engine.test_export import Engine, oci, sha
 
 
@@ -80,3 +81,16 @@ def test_both_stores(containerd: bool) -> None:
     assert unpacked_size(client, "a:1") == sum(SIZES)
     assert client.exports == int(containerd)
     assert known_size("sha256:1") == (sum(SIZES) if containerd else None)
+
+
+def test_image_without_all_its_layers_has_no_size() -> None:
+    """As containerd's store pulls one whose layers it has in other compression."""
+    client = Client(containerd=True)
+    attrs = client.images.get("").attrs
+    attrs |= {"RootFS": {}, "Architecture": "", "RepoDigests": ["host/name@sha256:2"]}
+    for ask in (unpacked_size, from_engine):
+        with pytest.raises(EngineError, match="has not all layers of host/name@sha256:2"):
+            ask(client, "name")  # type: ignore[arg-type]
+    assert known_size("sha256:1") is None
+    attrs["Architecture"] = "amd64"  # of nothing but a configuration
+    assert from_engine(client, "name").layers == ()  # type: ignore[arg-type]

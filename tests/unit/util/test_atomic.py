@@ -17,9 +17,11 @@ from tests.conftest import ROOT
 
 # Who else writes, and what: nothing that a user or another run reads half.
 ELSEWHERE = {
+    "build/contexts.py": "a lock that says whose it is, in place",
     "cli/ci.py": "adds to GITHUB_OUTPUT, as GitHub has it",
     "cli/progress.py": "the terminal, by another number",
-    "engine/buildx.py": "a list of sources in a temporary folder",
+    "engine/apt.py": "a list of sources in a temporary folder",
+    "engine/buildx.py": "a program that was tried first",
     "engine/private.py": "the private engine's settings and log, under its lock",
     "locks/sdist/build.py": "a folder that one build has to itself",
     "locks/sdist/hooks.py": "runs alone, in a sandbox",
