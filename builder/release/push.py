@@ -48,6 +48,11 @@ __all__ = ["Attach", "Pusher"]
 # What registries answer where a tag is to be kept: ECR 400, others 405, 409 or 412.
 _KEPT = frozenset({400, 405, 409, 412})
 
+_TWO = (
+    "somebody else pushed the same release at the same time: see which image has its tags, push "
+    "again, and agree on who does"
+)
+
 # What reads all that it says of an image, and gives what pushes that beside the image, whose
 # manifest it gets; that gives the manifest of both.
 Attach = Callable[["Pusher", TargetImage], Callable[[str, Manifest], Manifest]]
@@ -135,6 +140,8 @@ class Pusher:
             manifest = prepared.there
             self.watcher.news(target.name, f"{manifest.digest} is there already")
         self._check(repository, manifest)
+        named = self.client.head(repository, target.tag)
+        before = named.digest if named else ""
         revision = self.revision or self._revision(target, repository, manifest.digest)
         tags = (
             key_tag(local.key),
@@ -144,7 +151,14 @@ class Pusher:
         if self.records and prepared.inventory:
             keep(self.records, manifest.digest, prepared.inventory)
         for tag in tags:
-            self._tag(local, repository, tag, manifest)
+            there = self._tag(local, repository, tag, manifest)
+            if tag == target.tag and there not in {"", before, manifest.digest}:
+                # Who pushed that may have read its revision back before this push took it over.
+                raise PushError(
+                    f"{self.place.host}/{repository}:{tag} became {there} while this pushed "
+                    f"{manifest.digest}",
+                    remedy=_TWO,
+                )
         for tag in tags:
             self._read_back(repository, tag, manifest)
         return Released(
@@ -258,14 +272,17 @@ class Pusher:
                 return revision
         return next_revision(known, target.major)
 
-    def _tag(self, local: TargetImage, repository: str, tag: str, manifest: Manifest) -> None:
-        """Let a tag name a manifest that is there, unless it does."""
+    def _tag(self, local: TargetImage, repository: str, tag: str, manifest: Manifest) -> str:
+        """Let a tag name a manifest that is there, unless it does; the digest that it named before.
+
+        Empty if it named none.
+        """
         if self.stop.is_set():
             raise Interrupted("interrupted")
         reference = f"{self.place.host}/{repository}:{tag}"
         there = self.client.head(repository, tag)
         if there is not None and there.digest == manifest.digest:
-            return
+            return there.digest
         keeps = is_fixed(tag) or self.keeps(repository, tag)
         remote = self._remote(repository, tag) if there is not None and keeps else None
         if remote is not None:
@@ -286,6 +303,7 @@ class Pusher:
                 ) from error
         if there is not None:
             self.watcher.news(local.target.name, f"{tag} moved from {there.digest}")
+        return there.digest if there else ""
 
     def _read_back(self, repository: str, tag: str, manifest: Manifest) -> None:
         served = self.client.manifest(repository, tag)
@@ -294,5 +312,5 @@ class Pusher:
             raise PushError(
                 f"{self.place.host}/{repository}:{tag} was pushed as {manifest.digest}, but the "
                 f"registry serves {what}",
-                remedy="somebody else pushed the same tag: push again, or agree on who does",
+                remedy=_TWO,
             )

@@ -304,3 +304,21 @@ def test_login_that_boto3_gets(
         released = pusher.push(pusher.prepare(shop.old))
     assert set(asked) == {registry.host}
     assert held(reader, TRAINING) == dict.fromkeys(released.tags, released.digest)
+
+
+def test_three_pushes_of_one_image_at_once(
+    shop: Workshop, registry: Registry, reader: RegistryClient
+) -> None:
+    """Nothing is in each other's way: not on the engine, not in the registry, not in the record."""
+    for number in range(4):
+        shop.image(shop.old, [noise(400_000), noise(300_000)])
+        where = f"{registry.host}/team{number}"
+        pushes = [shop.begin(shop.old.name, registry=where) for _ in range(3)]
+        told = [(*push.communicate(timeout=100), push.returncode) for push in pushes]
+        assert [code for *_, code in told] == [0, 0, 0], [err for _, err, _ in told]
+        assert len({out for out, *_ in told}) == 1
+        row = shop.released()[f"{where}/{shop.old.name}"]
+        repository = f"team{number}/{shop.old.repository}"
+        assert held(reader, repository) == dict.fromkeys(row["tags"], row["digest"])
+    names = [name for image in shop.client.images.list() for name in image.tags]
+    assert not [name for name in names if name.startswith(registry.host)]
