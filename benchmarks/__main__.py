@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import builds, commands, noop, scaling, startup
+from benchmarks import builds, commands, noop, push, scaling, startup
 from builder.errors import DlcError
 from tests.own_namespace import own_part
 
 BENCHES = {"commands": commands.measure, "scaling": scaling.measure}
 # With images and containers of their own, which are removed however a bench ends.
-ON_AN_ENGINE = {"noop": noop.measure, "builds": builds.measure, "startup": startup.measure}
+ON_AN_ENGINE = {
+    "noop": noop.measure,
+    "builds": builds.measure,
+    "startup": startup.measure,
+    "push": push.measure,
+}
 
 if __name__ == "__main__":
     names = [*BENCHES, *ON_AN_ENGINE]
