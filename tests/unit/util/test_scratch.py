@@ -60,8 +60,13 @@ def test_what_may_be_in_use_stays(temporary: Path, said: str) -> None:
 
 
 @pytest.mark.integration
-def test_a_program_reads_files_in_memory_by_name() -> None:
-    """As often as it likes, and so do its children."""
+@pytest.mark.parametrize("old", [False, True])
+def test_a_program_reads_files_in_memory_by_name(
+    old: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As often as it likes, and so do its children; a Python for old C libraries, too."""
+    if old:
+        monkeypatch.delattr("os.memfd_create")
     with memory_files() as files:
         path = files.add("x", "a secret")
         assert path.read_text("utf-8") == path.read_text("utf-8") == "a secret"
