@@ -136,8 +136,10 @@ def run_command(command: click.Command, name: str, *, usage: str | None = None) 
         code = _code(command, name, usage)
         sys.stdout.flush()
         sys.stderr.flush()
-    except BrokenPipeError:
-        # The reader has gone, as that of `dlc list | head` does: end without a word.
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError) and error.errno != errno.EIO:
+            raise
+        # The reader has gone, as that of `dlc list | head` does, or a terminal: end without a word.
         _write_nowhere(sys.stdout, sys.stderr)
         code = 1
     sys.exit(code)

@@ -121,8 +121,9 @@ def test_an_interruption_leaves_no_container(
         process.send_signal(how)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    # Who is told of a hang-up has nobody to tell it to.
-    assert said.endswith("dlc: interrupted\n") == (how is signal.SIGTERM)
+    assert "Traceback" not in said
+    # Who is told of a hang-up need not tell anybody.
+    assert said.endswith("dlc: interrupted\n") or how is signal.SIGHUP
     assert containers(all=True, filters=ours) == []
 
 
