@@ -83,6 +83,7 @@ lint: $(VENV)/.ready-test ## Check style, types, workflows and what is rendered
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache --no-logo
+	$(VENV)/bin/python -m tools.architecture --check
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows \
 		.github/workflows/*.yml builder/starter/workflow.yml
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
@@ -116,8 +117,9 @@ prove: $(VENV)/.ready-test ## Build and check every row, on stand-ins where need
 	$(VENV)/bin/python -m tools.prove $(if $(RESUME),--resume) $(if $(call named,ROWS),"$$ROWS")
 	$(MAKE) --no-print-directory docs
 
-pages: $(VENV)/.ready-test ## Write docs/proof.md, size.md and layers.svg anew from what is recorded
+pages: $(VENV)/.ready-test ## Write docs/proof.md, size.md and layers.svg from what is recorded, and the picture of the packages
 	$(VENV)/bin/python -m tools.prove --pages
+	$(VENV)/bin/python -m tools.architecture
 
 contract: $(VENV)/.ready-test ## Hold images to their whole contract and write docs/contract.md (ROWS=selector)
 	$(VENV)/bin/python -m tools.prove.contract $(if $(call named,ROWS),"$$ROWS",$(DEFAULT))

@@ -34,7 +34,7 @@ IMPORTERS = {
     "builder": ("aws", "contract"),
     "tests": ("test", "sagemaker"),
     "benchmarks": (),
-    "tools": ("test",),
+    "tools": ("dev", "test"),
     "docs/examples": ("sagemaker",),
 }
 # They are in the image that an example trains in.
