@@ -12,6 +12,7 @@ from builder.locks import lockfile
 from builder.locks.lockfile import Lock
 from builder.locks.resolve import Resolver
 from builder.matrix.target import Target
+from builder.util.text import counted
 
 __all__ = ["Draft", "draft"]
 
@@ -57,7 +58,7 @@ def draft(
     made = []
     for target in addition.targets:
         made.append((target, resolver.lock(target)))
-        count = sum(len(each.entries) for each in made[-1][1])
-        say(f"{target.name}: {count} requirements locked")
+        count = counted(sum(len(each.entries) for each in made[-1][1]), "requirement")
+        say(f"{target.name}: {count} locked")
     rendered = changes(images, addition.targets, renderer, prune=False)
     return Draft(addition=addition, images=images, locks=tuple(made), rendered=tuple(rendered))

@@ -1,4 +1,4 @@
-"""Packages lifted above what locks' dates give: in the matrix and in every lock that bears it."""
+"""Upgrades of packages above what locks' dates give: in the matrix and in the locks."""
 
 from __future__ import annotations
 
@@ -22,10 +22,21 @@ from builder.util.text import counted
 __all__ = ["lift"]
 
 Say = Callable[[str], None]
+Resolved = Callable[[str, int, int], None]
 
 
-def lift(path: Path, images: Path, given: Sequence[Upgrade], *, mirrors: Mirrors, say: Say) -> None:
-    """Write upgrades and the locks that have and bear them; all or nothing is written.
+def lift(
+    path: Path,
+    images: Path,
+    given: Sequence[Upgrade],
+    *,
+    mirrors: Mirrors,
+    say: Say,
+    resolved_one: Resolved,
+) -> None:
+    """Write upgrades and the locks that have and can take them; all or nothing is written.
+
+    `resolved_one` gets each target's name once its locks are resolved, its number, and the total.
 
     LockError if no lock can take one of them, or the matrix cannot be added to.
     """
@@ -39,14 +50,19 @@ def lift(path: Path, images: Path, given: Sequence[Upgrade], *, mirrors: Mirrors
         for each in given
     ]
     while given:
-        idle = _lift(original, images, given, mirrors, say)
+        idle = _lift(original, images, given, mirrors, say, resolved_one)
         for upgrade in idle:
-            say(f"{upgrade.package} is the newest already wherever it is locked: nothing to lift")
+            say(f"{upgrade.package} is the newest wherever it is locked: nothing to upgrade")
         given = [each for each in given if each not in idle] if idle else []
 
 
 def _lift(
-    original: Original, images: Path, given: Sequence[Upgrade], mirrors: Mirrors, say: Say
+    original: Original,
+    images: Path,
+    given: Sequence[Upgrade],
+    mirrors: Mirrors,
+    say: Say,
+    resolved_one: Resolved,
 ) -> list[Upgrade]:
     """Write what upgrades give; but nothing if some lift nothing, and these are returned."""
     known = {each.package: each for each in original.matrix.upgrades}
@@ -69,7 +85,8 @@ def _lift(
     found: list[tuple[Target, tuple[Lock, ...]]] = []
     lifted: dict[str, int] = dict.fromkeys((each.package for each in new), 0)
     kept: set[str] = set()
-    for target, made in resolved(resolver, concerned):
+    for number, (target, made) in enumerate(resolved(resolver, concerned), start=1):
+        resolved_one(target.name, number, len(concerned))
         if isinstance(made, DlcError):
             raise made
         notes = [note for each in made for note in each.notes if note.split()[1] in lifted]
@@ -97,7 +114,7 @@ def _lift(
         file for target, made in found for file in lockfile.files(images / target.folder, made)
     )
     for package, count in lifted.items():
-        say(f"{package} lifted in {count} of {counted(len(edit.targets), 'target')}")
+        say(f"{package} upgraded in {count} of {counted(len(edit.targets), 'target')}")
     return []
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from builder.engine.image import inputs_of
 from builder.engine.usage import free_bytes
 from builder.errors import BuildError
-from builder.util.text import human_size
+from builder.util.text import counted, human_size
 
 if TYPE_CHECKING:
     from builder.build.build_times import Past
@@ -32,7 +32,10 @@ _SMALLEST = 1_000_000_000
 
 
 def require_space(
-    engine: Engine, builds: Iterable[Inputs], images: Iterable[ImageInfo], past: Mapping[str, Past]
+    engine: Engine,
+    builds: Iterable[Inputs],
+    images: Iterable[ImageInfo],
+    past: Mapping[str, Past],
 ) -> None:
     """BuildError if the engine's disk has less free than `builds` take.
 
@@ -53,7 +56,7 @@ def require_space(
     free, needed = free_bytes(engine, info), expected_bytes(builds, images, past)
     if free is None or needed <= free:
         return
-    what = builds[0].target.name if len(builds) == 1 else f"{len(builds)} targets"
+    what = builds[0].target.name if len(builds) == 1 else counted(len(builds), "target")
     raise BuildError(
         f"not enough disk space to build {what}: about {human_size(needed)} needed, "
         f"{human_size(free)} free in {info['DockerRootDir']}",

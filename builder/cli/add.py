@@ -161,6 +161,8 @@ def outdated(settings: Settings, output: str) -> None:
     matrix = read(settings.matrix_path, report)
     report.raise_if_any()
     assert matrix is not None  # noqa: S101 - else there was something to report
+    with working("asking the package index"):
+        found = compare(matrix, settings.mirrors)
     rows = [
         {
             "name": each.name,
@@ -168,7 +170,7 @@ def outdated(settings: Settings, output: str) -> None:
             "newest": each.newest,
             "outdated": each.outdated,
         }
-        for each in compare(matrix, settings.mirrors)
+        for each in found
     ]
     if output == "json":
         print_json(rows)

@@ -1,4 +1,4 @@
-"""The command `dlc bases`: where bases come from, whether they last, and pinning them anew."""
+"""The command `dlc bases`: where bases come from, how long they last, and new pins."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import click
 from builder.cli.main import cli
 from builder.cli.options import output_option
 from builder.cli.output import print_json, print_table
+from builder.cli.progress import working
 from builder.cli.settings import Settings, pass_settings
 from builder.errors import BaseImageError, EngineError, SelectionError
 from builder.util.console import say
+from builder.util.text import counted
 
 if TYPE_CHECKING:
     from builder.engine.connection import Engine
@@ -66,7 +68,8 @@ def _list(
     from builder.authoring.pins import listed
 
     today = datetime.datetime.now(tz=datetime.timezone.utc).date()
-    found = listed(chosen, settings.mirrors, engine, offline=offline, today=today, say=say)
+    with working("asking registries"):
+        found = listed(chosen, settings.mirrors, engine, offline=offline, today=today, say=say)
     rows = [asdict(each) for each in found]
     if output == "json":
         print_json(rows)
@@ -87,7 +90,8 @@ def _update(
     from builder.authoring.pins import current, repin
     from builder.dockerfile.render import Renderer
 
-    pins = current(chosen, settings.mirrors, engine)
+    with working("asking registries"):
+        pins = current(chosen, settings.mirrors, engine)
     rendered = repin(original, pins, settings.images, Renderer(settings.templates))
     rows = [asdict(pin) for pin in pins]
     if output == "json":
@@ -100,7 +104,7 @@ def _update(
         say(f"wrote {settings.matrix_path}; locks stay fresh")
     if failed := [pin for pin in pins if pin.problem]:
         raise BaseImageError(
-            f"{len(failed)} of {len(pins)} bases could not be asked for",
+            f"{counted(len(failed), 'base')} of {len(pins)} could not be asked for",
             remedy="connect to their registries, or name a mirror of them in mirrors.yaml",
         )
 

@@ -31,11 +31,14 @@ __all__: list[str] = []
 @cli.command()
 @selection_options
 @all_option
-@click.option("--dry-run", is_flag=True, help="Only say what would be built, from what and how.")
+@click.option("--dry-run", is_flag=True, help="Only report what can be built; ask no engine.")
 @click.option("--again", is_flag=True, help="Build what is up to date, too.")
 @click.option("--strict", is_flag=True, help="Fail where a base's end of life is over.")
 @click.option(
-    "--jobs", type=click.IntRange(min=1), default=os.cpu_count() or 1, help="Targets at a time."
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=os.cpu_count() or 1,
+    help="Number of parallel builds.",
 )
 @click.option(
     "--skip-space-check", is_flag=True, help="Build even if the engine's disk seems too full."
@@ -125,9 +128,10 @@ def _warn_of_expired(targets: Sequence[Target], *, strict: bool) -> None:
 
 def _dry_run(settings: Settings, targets: tuple[Target, ...], output: str) -> None:
     from builder.build.bakefile import Job, definition
+    from builder.build.plan import plan
+    from builder.dockerfile.render import Renderer
     from builder.engine.bases import BaseSource
     from builder.engine.build_secrets import certificates_secret
-    from builder.locks import freshness
     from builder.matrix.mirrors import Mirrors
 
     def reference(base: Base) -> str:
@@ -156,10 +160,12 @@ def _dry_run(settings: Settings, targets: tuple[Target, ...], output: str) -> No
         return
     rows = [
         {
-            "image": target.name,
-            "base": target.base.image.split("@", maxsplit=1)[0],
-            "locks": freshness.state(settings.images / target.folder, target).text,
+            "image": each.target.name,
+            "base": each.target.base.image.split("@", maxsplit=1)[0],
+            "state": each.state,
+            "why": None if each.inputs else each.reasons[0],
         }
-        for target in targets
+        # No engine is asked for images.
+        for each in plan(targets, settings.images, Renderer(settings.templates), {})
     ]
-    print_table(rows, ("image", "base", "locks"))
+    print_table(rows, ("image", "base", "state", "why"))

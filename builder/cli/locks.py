@@ -1,4 +1,4 @@
-"""The command `dlc lock`: resolve, check, lift."""
+"""The command `dlc lock`: resolve, check, upgrade."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ __all__: list[str] = []
 
 @cli.command()
 @selection_options
-@click.option("--check", is_flag=True, help="Only say which locks are not fresh; no network.")
+@click.option("--check", is_flag=True, help="Only report locks that are not fresh; no network.")
 @click.option("--refresh", is_flag=True, help="Resolve again, whatever is locked.")
 @click.option(
     "--upgrade",
     "packages",
     metavar="PACKAGE[==VERSION]",
     multiple=True,
-    help="Lift a package in all locks; several at once if they pin each other.",
+    help="Upgrade a package in all locks; several at once if they pin each other.",
 )
 @click.option("--reason", metavar="TEXT", help="Why, for --upgrade: an advisory.")
 @click.option(
@@ -57,7 +57,8 @@ def lock(
 ) -> None:
     """Lock requirements by hash, as of a release's date.
 
-    What is locked stays as long as it satisfies the matrix.
+    What is locked stays as long as it satisfies the matrix. --check looks at locks alone, as
+    `dlc render --check` does at Dockerfiles; `dlc plan` tells which images to build.
     """
     given = {"--check": check, "--refresh": refresh, "--upgrade": bool(packages)}
     if len(several := [name for name, is_given in given.items() if is_given]) > 1:
@@ -165,7 +166,7 @@ def _row(target: Target, state: State) -> dict[str, object]:
 
 
 def _upgrade(settings: Settings, texts: Sequence[str], reason: str, until: datetime.date) -> None:
-    """Lift packages in every lock that has them and bears it; all or nothing is written."""
+    """Upgrade packages in every lock that can take it; all or nothing is written."""
     from builder.authoring.upgrade import lift
     from builder.locks.upgrades import parse_upgrade
 
@@ -173,7 +174,18 @@ def _upgrade(settings: Settings, texts: Sequence[str], reason: str, until: datet
     names = [upgrade.package for upgrade in given]
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise click.UsageError(f"--upgrade {twice[0]} is given twice: name one version.")
-    lift(settings.matrix_path, settings.images, given, mirrors=settings.mirrors, say=say)
+    with showing() as progress:
+        progress.start("locks")
+        lift(
+            settings.matrix_path,
+            settings.images,
+            given,
+            mirrors=settings.mirrors,
+            say=progress.line,
+            resolved_one=lambda name, number, total: progress.update(
+                "locks", number, total, short_name(name)
+            ),
+        )
 
 
 def _today() -> datetime.date:

@@ -13,7 +13,7 @@ from builder.cli.output import print_json, print_table
 from builder.cli.selection import selection_options
 from builder.cli.settings import Settings
 from builder.util.console import say
-from builder.util.text import human_size
+from builder.util.text import counted, human_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +49,8 @@ def plan(
 ) -> None:
     """Show what would be built and why, and what is up to date.
 
+    `dlc lock --check` and `dlc render --check` compare the committed files with the matrix alone.
+
     Seconds and bytes (unpacked) are those of the last build here, or, after a ~, of like targets'.
     """
     from builder.build.build_times import estimates, load
@@ -75,7 +77,8 @@ def plan(
         return
     shown = [row for row in rows if row["state"] != "up to date"] if len(rows) > 1 else rows
     print_table([_short(row) for row in shown], COLUMNS)
-    say(_summary(rows) if shown else f"nothing to build: all {len(rows)} targets are up to date")
+    every = counted(len(rows), "target")
+    say(_summary(rows) if shown else f"nothing to build: all {every} are up to date")
 
 
 def _explain(planned: Planned, output: str) -> None:

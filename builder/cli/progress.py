@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from builder.util.console import say, saying
-from builder.util.text import human_size, short_name
+from builder.util.text import counted, human_size, short_name
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -221,7 +221,7 @@ class Pushes:
             self._told[name] = done.layers, now
         self._progress.detail(
             f"{short_name(name)}: {human_size(done.done)} of {human_size(done.total)}, "
-            f"{done.layers} of {done.of_layers} layers"
+            f"{done.layers} of {counted(done.of_layers, 'layer')}"
         )
 
     def news(self, name: str, text: str) -> None:

@@ -18,6 +18,7 @@ from builder.cli.selection import all_option, check_all, selection_options
 from builder.cli.settings import Settings
 from builder.errors import PushError
 from builder.util.console import say
+from builder.util.text import counted
 
 if TYPE_CHECKING:
     from builder.matrix.target import Target
@@ -157,6 +158,6 @@ def push(
         say(f"dlc: {failure.error}")
     if failures:
         raise PushError(
-            f"{len(failures)} of {len(targets)} images were not pushed",
+            f"{counted(len(failures), 'image')} of {len(targets)} not pushed",
             remedy="run the same again: what is there is not uploaded twice",
         )

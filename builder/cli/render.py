@@ -25,7 +25,8 @@ __all__: list[str] = []
 def render(settings: Settings, targets: tuple[Target, ...], check: bool) -> None:
     """Write Dockerfiles and what they copy.
 
-    Those of targets that the matrix no longer has are removed.
+    Those of targets that the matrix no longer has are removed. `dlc lock --check` does for locks
+    what --check does here; `dlc plan` tells which images to build.
     """
     from builder.dockerfile.render import Renderer, apply, changes
 

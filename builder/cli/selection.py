@@ -11,6 +11,7 @@ import click
 
 from builder.cli.settings import Settings, pass_settings, settings_of
 from builder.errors import DlcError, Interrupted
+from builder.util.text import counted
 
 if TYPE_CHECKING:
     from builder.matrix.target import Target
@@ -133,5 +134,5 @@ def check_all(doing: str, targets: Sequence[Target], *, every: bool) -> None:
         raise click.UsageError(
             f"No target is named: name some, or {doing} all {len(targets)} with --all.", context
         )
-    if not click.confirm(f"{doing.capitalize()} all {len(targets)} targets?", err=True):
+    if not click.confirm(f"{doing.capitalize()} all {counted(len(targets), 'target')}?", err=True):
         raise Interrupted("cancelled", remedy="name the targets that you want")

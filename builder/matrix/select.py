@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from builder.errors import SelectionError
 from builder.matrix.tags import python_from_tag
-from builder.util.text import did_you_mean
+from builder.util.text import counted, did_you_mean
 
 if TYPE_CHECKING:
     from builder.matrix.target import Target
@@ -90,7 +90,7 @@ def select_one(
         more = f"\n  and {len(found) - 10} more" if len(found) > 10 else ""
         what = repr(selectors[0]) if len(selectors) == 1 and not filters else "the selection"
         raise SelectionError(
-            f"{what} matches {len(found)} targets, but this command takes one",
+            f"{what} matches {counted(len(found), 'target')}, but this command takes one",
             remedy=f"name one of\n  {names}{more}",
         )
     return found[0]

@@ -16,6 +16,7 @@ from builder.build.plan import Planned
 from builder.errors import BuildError, DlcError, Interrupted, PushError
 from builder.matrix.target import Target
 from builder.release.record import Released
+from builder.util.text import counted
 
 __all__ = [
     "FAILED",
@@ -163,7 +164,7 @@ def raise_if_failed(results: Sequence[Result]) -> None:
     if len(results) == 1 and len(failed[0].errors) == 1:
         raise failed[0].errors[0][1]
     raise PushError(
-        f"{len(failed)} of {len(results)} targets were not pushed: "
+        f"{counted(len(failed), 'target')} of {len(results)} not pushed: "
         + ", ".join(each.target.name for each in failed),
         remedy="run the same again: what is pushed is left out",
     )

@@ -26,6 +26,7 @@ from builder.release.compare import (
     OCI_LAYER,
 )
 from builder.release.progress import Bytes
+from builder.util.text import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,7 +132,8 @@ class _Image:
         """Read the image from the engine; what is missing is compressed and sent meanwhile."""
         store, name = self.pusher.store, self.local.target.name
         kind = "zstd" if self.pusher.profile == OCI else "gzip"
-        self.pusher.watcher.news(name, f"compressing {len(missing)} layers with {kind}")
+        layers = counted(len(missing), "layer")
+        self.pusher.watcher.news(name, f"compressing {layers} with {kind}")
 
         def wanted(exported: str) -> bool:
             known = store.diff_id(exported) or f"sha256:{exported.rpartition('/')[2]}"

@@ -7,7 +7,7 @@ import html
 from collections.abc import Iterator, Mapping, Sequence
 
 from builder.engine.layers import ImageLayers, SharedLayer, Sharing
-from builder.util.text import human_size
+from builder.util.text import counted, human_size
 
 __all__ = ["draw", "summary"]
 
@@ -61,7 +61,7 @@ def draw(images: Sequence[ImageLayers], sharing: Sharing) -> str:
     lines += _bars(images, labels, sharing, colours, left=left, top=top)
     for number, layer in enumerate(named):
         y = legend + number * ROW
-        told = f"{human_size(layer.size)} in {len(layer.users)} images: {layer.step}"
+        told = f"{human_size(layer.size)} in {counted(len(layer.users), 'image')}: {layer.step}"
         lines += [
             f'<rect x="{MARGIN}" y="{y}" width="{BAR}" height="{BAR}" '
             f'fill="{colours[layer.digest]}"/>',

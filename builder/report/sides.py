@@ -24,7 +24,7 @@ from builder.matrix.select import select, select_one
 from builder.matrix.target import Target
 from builder.release import inventories
 from builder.release.record import read
-from builder.util.text import system_words
+from builder.util.text import counted, system_words
 
 __all__ = ["Sides", "of_locks"]
 
@@ -165,7 +165,7 @@ def _recorded(path: Path, text: str) -> Inventory:
     if len(rows) != 1:
         names = ", ".join(f"{row['image']}:{row['tag']}" for row in rows[:5])
         raise SelectionError(
-            f"{path} has {len(rows)} images {f'like {text}' if text else ''}".rstrip()
+            f"{path} has {counted(len(rows), 'image')} {f'like {text}' if text else ''}".rstrip()
             + (f": {names}" if names else ""),
             remedy=f"name one, as {path}:TAG",
         )

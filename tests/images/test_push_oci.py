@@ -218,7 +218,7 @@ def test_image_that_does_not_say_what_it_has_is_refused_before_any_is_sent(
     assert both.returncode == 14
     assert shop.new.name in both.stdout
     assert "does not say which packages it has" in both.stderr
-    assert "1 of 2 images were not pushed" in both.stderr
+    assert "1 image of 2 not pushed" in both.stderr
 
 
 @pytest.mark.parametrize("profile", ["sagemaker", "oci"])

@@ -223,8 +223,7 @@ def test_one_that_fails_leaves_the_others(
     result = shop.push("*training*", registry=f"{registry.host}/team")
     assert result.returncode == 14
     assert result.stderr.endswith(
-        "dlc: 1 of 2 images were not pushed; run the same again: "
-        "what is there is not uploaded twice\n"
+        "dlc: 1 image of 2 not pushed; run the same again: what is there is not uploaded twice\n"
     )
     assert f"there is no image {shop.old.name}" in result.stderr
     assert list(shop.released()) == [f"{registry.host}/{TRAINING}:{NEW}"]

@@ -368,7 +368,7 @@ def test_update(dlc: Dlc, matrix: Path, registry: Registry) -> None:
     assert debian.endswith("  aaaaaaaaaaaa -> 111111111111")
     assert ubuntu.endswith("  not asked: 500 internal server error")
     assert run.err.startswith(f"wrote {matrix}; locks stay fresh\n")
-    assert "\ndlc: 1 of 2 bases could not be asked for; connect " in run.err
+    assert "\ndlc: 1 base of 2 could not be asked for; connect " in run.err
 
     run = bases(dlc, matrix, "--update", "debian12", "--format", "json")
     assert (run.code, run.err) == (0, "")

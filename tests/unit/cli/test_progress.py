@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -153,3 +156,67 @@ def test_lock_shows_a_bar() -> None:
     assert "huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12: fresh" in (
         "".join(lines)
     )
+
+
+@pytest.mark.parametrize(
+    ("command", "asks", "answer", "text"),
+    [
+        (["outdated"], "builder.authoring.outdated.outdated", [], "asking the package index"),
+        (["bases"], "builder.authoring.pins.listed", [], "asking registries"),
+        (["bases", "--update"], "builder.authoring.pins.current", [], "asking registries"),
+    ],
+)
+def test_who_waits_for_others_sees_for_whom(
+    command: list[str],
+    asks: str,
+    answer: Any,
+    text: str,
+    dlc: Dlc,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[str] = []
+    seen: list[str] = []
+
+    @contextmanager
+    def working(text: str) -> Iterator[None]:
+        shown.append(text)
+        yield
+        shown.pop()
+
+    def ask(*_: Any, **__: Any) -> Any:
+        seen.extend(shown)
+        return answer
+
+    monkeypatch.setattr("builder.engine.connection.candidates", lambda: iter(()))
+    module = "add" if command == ["outdated"] else "bases"
+    monkeypatch.setattr(f"builder.cli.{module}.working", working)
+    monkeypatch.setattr(asks, ask)
+    run = dlc(*MATRIX, *command)
+    assert (run.code, run.err) == (0, "")
+    assert (seen, shown) == ([text], [])
+
+
+class Bars(Progress):
+    """What bars would show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moved: list[tuple[str, int, int | None, str]] = []
+
+    def update(self, name: str, done: int, total: int | None = None, note: str = "") -> None:
+        self.moved.append((name, done, total, note))
+
+
+def test_an_upgrade_shows_how_far_it_is(dlc: Dlc, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars = Bars()
+
+    def lift(*_: Any, say: Any, resolved_one: Any, **__: Any) -> None:
+        resolved_one("huggingface-pytorch-inference:1", 1, 2)
+        say("pillow upgraded in 2 of 8 targets")
+
+    monkeypatch.setattr("builder.cli.locks.showing", lambda: nullcontext(bars))
+    monkeypatch.setattr("builder.authoring.upgrade.lift", lift)
+    why = ("--reason", "CVE-1", "--until", "2999-01-01")
+    run = dlc(*MATRIX, "lock", "--upgrade", "pillow", *why)
+    assert (run.code, run.err) == (0, "pillow upgraded in 2 of 8 targets\n")
+    assert bars.moved == [("locks", 1, 2, "pytorch-inference:1")]

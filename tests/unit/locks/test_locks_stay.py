@@ -334,7 +334,7 @@ def test_packages_that_pin_each_other(packages: tuple[str, ...], project: Projec
         0,
         [
             f"{NAME}: lifted: boto3 1.0 to 1.1; lifted: botocore 1.0 to 1.1",
-            *(f"{each.split('=')[0]} lifted in 1 of 1 target" for each in packages),
+            *(f"{each.split('=')[0]} upgraded in 1 of 1 target" for each in packages),
         ],
     )
     after = project.entries("libraries")
@@ -364,7 +364,7 @@ def test_one_that_is_the_newest_keeps_no_other_back(project: Project) -> None:
     pair(project)
     run = lift(project, "filelock", "boto3", "botocore")
     assert run.code == 0, run.err
-    assert "filelock is the newest already wherever it is locked: nothing to lift\n" in run.err
+    assert "filelock is the newest wherever it is locked: nothing to upgrade\n" in run.err
     assert "package: filelock" not in project.matrix.read_text("utf-8")
     assert project.versions("libraries")["boto3"] == "1.1"
     assert project.run("lock", "--check").err == ""
@@ -389,7 +389,7 @@ def test_a_refusal_beside_a_success_is_a_line(project: Project) -> None:
         [
             f"{NAME}: lifted: tokenizers 0.21 to 0.22",
             f"{SECOND}: kept: tokenizers 0.21, a newer one conflicts with other pins",
-            "tokenizers lifted in 1 of 2 targets",
+            "tokenizers upgraded in 1 of 2 targets",
         ],
     )
 

@@ -637,7 +637,7 @@ def test_an_upgrade(locked: Project) -> None:
         "",
         f"{CPU}: lifted: tokenizers 0.10.4 to 0.11.0\n"
         f"{TENSORFLOW}: lifted: tokenizers 0.10.3 to 0.11.0\n"
-        "tokenizers lifted in 2 of 2 targets\n",
+        "tokenizers upgraded in 2 of 2 targets\n",
     )
     assert locked.matrix.read_text("utf-8").startswith(before)
     [upgrade] = locked.target(CPU).upgrades
@@ -705,7 +705,7 @@ def test_and_leaves_them_as_they_are(locked: Project) -> None:
 def test_to_the_newest_that_the_rest_bears(locked: Project) -> None:
     """0.12.0 wants another transformers."""
     run = locked.lift("tokenizers")
-    assert (run.code, run.err.splitlines()[-1]) == (0, "tokenizers lifted in 2 of 2 targets")
+    assert (run.code, run.err.splitlines()[-1]) == (0, "tokenizers upgraded in 2 of 2 targets")
     assert locked.versions(CPU, "libraries")["tokenizers"] == "0.11.0"
     assert locked.run("lock", "--check").code == 0
 
@@ -746,7 +746,7 @@ def test_what_is_the_newest_already(package: str, locked: Project) -> None:
     name = package.partition("==")[0]
     assert (run.code, run.err.splitlines()[-1]) == (
         0,
-        f"{name} is the newest already wherever it is locked: nothing to lift",
+        f"{name} is the newest wherever it is locked: nothing to upgrade",
     )
     assert locked.files() == before
 
@@ -757,13 +757,13 @@ def test_the_newest_of_before_is_no_longer_it(index: Index, locked: Project) -> 
     assert locked.run("lock").code == 0
     before = locked.files()
     assert locked.state(CPU).lifted == {"tokenizers": "0.10.4 to 0.11.0"}
-    assert "nothing to lift" in locked.lift("tokenizers").err
+    assert "nothing to upgrade" in locked.lift("tokenizers").err
     assert locked.files() == before
     index.add("2023-08-01", "tokenizers", "0.11.1")
     assert locked.run("lock").code == 0
     assert locked.files() == before, "a lock that is fresh stays"
     run = locked.lift("tokenizers")
-    assert run.err.splitlines()[-1] == "tokenizers lifted in 2 of 2 targets"
+    assert run.err.splitlines()[-1] == "tokenizers upgraded in 2 of 2 targets"
     assert locked.versions(CPU, "libraries")["tokenizers"] == "0.11.1"
 
 
@@ -774,7 +774,7 @@ def test_what_one_target_pins_stays_there(locked: Project) -> None:
     kept = "setuptools 58.2.0, a newer one conflicts with other pins"
     assert f"{CPU}: kept: {kept}\n" in run.err
     assert f"{TENSORFLOW}: lifted: setuptools 52.0.0 to 81.0.0\n" in run.err
-    assert run.err.endswith("setuptools lifted in 1 of 2 targets\n")
+    assert run.err.endswith("setuptools upgraded in 1 of 2 targets\n")
     assert f"\n# kept: {kept}\n" in locked.lock(CPU, "framework")
     assert locked.versions(CPU, "framework")["setuptools"] == "58.2.0"
     assert locked.versions(TENSORFLOW, "framework")["setuptools"] == "81.0.0"

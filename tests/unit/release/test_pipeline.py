@@ -118,8 +118,7 @@ def test_one_that_fails_stops_no_other(fails: str, calls: int, three: tuple[Targ
     with pytest.raises(PushError) as caught:
         pipeline.raise_if_failed(results)
     assert str(caught.value) == (
-        f"1 of 2 targets were not pushed: {first.name}; "
-        "run the same again: what is pushed is left out"
+        f"1 target of 2 not pushed: {first.name}; run the same again: what is pushed is left out"
     )
 
 
@@ -272,7 +271,7 @@ def test_a_second_run_goes_on(
     told = dlc(*command)
     assert told.code == 14
     assert told.err.splitlines()[-1].startswith(
-        f"dlc: 1 of 2 targets were not pushed: {first.name}; run the same again"
+        f"dlc: 1 target of 2 not pushed: {first.name}; run the same again"
     )
     assert f"{first.name}: failed: build: a step failed\n" in told.err
     head, one, two = told.out.splitlines()
