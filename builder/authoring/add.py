@@ -14,7 +14,7 @@ from packaging.version import Version
 
 from builder.authoring.framework import NewFramework, framework_lines
 from builder.authoring.outdated import PACKAGES, newest
-from builder.authoring.request import Wanted, refuse_missing
+from builder.authoring.request import ReleaseRequest, refuse_missing
 from builder.errors import LockError
 from builder.matrix.edit import MatrixText, flow
 from builder.matrix.format import Entry, FrameworkVersion, Matrix, Release
@@ -32,7 +32,7 @@ class Addition:
     targets: tuple[Target, ...]
 
 
-def addition(path: Path, wanted: Wanted) -> Addition:
+def addition(path: Path, wanted: ReleaseRequest) -> Addition:
     """What adding would make of a matrix; nothing is written.
 
     MatrixError if the result would be unsound or bring nothing, LockError if what is wanted is not
@@ -57,7 +57,7 @@ def addition(path: Path, wanted: Wanted) -> Addition:
 class _Adding:
     """One addition to one matrix."""
 
-    def __init__(self, matrix: Matrix, wanted: Wanted, text: MatrixText) -> None:
+    def __init__(self, matrix: Matrix, wanted: ReleaseRequest, text: MatrixText) -> None:
         self._matrix, self._wanted, self._text = matrix, wanted, text
         known = matrix.versions(wanted.framework)
         if not known:

@@ -1,4 +1,4 @@
-"""Pins of bases: what has become of them, and pinning them anew in matrix and Dockerfiles."""
+"""Pins of bases: whether they still resolve, and new ones in the matrix and Dockerfiles."""
 
 from __future__ import annotations
 

@@ -16,11 +16,11 @@ from builder.matrix.target import Target
 from builder.matrix.values import ASKED, FRAMEWORKS, MODES
 from builder.matrix.yaml_nodes import Position, Report, Text
 
-__all__ = ["Wanted", "check_index", "mistakes", "refuse_missing"]
+__all__ = ["ReleaseRequest", "check_index", "mistakes", "refuse_missing"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class ReleaseRequest:
     """What somebody wants of a release; None stands for what is usual.
 
     `today` is a date where none is named; `wheels` are hashes by address, `folders` a wheelhouse's,

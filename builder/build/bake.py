@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from builder.build.bakefile import Job, definition, target_id
-from builder.build.builder import HERE, How, environment
+from builder.build.builder import LOCAL, BuilderConfig, environment
 from builder.build.buildkit_progress import Solve, Step, decode
 from builder.build.contexts import is_anothers
 from builder.build.identity import remember
@@ -103,7 +103,7 @@ class Baker:
         engine: Engine,
         watcher: Watcher,
         check: ImageCheck | None = None,
-        how: How = HERE,
+        how: BuilderConfig = LOCAL,
     ) -> None:
         """`check` sees every image before it gets its tag; what it raises keeps the tag back."""
         self._engine, self._watcher, self._check, self._how = engine, watcher, check, how

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from builder.build import build_times, size_budget
 from builder.build.bake import Baker, Outcome, Watcher
 from builder.build.bakefile import NO_CACHE, Cache, Job
-from builder.build.builder import HERE, How, choose
+from builder.build.builder import LOCAL, BuilderConfig, choose
 from builder.build.contexts import Context, is_anothers, prepare, root
 from builder.build.identity import derived_here
 from builder.build.plan import Inputs, by_key, inputs, same
@@ -90,8 +90,8 @@ def build(
                 name, image = taken[each.target.name]
                 done[each.target.name] = _take(engine, each, name, image, watcher, say)
         rest = [each for each in missing if each.target.name not in taken]
-        how = choose(engine, builder, cache) if rest else HERE
-        if check_space and not how.elsewhere:
+        how = choose(engine, builder, cache) if rest else LOCAL
+        if check_space and not how.is_remote:
             require_space(engine, rest, here.values(), build_times.load())
         jobs = _jobs(engine, rest, images, mirrors, how, done, watcher, say)
         baker = Baker(engine, watcher, check=_accept, how=how)
@@ -144,7 +144,7 @@ def _jobs(
     wanted: Sequence[Inputs],
     images: Path,
     mirrors: Mirrors,
-    how: How,
+    how: BuilderConfig,
     done: dict[str, Outcome],
     watcher: Watcher,
     say: Say,
@@ -155,7 +155,7 @@ def _jobs(
     for each in wanted:
         target = each.target
         try:
-            if how.elsewhere:
+            if how.is_remote:
                 base, tools = (_pulled(each, mirrors) for each in (target.base, target.tools_base))
             else:
                 base = _base(engine, target.base, mirrors, found, say)

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from builder.build.bake import Outcome
     from builder.matrix.target import Target
 
-__all__ = ["Estimate", "Past", "estimates", "load", "record"]
+__all__ = ["BuildTime", "Estimate", "estimates", "load", "record"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Past:
+class BuildTime:
     """A target's last build that tells of the next: its seconds, and the image's bytes unpacked."""
 
     seconds: float
@@ -41,14 +41,14 @@ class Estimate:
 
 
 def estimates(
-    targets: Iterable[Target], everything: Iterable[Target], past: Mapping[str, Past]
+    targets: Iterable[Target], everything: Iterable[Target], past: Mapping[str, BuildTime]
 ) -> dict[str, Estimate]:
     """What builds of targets should take, by name, from past builds of `everything`.
 
     For a target that was never built, those of the same framework, mode and device tell, else of
     the same framework and mode; there is none if those were never built either.
     """
-    like: dict[tuple[str, ...], list[Past]] = {}
+    like: dict[tuple[str, ...], list[BuildTime]] = {}
     for target in everything:
         if target.name in past:
             for kind in _kinds(target):
@@ -73,8 +73,8 @@ def _kinds(target: Target) -> tuple[tuple[str, ...], ...]:
     return (target.framework, target.mode, target.device), (target.framework, target.mode)
 
 
-def load() -> dict[str, Past]:
-    """Past builds by target's name; what is no record, or cannot be read, is left out."""
+def load() -> dict[str, BuildTime]:
+    """BuildTime builds by target's name; what is no record, or cannot be read, is left out."""
     try:
         rows = json.loads(_path().read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -83,14 +83,14 @@ def load() -> dict[str, Past]:
     return {name: past for name, row in known if (past := _past(row))}
 
 
-def _past(row: Any) -> Past | None:
+def _past(row: Any) -> BuildTime | None:
     """A build as it was recorded; None for what is no record."""
     if not isinstance(row, dict) or row.keys() != {"seconds", "size"}:
         return None
     seconds, size = row["seconds"], row["size"]
     if type(seconds) not in (int, float) or type(size) is not int:
         return None
-    return Past(seconds=seconds, size=size) if 0 <= seconds < math.inf and size >= 0 else None
+    return BuildTime(seconds=seconds, size=size) if 0 <= seconds < math.inf and size >= 0 else None
 
 
 def record(outcomes: Iterable[Outcome]) -> None:
@@ -101,7 +101,7 @@ def record(outcomes: Iterable[Outcome]) -> None:
     """
     past = load()
     built = {
-        each.target.name: Past(seconds=round(each.seconds, 1), size=each.size)
+        each.target.name: BuildTime(seconds=round(each.seconds, 1), size=each.size)
         for each in outcomes
         if not (each.error or each.up_to_date or each.from_cache)
         and not (each.on_a_cached_framework and _took_longer(past, each))
@@ -112,7 +112,7 @@ def record(outcomes: Iterable[Outcome]) -> None:
     atomic.write(_path(), json.dumps(rows, indent=1) + "\n", folders=True)
 
 
-def _took_longer(past: Mapping[str, Past], now: Outcome) -> bool:
+def _took_longer(past: Mapping[str, BuildTime], now: Outcome) -> bool:
     before = past.get(now.target.name)
     return before is not None and before.seconds > now.seconds
 

@@ -15,7 +15,7 @@ from builder.errors import BuildError
 if TYPE_CHECKING:
     from builder.engine.connection import Engine
 
-__all__ = ["HERE", "How", "choose", "environment"]
+__all__ = ["LOCAL", "BuilderConfig", "choose", "environment"]
 
 # The name of the builder that is the engine itself, wherever DOCKER_HOST points.
 _ENGINE = "default"
@@ -24,18 +24,18 @@ _VARIABLE = "BUILDX_BUILDER"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class How:
+class BuilderConfig:
     """By which builder, the engine's own if it has no name, and with which caches.
 
-    One `elsewhere` has no images of the engine; what it built is loaded into that.
+    A remote one has no images of the engine; what it built is loaded into that.
     """
 
     builder: str = ""
-    elsewhere: bool = False
+    is_remote: bool = False
     cache: Cache = NO_CACHE
 
 
-HERE = How()
+LOCAL = BuilderConfig()
 
 
 def environment(engine: Engine, builder: str) -> dict[str, str]:
@@ -50,7 +50,7 @@ def environment(engine: Engine, builder: str) -> dict[str, str]:
     return {**given, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "BUILDX_BAKE_ENTITLEMENTS_FS": "0"}
 
 
-def choose(engine: Engine, builder: str = "", cache: Cache = NO_CACHE) -> How:
+def choose(engine: Engine, builder: str = "", cache: Cache = NO_CACHE) -> BuilderConfig:
     """Look at a builder, else the one that BUILDX_BUILDER names, before anything is built with it.
 
     BuildError if there is none of that name, if it does not run, or if it cannot keep a cache that
@@ -59,7 +59,7 @@ def choose(engine: Engine, builder: str = "", cache: Cache = NO_CACHE) -> How:
     said = "" if builder else os.environ.get(_VARIABLE, "")
     builder = builder or said
     if not builder and cache == NO_CACHE:
-        return HERE
+        return LOCAL
     told = _inspect(engine, builder or _ENGINE, said=said)
     driver = told.get("Driver", "")
     if driver == "docker" and builder not in ("", _ENGINE):
@@ -77,7 +77,7 @@ def choose(engine: Engine, builder: str = "", cache: Cache = NO_CACHE) -> How:
             remedy="name another with --builder (docker buildx create --driver docker-container), "
             "or use the engine's containerd image store",
         )
-    return How(builder=builder, elsewhere=driver != "docker", cache=cache)
+    return BuilderConfig(builder=builder, is_remote=driver != "docker", cache=cache)
 
 
 def _inspect(engine: Engine, name: str, *, said: str = "") -> Mapping[str, str]:

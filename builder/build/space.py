@@ -19,7 +19,7 @@ from builder.errors import BuildError
 from builder.util.text import counted, human_size
 
 if TYPE_CHECKING:
-    from builder.build.build_times import Past
+    from builder.build.build_times import BuildTime
     from builder.build.plan import Inputs
     from builder.engine.connection import Engine
     from builder.engine.image import ImageInfo
@@ -35,7 +35,7 @@ def require_space(
     engine: Engine,
     builds: Iterable[Inputs],
     images: Iterable[ImageInfo],
-    past: Mapping[str, Past],
+    past: Mapping[str, BuildTime],
 ) -> None:
     """BuildError if the engine's disk has less free than `builds` take.
 
@@ -65,7 +65,7 @@ def require_space(
 
 
 def expected_bytes(
-    builds: Iterable[Inputs], images: Iterable[ImageInfo], past: Mapping[str, Past]
+    builds: Iterable[Inputs], images: Iterable[ImageInfo], past: Mapping[str, BuildTime]
 ) -> int:
     """What builds add to the engine's disk, about."""
     known = {_framework(image.inputs) for image in images}
@@ -77,7 +77,7 @@ def expected_bytes(
     return total
 
 
-def expected_size(target: Target, past: Mapping[str, Past]) -> int:
+def expected_size(target: Target, past: Mapping[str, BuildTime]) -> int:
     """An image's size, unpacked: its last one, or the median of its repository and device.
 
     Without either it is that of the smallest there are.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from builder.authoring.draft import Draft
-    from builder.authoring.request import Wanted
+    from builder.authoring.request import ReleaseRequest
     from builder.locks.committed import Committed
     from builder.matrix.target import Target
 
@@ -73,7 +73,7 @@ def add(
     could be locked.
     """
     from builder.authoring.framework import given_wheels
-    from builder.authoring.request import Wanted, mistakes
+    from builder.authoring.request import ReleaseRequest, mistakes
     from builder.locks import wheelhouse
 
     today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()
@@ -86,7 +86,7 @@ def add(
         raise click.UsageError("\n".join(wrong))
     framework = "tensorflow" if tensorflow else FRAMEWORKS[0]
     sources = {**settings.targets[0].sources, **settings.mirrors.sources}
-    wanted = Wanted(
+    wanted = ReleaseRequest(
         framework=framework,
         version=tensorflow or pytorch,
         today=today,
@@ -102,7 +102,7 @@ def add(
     _add(settings, wanted, dry_run=dry_run, whole=whole)
 
 
-def _add(settings: Settings, wanted: Wanted, *, dry_run: bool, whole: bool) -> None:
+def _add(settings: Settings, wanted: ReleaseRequest, *, dry_run: bool, whole: bool) -> None:
     from builder.authoring.add import addition
     from builder.authoring.draft import draft
     from builder.authoring.request import check_index

@@ -37,7 +37,7 @@ __all__: list[str] = []
     help="Which targets are in one job: those that share a framework layer, or each alone.",
 )
 @click.option(
-    "--shards", type=click.IntRange(min=1), help="At most so many jobs [default: one a group]."
+    "--shards", type=click.IntRange(min=1), help="Maximum number of jobs [default: one a group]."
 )
 @click.option(
     "--github", is_flag=True, help="Also write matrix= and count= to the file GITHUB_OUTPUT names."

@@ -21,7 +21,7 @@ from builder.util.text import counted
 
 if TYPE_CHECKING:
     from builder.matrix.target import Target
-    from builder.release.ecr_repositories import Change, Ecr, Wanted
+    from builder.release.ecr_repositories import Change, DesiredRepository, Ecr
 
 
 def _accounts(_context: click.Context, _option: click.Parameter, value: Any) -> Any:
@@ -120,7 +120,7 @@ def _found(
     keep: str,
     readers: Sequence[str],
     untagged_days: int,
-) -> tuple[Ecr, list[Wanted], list[Change]]:
+) -> tuple[Ecr, list[DesiredRepository], list[Change]]:
     from builder.registry.reference import check_prefix
     from builder.release.ecr_repositories import Ecr, changes, wanted
 

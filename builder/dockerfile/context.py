@@ -46,8 +46,8 @@ def template_context(target: Target) -> Mapping[str, Any]:
         sources["UV_INDEX"] = " ".join(indexes)
     return {
         "target": target,
-        "mended": _is_mended(target),
-        "toolkit_mended": _is_toolkit_mended(target),
+        "needs_redirect_patch": _needs_redirect_patch(target),
+        "needs_toolkit_patch": _needs_toolkit_patch(target),
         "ffmpeg_wheel": _FFMPEG_WHEEL in target.library_requirements,
         "header": HEADER,
         "accelerator_kind": _ACCELERATOR_KINDS.get(target.device, ""),
@@ -107,10 +107,10 @@ def _component(target: Target, component: Component) -> Mapping[str, Any]:
     }
 
 
-def _is_mended(target: Target) -> bool:
+def _needs_redirect_patch(target: Target) -> bool:
     return Version(target.transformers) < Version(_FOLLOWS_REDIRECTS)
 
 
-def _is_toolkit_mended(target: Target) -> bool:
+def _needs_toolkit_patch(target: Target) -> bool:
     newer = Version(target.transformers) >= Version(_BREAKS_TOOLKIT)
     return target.mode == "inference" and newer

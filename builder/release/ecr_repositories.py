@@ -12,7 +12,7 @@ from builder.errors import RegistryError
 from builder.registry.ecr import ecr_client
 from builder.release.tags import MAJORS
 
-__all__ = ["KEEPS", "Change", "Wanted", "apply", "changes", "wanted"]
+__all__ = ["KEEPS", "Change", "DesiredRepository", "apply", "changes", "wanted"]
 
 KEEPS = ("releases", "all", "none")
 # ECR takes five of them at most, each with two asterisks at most.
@@ -27,7 +27,7 @@ _LISTS = frozenset({"AWS", "Action"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class DesiredRepository:
     """A repository as it is to be; `policy` is None where nobody said who may pull."""
 
     name: str
@@ -54,7 +54,7 @@ def wanted(
     untagged_days: int,
     readers: Sequence[str],
     partition: str = "aws",
-) -> list[Wanted]:
+) -> list[DesiredRepository]:
     """Repositories that keep tags as told (one of KEEPS), and let the accounts `readers` pull.
 
     An image that lost its last tag goes after `untagged_days` days. One that an index names has no
@@ -90,7 +90,9 @@ def wanted(
         statement = {"Sid": "Pull", "Effect": "Allow", "Principal": {"AWS": roots}}
         policy = {"Version": "2012-10-17", "Statement": [{**statement, "Action": list(_PULL)}]}
     return [
-        Wanted(name=name, mutability=mutability, scan=True, lifecycle=lifecycle, policy=policy)
+        DesiredRepository(
+            name=name, mutability=mutability, scan=True, lifecycle=lifecycle, policy=policy
+        )
         for name in sorted(set(names))
     ]
 
@@ -137,7 +139,7 @@ class Ecr:
                 raise
 
 
-def changes(ecr: Ecr, repositories: Sequence[Wanted]) -> Iterator[Change]:
+def changes(ecr: Ecr, repositories: Sequence[DesiredRepository]) -> Iterator[Change]:
     """What is not as wanted, in the order in which it must be changed."""
     for each in repositories:
         there = ecr.describe(each.name)

@@ -8,7 +8,7 @@ import pytest
 
 from builder.build import build
 from builder.build.bakefile import Cache
-from builder.build.builder import HERE, How, choose, environment
+from builder.build.builder import LOCAL, BuilderConfig, choose, environment
 from builder.build.plan import inputs
 from builder.cli.progress import Builds, Progress
 from builder.dockerfile.render import Renderer
@@ -44,17 +44,17 @@ def engine(folder: Path, driver: str, more: str = "") -> Engine:
 
 def test_nothing_asked_nothing_looked_at() -> None:
     nobody = Engine(host="unix:///x", version="27", private=False, buildx=("/nowhere",))
-    assert choose(nobody) is HERE
-    assert not HERE.elsewhere
+    assert choose(nobody) is LOCAL
+    assert not LOCAL.is_remote
 
 
 @pytest.mark.integration
 def test_a_builder_elsewhere_with_a_cache(tmp_path: Path) -> None:
     cache = Cache(destinations=("h.example/cache",))
     there = engine(tmp_path, "kubernetes", "Features:\n Cache export: true")
-    assert choose(there, "far", cache) == How(builder="far", elsewhere=True, cache=cache)
+    assert choose(there, "far", cache) == BuilderConfig(builder="far", is_remote=True, cache=cache)
     older = engine(tmp_path, "docker-container")  # one that tells of no features
-    assert choose(older, "far", cache).elsewhere
+    assert choose(older, "far", cache).is_remote
 
 
 @pytest.mark.integration
@@ -62,8 +62,8 @@ def test_a_builder_that_keeps_no_cache(tmp_path: Path) -> None:
     there = engine(tmp_path, "cloud", "Features:\n Cache export: false")
     with pytest.raises(BuildError, match="cannot write a cache to h"):
         choose(there, "far", Cache(destinations=("h.example/cache",)))
-    assert choose(there, "far", Cache(destinations=("type=inline",))).elsewhere
-    assert choose(there, "far", Cache(sources=("h.example/cache",))).elsewhere
+    assert choose(there, "far", Cache(destinations=("type=inline",))).is_remote
+    assert choose(there, "far", Cache(sources=("h.example/cache",))).is_remote
 
 
 @pytest.mark.integration
@@ -99,7 +99,7 @@ def test_bases_elsewhere_are_pulled_by_digest(
         [inputs(target, ROOT / "images", Renderer())],
         ROOT / "images",
         Mirrors(registries={"docker.io": "mirror.example/hub"}),
-        How(builder="far", elsewhere=True),
+        BuilderConfig(builder="far", is_remote=True),
         {},
         Builds(Progress()),
         print,
@@ -120,7 +120,7 @@ def test_time_of_the_caller_reaches_no_build(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_builder_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is looked at as one that is named, and an error says who named it."""
     monkeypatch.setenv("BUILDX_BUILDER", "far")
-    assert choose(engine(tmp_path, "remote")) == How(builder="far", elsewhere=True)
+    assert choose(engine(tmp_path, "remote")) == BuilderConfig(builder="far", is_remote=True)
     with pytest.raises(
         BuildError, match=r"far, which BUILDX_BUILDER names, .*no route.*unset BUIL"
     ):

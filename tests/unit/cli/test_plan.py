@@ -172,7 +172,7 @@ def test_a_broken_row_of_the_history_is_left_out(
     (tmp_path / "state").mkdir()
     rows = {name: row, other: {"seconds": 2, "size": 3}}
     (tmp_path / "state" / "builds.json").write_text(json.dumps(rows), "utf-8")
-    assert build_times.load() == {other: build_times.Past(seconds=2, size=3)}
+    assert build_times.load() == {other: build_times.BuildTime(seconds=2, size=3)}
     assert dlc("--matrix", str(part / "matrix.yaml"), "plan", name).code == 0
 
 

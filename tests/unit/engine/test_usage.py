@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from builder.build.bake import _with_remedy
-from builder.build.build_times import Past
+from builder.build.build_times import BuildTime
 from builder.build.buildkit_progress import Step
 from builder.build.plan import Inputs, inputs
 from builder.build.space import expected_bytes, expected_size, require_space
@@ -264,17 +264,17 @@ def test_what_images_are_expected_to_take(both: list[Inputs]) -> None:
     assert expected_size(target, {}) == GB
     like = CPU.replace("4.57.1", "4.56.0")
     past = {
-        like: Past(seconds=1, size=2 * GB),
-        like.replace("2.13", "2.12"): Past(seconds=1, size=4 * GB),
-        CPU.replace("-cpu-", "-gpu-"): Past(seconds=1, size=90 * GB),
-        TRAINING: Past(seconds=1, size=80 * GB),
+        like: BuildTime(seconds=1, size=2 * GB),
+        like.replace("2.13", "2.12"): BuildTime(seconds=1, size=4 * GB),
+        CPU.replace("-cpu-", "-gpu-"): BuildTime(seconds=1, size=90 * GB),
+        TRAINING: BuildTime(seconds=1, size=80 * GB),
     }
     assert expected_size(target, past) == 3 * GB
-    assert expected_size(target, {**past, CPU: Past(seconds=1, size=5 * GB)}) == 5 * GB
+    assert expected_size(target, {**past, CPU: BuildTime(seconds=1, size=5 * GB)}) == 5 * GB
 
 
 def test_a_framework_layer_that_is_there_is_not_counted_again(both: list[Inputs]) -> None:
-    past = {name: Past(seconds=1, size=2 * GB) for name in (CPU, TRAINING)}
+    past = {name: BuildTime(seconds=1, size=2 * GB) for name in (CPU, TRAINING)}
     assert expected_bytes(both[:1], [], past) == 4 * GB
     assert expected_bytes(both, [], past) == 5 * GB
     labels = both[1].labels()
@@ -292,7 +292,7 @@ def full(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
 def test_a_build_that_does_not_fit_says_so(
     private: Holding, both: list[Inputs], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    past = {name: Past(seconds=1, size=2 * GB) for name in (CPU, TRAINING)}
+    past = {name: BuildTime(seconds=1, size=2 * GB) for name in (CPU, TRAINING)}
     root = private.told["/info"]["DockerRootDir"]
     full(monkeypatch, 5 * GB)
     require_space(found(private), both, [], past)
