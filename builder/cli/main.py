@@ -142,6 +142,8 @@ def run_command(command: click.Command, name: str, *, usage: str | None = None) 
         # The reader has gone, as that of `dlc list | head` does, or a terminal: end without a word.
         _write_nowhere(sys.stdout, sys.stderr)
         code = 1
+    # At its end Python would look for garbage among all that there is, once more.
+    gc.freeze()
     sys.exit(code)
 
 
