@@ -133,9 +133,9 @@ class _Adding:
         if self._wanted.python:
             return [self._wanted.python]
         known = self.framework or self._like()
-        said = [known.python, *(build.python for build in known.builds.values())]
-        said += [entry.python for mode in self._wanted.modes if (entry := self._last(mode))]
-        return list(dict.fromkeys(filter(None, said)))
+        pythons = [known.python, *(build.python for build in known.builds.values())]
+        pythons += [entry.python for mode in self._wanted.modes if (entry := self._last(mode))]
+        return list(dict.fromkeys(filter(None, pythons)))
 
     def _entry(self, mode: str, date: str | None) -> dict[str, str]:
         """The entry of a mode: what it says besides its version, as in the one it goes by."""
@@ -147,12 +147,12 @@ class _Adding:
         same = like is not None and like.version == self._version
         for name in ("python", "base", "accelerator"):
             own = getattr(wanted, name)
-            said = getattr(like, name) if same else None
+            value = getattr(like, name) if same else None
             in_framework = self._version not in self._matrix.versions(wanted.framework)
             if own and not in_framework:
                 found[name] = own
-            elif said and not own:
-                found[name] = said
+            elif value and not own:
+                found[name] = value
         if date:
             found["date"] = date
         origin = wanted.origin or (like.origin if like and like.origin else "official")

@@ -46,14 +46,14 @@ class ReleaseRequest:
     mirrors: Mirrors = NO_MIRRORS
 
 
-def mistakes(said: Mapping[str, str | None], *, today: str) -> list[str]:
+def mistakes(given: Mapping[str, str | None], *, today: str) -> list[str]:
     """What cannot be, of what is said by option; `today` is the last date that is known whole.
 
     >>> mistakes({"transformers": "4.57.1", "date": "2026-11-22", "base": None}, today="2026-11-21")
     ['--date: 2026-11-22 is in the future: its locks would not be reproducible; give another date']
     """
     found = []
-    for name, value in said.items():
+    for name, value in given.items():
         if value is None:
             continue
         report = Report()

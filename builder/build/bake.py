@@ -183,9 +183,9 @@ class Baker:
         self._running.discard(process)
         seconds = time.monotonic() - begin
         if process.returncode == 0:
-            told = json.loads(metadata.read_text("utf-8"))[target_id(job.target)]
+            results = json.loads(metadata.read_text("utf-8"))[target_id(job.target)]
             return replace(
-                self._tag(job, told, seconds),
+                self._tag(job, results, seconds),
                 from_cache=solve.from_cache,
                 on_a_cached_framework=solve.on_a_cached_framework,
             )
@@ -199,19 +199,19 @@ class Baker:
             output=tuple(failed.lines) if failed else (),
         )
 
-    def _tag(self, job: Job, told: Mapping[str, str], seconds: float) -> Outcome:
+    def _tag(self, job: Job, results: Mapping[str, str], seconds: float) -> Outcome:
         import docker.errors
 
         target = job.target
         # The key that holds an image's id: classic stores name images by config, containerd's and
         # Engine 20.10 by the other.
-        image_id = told.get("containerimage.config.digest") or told["containerimage.digest"]
+        image_id = results.get("containerimage.config.digest") or results["containerimage.digest"]
         with contextlib.closing(self._engine.client()) as client:
             try:
                 try:
                     image = client.images.get(image_id)
                 except docker.errors.ImageNotFound:
-                    image = client.images.get(told["containerimage.digest"])
+                    image = client.images.get(results["containerimage.digest"])
                 if self._check:
                     self._check(client, str(image.id), target)
                 if key := job.labels.get(KEY_LABEL, ""):

@@ -14,7 +14,7 @@ from builder.build.bakefile import NO_CACHE, Cache, Job
 from builder.build.builder import LOCAL, BuilderConfig, choose
 from builder.build.contexts import Context, is_anothers, prepare, root
 from builder.build.identity import derived_here
-from builder.build.plan import Inputs, by_key, inputs, same
+from builder.build.plan import Inputs, find_by_key, index_by_key, inputs
 from builder.build.space import require_space
 from builder.dockerfile.render import Renderer, apply, changes
 from builder.engine import bases
@@ -72,11 +72,11 @@ def build(
             done[target.name] = _failure(target, error, watcher)
 
     here = images_here(up=lambda: up(say=say, build=False)) if wanted else {}
-    keyed = {} if again else by_key(here)
+    keyed = {} if again else index_by_key(here)
     missing: list[Inputs] = []
     taken: dict[str, tuple[str, ImageInfo]] = {}
     for each in wanted:
-        own = same(each, keyed, derived_here)
+        own = find_by_key(each, keyed, derived_here)
         if own and own[0] == each.target.name and size_budget.fits(own[1], each.target):
             done[each.target.name] = _up_to_date(each.target, own[1])
             continue

@@ -56,20 +56,20 @@ def choose(engine: Engine, builder: str = "", cache: Cache = NO_CACHE) -> Builde
     BuildError if there is none of that name, if it does not run, or if it cannot keep a cache that
     it is to.
     """
-    said = "" if builder else os.environ.get(_VARIABLE, "")
-    builder = builder or said
+    named = "" if builder else os.environ.get(_VARIABLE, "")
+    builder = builder or named
     if not builder and cache == NO_CACHE:
         return LOCAL
-    told = _inspect(engine, builder or _ENGINE, said=said)
-    driver = told.get("Driver", "")
+    properties = _inspect(engine, builder or _ENGINE, named=named)
+    driver = properties.get("Driver", "")
     if driver == "docker" and builder not in ("", _ENGINE):
-        option = _VARIABLE if said else "--builder"
+        option = _VARIABLE if named else "--builder"
         raise BuildError(
             f"{builder} is a Docker context, not a builder of buildx",
             remedy=f"set DOCKER_CONTEXT={builder} in the place of {option}",
         )
     exported = [text for text in cache.destinations if not text.startswith("type=inline")]
-    can = told.get("Cache export", "false" if driver == "docker" else "true")
+    can = properties.get("Cache export", "false" if driver == "docker" else "true")
     if exported and can != "true":
         raise BuildError(
             f"the builder {builder or _ENGINE} cannot write a cache to {exported[0]}: "
@@ -80,7 +80,7 @@ def choose(engine: Engine, builder: str = "", cache: Cache = NO_CACHE) -> Builde
     return BuilderConfig(builder=builder, is_remote=driver != "docker", cache=cache)
 
 
-def _inspect(engine: Engine, name: str, *, said: str = "") -> Mapping[str, str]:
+def _inspect(engine: Engine, name: str, *, named: str = "") -> Mapping[str, str]:
     """What buildx tells of a builder's first node, by the words before the colon."""
     result = subprocess.run(
         [*engine.buildx, "inspect", "--bootstrap", name],
@@ -91,21 +91,21 @@ def _inspect(engine: Engine, name: str, *, said: str = "") -> Mapping[str, str]:
         text=True,
         check=False,
     )
-    told = {
+    properties = {
         found["word"]: found["value"]
         for found in re.finditer(
             r"^ *(?P<word>[A-Z][\w -]*?):[ \t]+(?P<value>\S.*)$", result.stdout, re.MULTILINE
         )
     }
-    wrong = told.get("Error", "")
+    wrong = properties.get("Error", "")
     if result.returncode:
         reason = re.search(r"^ERROR: (.*)", result.stderr, re.MULTILINE)
         wrong = reason[1] if reason else result.stderr.strip()[-200:]
     if wrong:
         raise BuildError(
-            f"the builder {name}{f', which {_VARIABLE} names,' if said else ''} cannot be used: "
+            f"the builder {name}{f', which {_VARIABLE} names,' if named else ''} cannot be used: "
             f"{wrong}",
             remedy="`docker buildx ls` shows those that there are"
-            + (f"; or unset {_VARIABLE}" if said else ""),
+            + (f"; or unset {_VARIABLE}" if named else ""),
         )
-    return told
+    return properties

@@ -140,7 +140,7 @@ def _git(folder: Path, *arguments: str) -> bytes:
     except FileNotFoundError as error:
         raise DlcError("--since needs git", remedy="install it") from error
     except subprocess.CalledProcessError as error:
-        said = error.stderr.decode("utf-8", "replace").strip()
+        message = error.stderr.decode("utf-8", "replace").strip()
         raise SelectionError(
-            f"git {arguments[0]}: {said}", remedy="name a commit of a checkout"
+            f"git {arguments[0]}: {message}", remedy="name a commit of a checkout"
         ) from error

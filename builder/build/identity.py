@@ -44,12 +44,12 @@ def derived_here(made_of: Inputs, image: ImageInfo) -> str:
 
     with engine_client() as client:
         try:
-            told = client.images.get(image.id)
-            history = told.history()
+            inspected = client.images.get(image.id)
+            history = inspected.history()
         except docker.errors.ImageNotFound:
             return "it is gone"
     steps = [_step(each, "CreatedBy", "Comment") for each in history]
-    why = difference(made_of, told.attrs.get("Config") or {}, steps)
+    why = difference(made_of, inspected.attrs.get("Config") or {}, steps)
     if not why:
         with suppress(WriteError):  # a plan needs no state that it can write to
             remember(image.id, made_of.key)
@@ -82,10 +82,10 @@ def difference(made_of: Inputs, config: Mapping[str, Any], history: Sequence[str
     verbs = [verb for verb, _ in reversed(wanted) if verb not in _NO_HISTORY]
     if [step_of(step).partition(" ")[0] for step in steps[: len(verbs)]] != verbs:
         return f"changed after its build: {step_of(steps[0])}" if steps else "it has no history"
-    said = dict(wanted)  # the last of each kind, which is the one that holds
+    last = dict(wanted)  # the last of each kind, which is the one that holds
     for verb in ("ENTRYPOINT", "CMD"):
         with suppress(KeyError, ValueError):  # it is not said, or by the shell
-            if (has := config.get(verb.capitalize()) or []) != json.loads(said[verb]):
+            if (has := config.get(verb.capitalize()) or []) != json.loads(last[verb]):
                 return f"changed after its build: {verb} is {json.dumps(has)}"
     env = config.get("Env")
     found = dict(str(each).partition("=")[::2] for each in (env if isinstance(env, list) else ()))

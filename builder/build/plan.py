@@ -26,13 +26,13 @@ __all__ = [
     "Difference",
     "Inputs",
     "Planned",
-    "by_key",
     "compare",
+    "find_by_key",
     "framework_layer",
+    "index_by_key",
     "inputs",
     "plan",
-    "same",
-    "why",
+    "rebuild_reasons",
 ]
 
 PLATFORM = "linux/amd64"
@@ -57,8 +57,8 @@ class Inputs:
 
     def labels(self) -> dict[str, str]:
         """What the image says of it."""
-        told = (f"{name}={digest[:DIGITS]}" for name, digest in sorted(self.digests.items()))
-        return {KEY_LABEL: self.key, INPUTS_LABEL: " ".join(told)}
+        parts = (f"{name}={digest[:DIGITS]}" for name, digest in sorted(self.digests.items()))
+        return {KEY_LABEL: self.key, INPUTS_LABEL: " ".join(parts)}
 
 
 def framework_layer(target: Target) -> str:
@@ -157,15 +157,15 @@ def inputs(target: Target, images: Path, renderer: Renderer) -> Inputs:
     names = (f"{layer}.lock" for layer in freshness.layers(target))
     files |= {name: (committed / name).read_bytes() for name in names}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    said = {
+    texts = {
         "base": target.base.image,
         "tools-base": target.tools_base.image,
         "platform": PLATFORM,
         "profile": PROFILE,
     }
     if target.components:
-        said["components"] = " ".join(each.name for each in target.components)
-    digests |= {name: hashlib.sha256(text.encode()).hexdigest() for name, text in said.items()}
+        texts["components"] = " ".join(each.name for each in target.components)
+    digests |= {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
     return Inputs(target=target, files=files, digests=digests)
 
 
@@ -180,7 +180,7 @@ def plan(
 
     `derived` is asked of those with the right key, as labels are inherited.
     """
-    planned, keyed = [], by_key(built)
+    planned, keyed = [], index_by_key(built)
     for target in targets:
         image, other = built.get(target.name), ""
         try:
@@ -199,10 +199,10 @@ def plan(
                 )
             )
             continue
-        reasons = tuple(why(now, image))
+        reasons = tuple(rebuild_reasons(now, image))
         if image and not reasons:
             reasons = tuple(filter(None, [derived(now, image)]))
-        if reasons and (found := same(now, keyed, derived)):
+        if reasons and (found := find_by_key(now, keyed, derived)):
             reasons, (other, image) = (), found
         planned.append(
             Planned(target=target, inputs=now, reasons=reasons, image=image, other_name=other)
@@ -210,7 +210,7 @@ def plan(
     return planned
 
 
-def by_key(built: Mapping[str, ImageInfo]) -> dict[str, dict[str, ImageInfo]]:
+def index_by_key(built: Mapping[str, ImageInfo]) -> dict[str, dict[str, ImageInfo]]:
     """The images that have each build key, by name."""
     found: dict[str, dict[str, ImageInfo]] = {}
     for name, image in built.items():
@@ -219,7 +219,7 @@ def by_key(built: Mapping[str, ImageInfo]) -> dict[str, dict[str, ImageInfo]]:
     return found
 
 
-def same(
+def find_by_key(
     now: Inputs, keyed: Mapping[str, Mapping[str, ImageInfo]], derived: Derived
 ) -> tuple[str, ImageInfo] | None:
     """A name, its target's own if it can be, and the image that was built of the same; or None."""
@@ -245,7 +245,7 @@ def changed(now: Mapping[str, str], before: Mapping[str, str]) -> list[str]:
     return [f"{each.name} {each.state}" for each in compare(now, before) if each.before != each.now]
 
 
-def why(now: Inputs, image: ImageInfo | None) -> list[str]:
+def rebuild_reasons(now: Inputs, image: ImageInfo | None) -> list[str]:
     """Why an image is to be built; nothing if it was made of the same."""
     if image is None:
         return ["there is no image"]

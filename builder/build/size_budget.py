@@ -213,6 +213,8 @@ def _told(sizes: Iterable[tuple[str, int]]) -> str:
 
 
 def _contents(text: str) -> Contents:
-    said = json.loads(text)
-    packages = {name: (declared, taken) for name, (declared, taken) in said["packages"].items()}
-    return Contents(packages=packages, system=said["system"], java=said["java"], rest=said["rest"])
+    document = json.loads(text)
+    packages = {name: (declared, taken) for name, (declared, taken) in document["packages"].items()}
+    return Contents(
+        packages=packages, system=document["system"], java=document["java"], rest=document["rest"]
+    )

@@ -78,8 +78,8 @@ def add(
 
     today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()
     options = ("transformers", "datasets", "python", "base", "accelerator", "libraries")
-    said = {"pytorch": pytorch, "tensorflow": tensorflow, "date": date}
-    wrong = mistakes({**{name: named[name] for name in options}, **said}, today=today)
+    others = {"pytorch": pytorch, "tensorflow": tensorflow, "date": date}
+    wrong = mistakes({**{name: named[name] for name in options}, **others}, today=today)
     if pytorch is not None and tensorflow is not None:
         wrong.append("--pytorch and --tensorflow: give one, and call again")
     if wrong:

@@ -48,16 +48,16 @@ def status(context: click.Context, output: str = "table") -> None:
     from builder.engine.connection import find
     from builder.engine.connection import status as engine_status
 
-    told = engine_status()
-    found = find() if told.running else None
+    state = engine_status()
+    found = find() if state.running else None
     used = _usage(found) if found else None
     if output == "json":
-        print_json({**asdict(told), "usage": asdict(used) if used else None})
+        print_json({**asdict(state), "usage": asdict(used) if used else None})
     else:
-        rows = [{"what": key, "value": value} for key, value in asdict(told).items()]
+        rows = [{"what": key, "value": value} for key, value in asdict(state).items()]
         rows += [{"what": key, "value": value} for key, value in _lines(used)]
         print_table([row for row in rows if row["value"] != ""], ("what", "value"))
-    if not told.running:
+    if not state.running:
         context.exit(EngineError.exit_code)
 
 

@@ -73,9 +73,9 @@ def _table(found: Inventory) -> None:
     print_table(rows, ("kind", "package", "version", "from", "license"))
     counts = Counter(each.kind for each in found.packages)
     families = Counter(each.family for each in found.packages if each.family)
-    told = [f"{number} {kind}" for kind, number in sorted(counts.items())]
-    told += [f"{number} of {name.upper()}" for name, number in sorted(families.items())]
-    say(f"{found.image}: {', '.join(told) or 'no packages'}")
+    parts = [f"{number} {kind}" for kind, number in sorted(counts.items())]
+    parts += [f"{number} of {name.upper()}" for name, number in sorted(families.items())]
+    say(f"{found.image}: {', '.join(parts) or 'no packages'}")
 
 
 def _short(text: str) -> str | None:

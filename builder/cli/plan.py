@@ -127,19 +127,19 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
 
 def _summary(rows: Sequence[dict[str, Any]]) -> str:
     count = Counter(row["state"] for row in rows)
-    told = [f"{count['build']} to build", f"{count['up to date']} up to date"]
+    parts = [f"{count['build']} to build", f"{count['up to date']} up to date"]
     if count["stale"]:
-        told.append(f"{count['stale']} to lock first (`dlc lock`)")
+        parts.append(f"{count['stale']} to lock first (`dlc lock`)")
     if count["blocked"]:
-        told.append(f"{count['blocked']} cannot be built")
+        parts.append(f"{count['blocked']} cannot be built")
     known = [row for row in rows if row["state"] == "build" and row["seconds"] is not None]
     if known:
         seconds, size = (sum(row[name] for row in known) for name in ("seconds", "size"))
         like = sum(bool(row["estimated_from"]) for row in known)
         which = f"the {len(known)} known" if len(known) < count["build"] else "all"
-        told.append(
+        parts.append(
             f"about {seconds:.0f} s, one after the other, and {human_size(size)} for {which}"
         )
         if like:
-            told.append(f"{like} of them estimated from similar targets")
-    return ", ".join(told)
+            parts.append(f"{like} of them estimated from similar targets")
+    return ", ".join(parts)

@@ -69,5 +69,5 @@ def _row(name: str, size: Size) -> dict[str, Any]:
 def _short(row: dict[str, Any]) -> dict[str, Any]:
     sizes = {name: human_size(value) for name, value in row.items() if isinstance(value, int)}
     largest = list(row["packages"].items())[:3]
-    told = ", ".join(f"{name} {human_size(taken)}" for name, taken in largest)
-    return {"image": row["image"], **sizes, "largest": told}
+    texts = ", ".join(f"{name} {human_size(taken)}" for name, taken in largest)
+    return {"image": row["image"], **sizes, "largest": texts}

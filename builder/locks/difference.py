@@ -21,16 +21,16 @@ class Difference:
     packages: int
 
     def __str__(self) -> str:
-        told = [counted(self.packages, "package")]
+        parts = [counted(self.packages, "package")]
         if self.new:
             names = ", ".join(f"{name} {version}" for name, version in self.new.items())
-            told.append(f"{len(self.new)} new ({names})")
+            parts.append(f"{len(self.new)} new ({names})")
         if self.gone:
-            told.append(f"{len(self.gone)} gone ({', '.join(self.gone)})")
+            parts.append(f"{len(self.gone)} gone ({', '.join(self.gone)})")
         if self.changed:
             moved = (f"{name} {old} -> {new}" for name, (old, new) in self.changed.items())
-            told.append(f"{len(self.changed)} changed ({', '.join(moved)})")
-        return "; ".join(told) if len(told) > 1 else f"{told[0]}, unchanged"
+            parts.append(f"{len(self.changed)} changed ({', '.join(moved)})")
+        return "; ".join(parts) if len(parts) > 1 else f"{parts[0]}, unchanged"
 
 
 def difference(before: Lock, after: Lock) -> Difference:

@@ -143,12 +143,12 @@ class Struct:
 
     def _values(self, node: Table, report: Report, names: Texts) -> dict[str, Any] | None:
         values: dict[str, Any] = {}
-        for name, said in node.keys.items():
+        for name, text in node.keys.items():
             if name not in self.keys:
                 message = f"{name!r} is not a key of {self.what}"
-                report.add(said.at, message, did_you_mean(name, self.keys))
+                report.add(text.at, message, did_you_mean(name, self.keys))
             elif name in node.entries:
-                value = self.keys[name].shape.read(node.entries[name], report, (*names, said))
+                value = self.keys[name].shape.read(node.entries[name], report, (*names, text))
                 if value is not None:
                     values[name] = value
         required = [name for name, each in self.keys.items() if each.required]
@@ -168,7 +168,7 @@ class Struct:
     def _made(self, values: dict[str, Any], node: Table, names: Texts) -> Any:
         for name, each in self.declared.items():
             if each is None:
-                values[name] = {name: said.at for name, said in node.keys.items()}
+                values[name] = {name: text.at for name, text in node.keys.items()}
             elif isinstance(each, Named):
                 values[name] = names[each.level]
             elif each.name in values:

@@ -134,22 +134,22 @@ def read(path: Path, *, bases: Iterable[str], sources: Iterable[str]) -> Mirrors
     """
     report = Report()
     document = load(path, report, what="mirrors")
-    said = (_MIRRORS.read(document, report) if document else None) or {}
+    sections = (_MIRRORS.read(document, report) if document else None) or {}
     for section, known in (("archives", list(bases)), ("sources", list(sources))):
-        for name in said.get(section, Section()).named:
+        for name in sections.get(section, Section()).named:
             if name not in known:
                 report.add(name.at, f"the matrix has no {name!r}", did_you_mean(name, known))
-    credentials = _credentials(said.get("netrc"), report)
+    credentials = _credentials(sections.get("netrc"), report)
     report.raise_if_any()
     return Mirrors(
-        registries=said.get("registries", {}),
+        registries=sections.get("registries", {}),
         archives={
             name: Archive(main=each["main"], security=each.get("security", each["main"]))
-            for name, each in said.get("archives", {}).items()
+            for name, each in sections.get("archives", {}).items()
         },
-        sources=said.get("sources", {}),
-        keys=said.get("keys", {}),
-        index=said.get("index", ""),
+        sources=sections.get("sources", {}),
+        keys=sections.get("keys", {}),
+        index=sections.get("index", ""),
         credentials=credentials,
     )
 

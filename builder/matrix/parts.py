@@ -152,9 +152,9 @@ class Build:
     base: Text | None = key(v.BASE, "Else the framework version's.", "os", default=None)
 
 
-def _build(*, name: Text, fallback: Build | None = None, **said: Any) -> Build:
+def _build(*, name: Text, fallback: Build | None = None, **values: Any) -> Build:
     """The build itself, or its fallback as long as a wheel of it has no known hash."""
-    build = Build(name=name, **said)
+    build = Build(name=name, **values)
     if fallback and any(wheel.sha256 is None for wheel in build.wheels):
         build = replace(fallback, name=name)
     return replace(build, carries=build.carries or name)

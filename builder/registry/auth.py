@@ -49,9 +49,9 @@ def of_docker(host: str) -> Login | None:
             remedy="fix the Docker configuration, or its credential helper",
         ) from error
     # Docker's helpers write the keys with capitals, its file without.
-    said = {key.lower(): value for key, value in found.items() if isinstance(value, str)}
-    if token := said.get("identitytoken"):
+    fields = {key.lower(): value for key, value in found.items() if isinstance(value, str)}
+    if token := fields.get("identitytoken"):
         return Login(identity_token=token)
-    if said.get("username") and said.get("password"):
-        return Login(user=said["username"], password=said["password"])
+    if fields.get("username") and fields.get("password"):
+        return Login(user=fields["username"], password=fields["password"])
     return None

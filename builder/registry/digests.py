@@ -127,28 +127,28 @@ def _reason(error: BaseException) -> str:
     """A few words on one line for whatever went wrong."""
     import requests
 
-    said = str(getattr(error, "explanation", None) or getattr(error, "message", None) or error)
+    message = str(getattr(error, "explanation", None) or getattr(error, "message", None) or error)
     below = causes(error)
 
     def among(*kinds: type[BaseException]) -> bool:
         return any(isinstance(each, kinds) for each in below)
 
     if isinstance(error, _NoDigest):
-        return said
+        return message
     if among(socket.gaierror):
         return "no such host"
     if among(ssl.SSLCertVerificationError):
         return "its certificate is not trusted"
-    if among(TimeoutError, requests.Timeout) or "deadline exceeded" in said:
+    if among(TimeoutError, requests.Timeout) or "deadline exceeded" in message:
         return _silence()
     if among(ConnectionResetError, BrokenPipeError):
         return "the connection broke off"
     if among(HTTPException):
         return "no answer in HTTP"
     for phrase, short in _PHRASES.items():
-        if phrase in said.lower():
+        if phrase in message.lower():
             return short
-    words = re.sub(r"[^\x20-\x7e]+", " ", said.rpartition(": ")[2]).strip()
+    words = re.sub(r"[^\x20-\x7e]+", " ", message.rpartition(": ")[2]).strip()
     return words[:80] or type(error).__name__
 
 

@@ -126,9 +126,9 @@ class Exchange:
             if answer is not None:
                 if answer.status not in BUSY:
                     return answer
-                told = answer.headers.get("Retry-After", "")
-                if told.isascii() and told.isdecimal():
-                    pause = float(told[:9])
+                seconds = answer.headers.get("Retry-After", "")
+                if seconds.isascii() and seconds.isdecimal():
+                    pause = float(seconds[:9])
             tries = min(self._retries, TRIES if answer else _CONNECTING)
             last = once or again == tries or time.monotonic() + pause > until
             if last and answer is not None:

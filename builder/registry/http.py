@@ -78,9 +78,9 @@ class Connection(Exchange):
         if that is wanted; RegistryError if there is no answer, or too large a one.
         """
         address = self._address(path)
-        said = {"Accept": ", ".join((*accept, "application/json")), **(headers or {})}
+        sent = {"Accept": ", ".join((*accept, "application/json")), **(headers or {})}
         until = time.monotonic() + self.patience
-        options: dict[str, Any] = {"headers": said, "data": data, "most": most, "once": once}
+        options: dict[str, Any] = {"headers": sent, "data": data, "most": most, "once": once}
         if not self.is_own(address):  # a place to upload to that is somebody else's
             return self.send(method, address, "", until, **options)
         with self._lock:
@@ -117,31 +117,31 @@ class Connection(Exchange):
     def _authorization(self, answer: Answer, repository: str, method: str, until: float) -> str:
         """What a registry that wants to know who asks is told; RegistryError without a login."""
         login = self._logins(self.host)
-        for kind, said in _challenges(answer.headers.get("WWW-Authenticate", "")):
+        for kind, challenge in _challenges(answer.headers.get("WWW-Authenticate", "")):
             if kind == "basic" and login and login.user:
                 return _basic(login)
             if kind == "bearer":
-                return f"Bearer {self._token(said, login, repository, method, until)}"
+                return f"Bearer {self._token(challenge, login, repository, method, until)}"
         raise self.error("authentication required", f"run `docker login {self.host}`")
 
     def _token(
         self,
-        said: Mapping[str, str],
+        challenge: Mapping[str, str],
         login: Login | None,
         repository: str,
         method: str,
         until: float,
     ) -> str:
-        realm, scheme = said.get("realm", ""), ""
+        realm, scheme = challenge.get("realm", ""), ""
         with suppress(ValueError):
             scheme = urlsplit(realm).scheme
         if scheme not in {"https", self._scheme}:
             raise self.error(f"its token server {realm[:80]!r} has no https://", "see the registry")
         # The challenge names what this question needs; what follows will need no less.
         actions = "pull" if method in {"GET", "HEAD"} else "pull,push"
-        asked = {"scope": said.get("scope") or f"repository:{repository}:{actions}"}
-        if "service" in said:
-            asked["service"] = said["service"]
+        asked = {"scope": challenge.get("scope") or f"repository:{repository}:{actions}"}
+        if "service" in challenge:
+            asked["service"] = challenge["service"]
         if login and login.identity_token:
             form = {"grant_type": "refresh_token", "client_id": "dlc", **asked}
             form["refresh_token"] = login.identity_token
@@ -155,8 +155,8 @@ class Connection(Exchange):
                 "its token server rejected the credentials", f"run `docker login {self.host}`"
             )
         self.refuse(answer, "its token server")
-        told = self.document(answer.content, "what its token server says", TOKEN)
-        token = told.get("token") or told.get("access_token")
+        answered = self.document(answer.content, "what its token server says", TOKEN)
+        token = answered.get("token") or answered.get("access_token")
         if not isinstance(token, str) or not re.fullmatch(r"[\x21-\x7e]+", token):
             raise self.error("its token server gives no token", "see the registry")
         return token
@@ -170,9 +170,9 @@ class Connection(Exchange):
         known = {each.value: each.phrase.lower() for each in HTTPStatus}
         words = said or known.get(status, "not an HTTP status")
         remedy = "try again later" if status in BUSY else "see the registry"
-        told = answer.headers.get("Retry-After", "")
-        if status in BUSY and told.isascii() and told.isdecimal():
-            words += f" (to be asked again in {told[:9]} seconds)"
+        seconds = answer.headers.get("Retry-After", "")
+        if status in BUSY and seconds.isascii() and seconds.isdecimal():
+            words += f" (to be asked again in {seconds[:9]} seconds)"
         if status == 404:
             remedy = "make the repository first, if there is none; for ECR: dlc ecr apply"
         if status in {401, 403}:

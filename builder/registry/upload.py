@@ -175,9 +175,10 @@ class Upload:
             raise self._http.error(
                 f"{location[:80]!r} is no address", "see the registry"
             ) from error
-        told = re.fullmatch(r"(?:bytes=)?0-(\d{1,18})", answer.headers.get("Range", ""), re.ASCII)
+        there = answer.headers.get("Range", "")
+        received = re.fullmatch(r"(?:bytes=)?0-(\d{1,18})", there, re.ASCII)
         # Nothing and one byte are written alike.
-        last = int(told[1]) if told else 0
+        last = int(received[1]) if received else 0
         self._there = last + 1 if last else default
         self._best = max(self._best, self._there)
 

@@ -61,11 +61,11 @@ def draw(images: Sequence[ImageLayers], sharing: Sharing) -> str:
     lines += _bars(images, labels, sharing, colours, left=left, top=top)
     for number, layer in enumerate(named):
         y = legend + number * ROW
-        told = f"{human_size(layer.size)} in {counted(len(layer.users), 'image')}: {layer.step}"
+        label = f"{human_size(layer.size)} in {counted(len(layer.users), 'image')}: {layer.step}"
         lines += [
             f'<rect x="{MARGIN}" y="{y}" width="{BAR}" height="{BAR}" '
             f'fill="{colours[layer.digest]}"/>',
-            f'<text x="{MARGIN + BAR + 6}" y="{y + 9}">{_text(told)}</text>',
+            f'<text x="{MARGIN + BAR + 6}" y="{y + 9}">{_text(label)}</text>',
         ]
     return "\n".join([*lines, "</svg>", ""])
 

@@ -103,15 +103,15 @@ def checks(report: Mapping[str, Any], target: Target) -> list[Check]:
     module = {"pytorch": "torch"}.get(target.framework, target.framework)
     has_framework = bool(report["objects"][module])
     missing = [library for library in found if library.state == "missing"]
-    told = [*([] if has_framework else [f"{module} has no shared object"]), _count(found)]
-    told += [f"{library.soname} is missing, for {_short(library)}" for library in missing]
-    told += [
+    details = [*([] if has_framework else [f"{module} has no shared object"]), _count(found)]
+    details += [f"{library.soname} is missing, for {_short(library)}" for library in missing]
+    details += [
         f"{library.soname} is twice: {', '.join(library.found)}"
         for library in found
         if library.state == "twice"
     ]
     done = [
-        Check(name="libraries", passed=has_framework and not missing, detail="; ".join(told)),
+        Check(name="libraries", passed=has_framework and not missing, detail="; ".join(details)),
     ]
     if target.device == "cpu":
         strays = report["accelerator"]

@@ -95,10 +95,10 @@ def _scope(
 
 def _entry(images: Images, registries: Mapping[str, str]) -> dict[str, Any]:
     """A framework version of a release; with several Pythons, one below each."""
-    told = {python: _image(processors, registries) for python, processors in images.items()}
-    if len(told) > 1:
-        return dict(sorted(told.items()))
-    [(python, entry)] = told.items()
+    by_python = {python: _image(processors, registries) for python, processors in images.items()}
+    if len(by_python) > 1:
+        return dict(sorted(by_python.items()))
+    [(python, entry)] = by_python.items()
     return {"py_versions": [python], **entry}
 
 

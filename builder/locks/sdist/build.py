@@ -71,11 +71,11 @@ def _built(package: str, version: str, archive: Path, uv: Uv, date: str) -> Need
         }
         _open(given)
         run = run_python(given, f"/given/{_HOOKS.name}", json.dumps(question))
-        said = _answer(run.out) if run.code == 0 else {}
-        if isinstance(more := said.get("requires"), list):
+        reply = _answer(run.out) if run.code == 0 else {}
+        if isinstance(more := reply.get("requires"), list):
             requires += [str(each) for each in more]
             continue
-        if isinstance(metadata := said.get("metadata"), str):
+        if isinstance(metadata := reply.get("metadata"), str):
             return _needs(package, version, metadata, given)
         last = "\n".join(run.err.strip().splitlines()[-15:])
         raise _failure(f"its build failed:\n{last}\n ")

@@ -61,16 +61,16 @@ class Source:
 
     def entry(self, needs: Needs) -> str:
         """What uv.toml says of it (https://docs.astral.sh/uv/reference/settings/)."""
-        said: dict[str, object] = {"name": self.package}
+        table: dict[str, object] = {"name": self.package}
         if self.version:
-            said["version"] = self.version
-        said["requires-dist"] = list(needs.requires)
+            table["version"] = self.version
+        table["requires-dist"] = list(needs.requires)
         if needs.python:
-            said["requires-python"] = needs.python
+            table["requires-python"] = needs.python
         if needs.extras:
-            said["provides-extra"] = list(needs.extras)
+            table["provides-extra"] = list(needs.extras)
         # Texts and lists of texts are TOML's as they are JSON's.
-        lines = (f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in said.items())
+        lines = (f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items())
         return "\n".join(("[[dependency-metadata]]", *lines))
 
 

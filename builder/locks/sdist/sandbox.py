@@ -108,10 +108,10 @@ def run_python(given: Path, *arguments: str) -> Run:
             )
         except NoContainerError as error:
             raise _impossible(f"{no_namespaces}, and {error}") from error
-    before, inside, told = err.decode("utf-8", "replace").partition(_INSIDE)
+    before, inside, errors = err.decode("utf-8", "replace").partition(_INSIDE)
     if not inside:
         raise _impossible((before.strip().splitlines() or ["it says nothing"])[-1])
-    return Run(code=code, out=out.decode("utf-8", "replace"), err=told)
+    return Run(code=code, out=out.decode("utf-8", "replace"), err=errors)
 
 
 class _NoNamespacesError(Exception):
@@ -151,11 +151,11 @@ def _in_namespaces(command: Sequence[str], given: Path) -> tuple[int, bytes, byt
                 f"it did not end within {_SECONDS} seconds",
                 remedy="require a version that has a wheel",
             ) from error
-        said, told = (_beginning(file) for file in (out, err))
-    if _INSIDE.encode() not in told:
-        last = told.decode("utf-8", "replace").strip().splitlines()
+        output, errors = (_beginning(file) for file in (out, err))
+    if _INSIDE.encode() not in errors:
+        last = errors.decode("utf-8", "replace").strip().splitlines()
         raise _NoNamespacesError(last[-1] if last else "it says nothing")
-    return code, said, told
+    return code, output, errors
 
 
 def _python() -> Path:

@@ -93,5 +93,5 @@ def _empty_image(client: docker.DockerClient, system: Sequence[str]) -> str:
         cache = Path("/etc/ld.so.cache")
         if cache.is_file():
             archive.add(cache, "etc/ld.so.cache")
-    told = client.api.import_image_from_data(buffer.getvalue())
-    return str(json.loads(told.strip().splitlines()[-1])["status"])
+    answer = client.api.import_image_from_data(buffer.getvalue())
+    return str(json.loads(answer.strip().splitlines()[-1])["status"])

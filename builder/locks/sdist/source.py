@@ -152,10 +152,10 @@ def checked(folder: Path, package: str, version: str) -> Needs | None:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
     from packaging.version import InvalidVersion, Version
 
-    said = PathDistribution(folder)
+    distribution = PathDistribution(folder)
 
     def field(name: str) -> str:
-        return "".join(map(str, said.metadata.get_all(name) or ()))
+        return "".join(map(str, distribution.metadata.get_all(name) or ()))
 
     try:
         if normalise(field("Name")) != normalise(package):
@@ -163,8 +163,8 @@ def checked(folder: Path, package: str, version: str) -> Needs | None:
         if version and Version(field("Version")) != Version(version):
             return None
         return Needs(
-            requires=tuple(str(Requirement(text)) for text in said.requires or ()),
-            extras=tuple(map(normalise, said.metadata.get_all("Provides-Extra") or ())),
+            requires=tuple(str(Requirement(text)) for text in distribution.requires or ()),
+            extras=tuple(map(normalise, distribution.metadata.get_all("Provides-Extra") or ())),
             python=str(SpecifierSet(field("Requires-Python"))),
         )
     except (InvalidRequirement, InvalidSpecifier, InvalidVersion):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from builder.build.contexts import Context, prepare
-from builder.build.plan import Inputs, changed, inputs, plan, why
+from builder.build.plan import Inputs, changed, inputs, plan, rebuild_reasons
 from builder.dockerfile.render import LOCK_NAMES, Renderer
 from builder.engine.image import ImageInfo, inputs_of
 from builder.errors import LockError
@@ -121,12 +121,12 @@ def test_another_base_is_another_key(made_of: Inputs, target: Target, root: Path
 
 
 def test_why(made_of: Inputs) -> None:
-    assert why(made_of, None) == ["there is no image"]
-    assert why(made_of, image(made_of)) == []
+    assert rebuild_reasons(made_of, None) == ["there is no image"]
+    assert rebuild_reasons(made_of, image(made_of)) == []
     other = dataclasses.replace(made_of, digests={**made_of.digests, "tools.lock": "0" * 64})
-    assert why(other, image(made_of)) == ["tools.lock changed"]
+    assert rebuild_reasons(other, image(made_of)) == ["tools.lock changed"]
     foreign = ImageInfo(id="sha256:2", size=1, labels={})
-    assert why(made_of, foreign) == ["the image has no build key label"]
+    assert rebuild_reasons(made_of, foreign) == ["the image has no build key label"]
 
 
 # What a change plans
