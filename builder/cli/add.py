@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +12,7 @@ from builder.cli.output import print_json, print_table
 from builder.cli.progress import working
 from builder.cli.settings import Settings, pass_settings
 from builder.matrix.values import DEVICES, FRAMEWORKS, MODES, ORIGINS
+from builder.util.clock import today
 from builder.util.console import say
 from builder.util.text import counted
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from builder.authoring.request import ReleaseRequest
     from builder.locks.committed import Committed
     from builder.matrix.target import Target
-
-__all__: list[str] = []
 
 
 @cli.command()
@@ -76,10 +74,10 @@ def add(
     from builder.authoring.request import ReleaseRequest, mistakes
     from builder.locks import wheelhouse
 
-    today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()
+    day = today().isoformat()
     options = ("transformers", "datasets", "python", "base", "accelerator", "libraries")
     others = {"pytorch": pytorch, "tensorflow": tensorflow, "date": date}
-    wrong = mistakes({**{name: named[name] for name in options}, **others}, today=today)
+    wrong = mistakes({**{name: named[name] for name in options}, **others}, today=day)
     if pytorch is not None and tensorflow is not None:
         wrong.append("--pytorch and --tensorflow: give one, and call again")
     if wrong:
@@ -89,7 +87,7 @@ def add(
     wanted = ReleaseRequest(
         framework=framework,
         version=tensorflow or pytorch,
-        today=today,
+        today=day,
         date=date,
         modes=modes or MODES,
         devices=devices or None,

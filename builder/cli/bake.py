@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from builder.matrix.format import Base
     from builder.matrix.target import Target
 
-__all__: list[str] = []
-
 
 @cli.command()
 @selection_options

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from builder.cli.output import print_json, print_table
 from builder.cli.progress import working
 from builder.cli.settings import Settings, pass_settings
 from builder.errors import BaseImageError, EngineError, SelectionError
+from builder.util.clock import today
 from builder.util.console import say
 from builder.util.text import counted
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from builder.engine.connection import Engine
     from builder.matrix.format import Base, Matrix
     from builder.matrix.rewrite import Original
-
-__all__: list[str] = []
 
 LISTED = ("name", "image", "digest", "source", "end_of_life", "resolves")
 
@@ -67,9 +65,8 @@ def _list(
 ) -> None:
     from builder.authoring.pins import listed
 
-    today = datetime.datetime.now(tz=datetime.timezone.utc).date()
     with working("asking registries"):
-        found = listed(chosen, settings.mirrors, engine, offline=offline, today=today, say=say)
+        found = listed(chosen, settings.mirrors, engine, offline=offline, today=today(), say=say)
     rows = [asdict(each) for each in found]
     if output == "json":
         print_json(rows)

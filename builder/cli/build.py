@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from builder.cli.progress import watching
 from builder.cli.selection import all_option, check_all, selection_options
 from builder.cli.settings import Settings
 from builder.errors import BaseImageError, BuildError
+from builder.util.clock import today
 from builder.util.console import say
 from builder.util.text import counted, human_size
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from builder.build.bakefile import Cache
     from builder.matrix.format import Base
     from builder.matrix.target import Target
-
-__all__: list[str] = []
 
 
 @cli.command()
@@ -116,7 +114,7 @@ def _warn_of_expired(targets: Sequence[Target], *, strict: bool) -> None:
     """Say which bases of targets have reached their end of life; BaseImageError if `strict`."""
     from builder.engine.base_pins import expired
 
-    found = expired(targets, datetime.datetime.now(tz=datetime.timezone.utc).date())
+    found = expired(targets, today())
     if found and strict:
         lines = [f"{each}: {', '.join(target.name for target in each.targets)}" for each in found]
         raise BaseImageError(

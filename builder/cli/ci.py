@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from builder.build.plan import Planned
     from builder.matrix.target import Target
 
-__all__: list[str] = []
-
 
 @cli.command("ci-matrix")
 @selection_options

@@ -7,8 +7,6 @@ from click.shell_completion import get_completion_class
 
 from builder.cli.main import cli
 
-__all__: list[str] = []
-
 
 @cli.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))

@@ -17,8 +17,6 @@ from builder.util.text import counted, human_size
 if TYPE_CHECKING:
     from builder.inventory.diff import Difference
 
-__all__: list[str] = []
-
 
 @cli.command()
 @click.argument("before", metavar="A", shell_complete=target_names)

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from builder.engine.connection import Engine
     from builder.engine.usage import Usage
 
-__all__: list[str] = []
-
 
 def _bytes(_: click.Context, parameter: click.Parameter, value: str) -> int:
     """A size as budgets have it, such as `20 GB`, in bytes; the space may be left out."""

@@ -13,8 +13,6 @@ from builder.util import atomic
 from builder.util.console import say
 from builder.util.package import PACKAGE
 
-__all__: list[str] = []
-
 # Where each file of builder/starter/ goes.
 FILES = {
     "matrix.yaml": "matrix.yaml",

@@ -17,8 +17,6 @@ from builder.util.console import say
 if TYPE_CHECKING:
     from builder.inventory.model import Inventory
 
-__all__: list[str] = []
-
 
 @cli.command()
 @click.argument("name", metavar="TARGET", shell_complete=target_names)

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from builder.engine.layers import ImageLayers, Sharing
     from builder.matrix.target import Target
 
-__all__: list[str] = []
-
 _FILE = click.Path(path_type=Path)
 
 

@@ -16,8 +16,6 @@ from builder.errors import ContainerError
 if TYPE_CHECKING:
     from builder.matrix.target import Target
 
-__all__: list[str] = []
-
 
 @cli.command()
 @target_options

@@ -15,6 +15,7 @@ from builder.cli.progress import showing
 from builder.cli.selection import selection_options
 from builder.cli.settings import Settings
 from builder.errors import DlcError, LockError, StaleLockError
+from builder.util.clock import today
 from builder.util.console import say
 from builder.util.text import counted, short_name
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from builder.locks.freshness import State
     from builder.locks.lockfile import Lock
     from builder.matrix.target import Target
-
-__all__: list[str] = []
 
 
 @cli.command()
@@ -121,9 +120,7 @@ def _check(settings: Settings, targets: tuple[Target, ...], output: str) -> None
     ]
     everything = len(targets) == len(settings.targets)
     notes = (
-        findings(targets[0].upgrades, [state for _, state in states], _today())
-        if everything
-        else []
+        findings(targets[0].upgrades, [state for _, state in states], today()) if everything else []
     )
     if output == "json":
         print_json({"targets": [_row(*each) for each in states], "upgrades": [*map(str, notes)]})
@@ -170,7 +167,7 @@ def _upgrade(settings: Settings, texts: Sequence[str], reason: str, until: datet
     from builder.authoring.upgrade import lift
     from builder.locks.upgrades import parse_upgrade
 
-    given = [parse_upgrade(text, reason=reason, until=until, today=_today()) for text in texts]
+    given = [parse_upgrade(text, reason=reason, until=until, today=today()) for text in texts]
     names = [upgrade.package for upgrade in given]
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise click.UsageError(f"--upgrade {twice[0]} is given twice: name one version.")
@@ -186,7 +183,3 @@ def _upgrade(settings: Settings, texts: Sequence[str], reason: str, until: datet
                 "locks", number, total, short_name(name)
             ),
         )
-
-
-def _today() -> datetime.date:
-    return datetime.datetime.now(tz=datetime.timezone.utc).date()

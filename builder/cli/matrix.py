@@ -16,8 +16,6 @@ from builder.cli.settings import Settings
 if TYPE_CHECKING:
     from builder.matrix.target import Target
 
-__all__: list[str] = []
-
 LISTED = ("repository", "tag", "datasets", "date", "origin")
 
 

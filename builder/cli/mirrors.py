@@ -10,8 +10,6 @@ from builder.cli.main import cli
 from builder.cli.settings import Settings, pass_settings
 from builder.util.console import say
 
-__all__: list[str] = []
-
 
 @cli.group()
 def mirrors() -> None:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from builder.build.plan import Planned
     from builder.matrix.target import Target
 
-__all__: list[str] = []
-
 # Reasons last, and no longer than that: one that is long widens no other row.
 COLUMNS = ("image", "state", "seconds", "size", "why")
 WHY_WIDTH = 80

@@ -17,14 +17,13 @@ from builder.cli.output import print_json, print_line
 from builder.cli.selection import all_option, check_all, selection_options
 from builder.cli.settings import Settings
 from builder.errors import PushError
+from builder.util.clock import today
 from builder.util.console import say
 from builder.util.text import counted
 
 if TYPE_CHECKING:
     from builder.matrix.target import Target
     from builder.release.record import Released
-
-__all__: list[str] = []
 
 _PROFILES = ("sagemaker", "oci")
 
@@ -111,7 +110,7 @@ def push(
     check_all("push", targets, every=every)
     if revision:
         check_revision(revision, targets)
-    day = (date or datetime.datetime.now(datetime.timezone.utc)).strftime("%Y-%m-%d")
+    day = (date.date() if date else today()).isoformat()
     folder = releases_folder(settings, releases)
     # Before anything is pushed that could not be recorded.
     read(file_of(folder, day))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,6 +17,7 @@ from builder.cli.progress import watching, watching_pushes
 from builder.cli.selection import all_option, check_all, selection_options
 from builder.cli.settings import Settings
 from builder.errors import ContainerError
+from builder.util.clock import today
 from builder.util.console import say
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def release(
 
     places = tuple(dict.fromkeys(str(parse_registry(each)) for each in registries))
     check_all("release", targets, every=every)
-    day = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
+    day = today().isoformat()
     folder = releases_folder(settings, releases)
     # Before anything is pushed that could not be recorded.
     read(file_of(folder, day))

@@ -12,8 +12,6 @@ from builder.cli.settings import Settings, pass_settings
 from builder.util.console import say
 from builder.util.text import counted
 
-__all__: list[str] = []
-
 
 @cli.group()
 def releases() -> None:

@@ -16,8 +16,6 @@ from builder.util.text import counted
 if TYPE_CHECKING:
     from builder.matrix.target import Target
 
-__all__: list[str] = []
-
 
 @cli.command()
 @selection_options

@@ -17,8 +17,6 @@ from builder.util.console import say
 if TYPE_CHECKING:
     from builder.matrix.target import Target
 
-__all__: list[str] = []
-
 
 @cli.command("sdk-config")
 @selection_options

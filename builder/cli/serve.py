@@ -20,8 +20,6 @@ from builder.util.text import short_name
 if TYPE_CHECKING:
     from builder.matrix.target import Target
 
-__all__: list[str] = []
-
 _MODEL = click.option(
     "--model",
     type=click.Path(exists=True, path_type=Path),

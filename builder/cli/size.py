@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from builder.build.size_budget import Size
     from builder.matrix.target import Target
 
-__all__: list[str] = []
-
 COLUMNS = ("image", "size", "budget", "locked", "java", "system", "rest", "largest")
 
 

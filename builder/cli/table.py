@@ -19,8 +19,6 @@ from builder.util.console import say
 if TYPE_CHECKING:
     from builder.matrix.target import Target
 
-__all__: list[str] = []
-
 COLUMNS = ("transformers", "datasets", "framework", "type", "device", "python")
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FILE_THERE = click.Path(path_type=Path, dir_okay=False, exists=True)

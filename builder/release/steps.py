@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from builder.release.push_many import push_all
 from builder.release.pusher import Sources, pusher_to
 from builder.release.record import Released, record
 from builder.serve.server import smoke
+from builder.util.clock import today
 
 __all__ = ["Here", "smoke_test"]
 
@@ -50,8 +50,7 @@ class Here:
 
     def build(self, target: Target) -> None:
         """Build it, unless the engine has it."""
-        today = datetime.datetime.now(tz=datetime.timezone.utc).date()
-        for each in expired([target], today):
+        for each in expired([target], today()):
             self.say(f"warning: {each}")
         with self.watch_builds() as watcher:
             outcomes = build(
