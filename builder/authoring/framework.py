@@ -115,7 +115,7 @@ def _requirements(new: NewFramework) -> tuple[list[str], dict[str, str]]:
         constraints=tuple(new.like.constraints),
         python=new.python,
         date=new.date,
-        why=True,
+        annotate=True,
     )
     entries = compile_requirements(asked, new.label, new.mirrors)
     direct = {
@@ -130,7 +130,7 @@ def _requirements(new: NewFramework) -> tuple[list[str], dict[str, str]]:
         constraints=asked.constraints,
         python=new.python,
         date=new.date,
-        alone=True,
+        no_deps=True,
     )
     answer = compile_requirements(free, new.label, new.mirrors)
     newest = {name: pinned(entry)[1] for name, entry in answer.items()}

@@ -43,8 +43,8 @@ def newest(package: str, *, python: str, mirrors: Mirrors, date: str = "", besid
         requirements=(package, *([beside] if beside else [])),
         python=python,
         date=date,
-        alone=not beside,
-        wheels=True,
+        no_deps=not beside,
+        only_binary=True,
     )
     try:
         entries = compile_requirements(question, f"the newest {package}", mirrors)

@@ -97,7 +97,9 @@ def refuse_missing(
 
 
 def _question(requirement: str, python: str, date: str) -> Question:
-    return Question(requirements=(requirement,), python=python, date=date, alone=True, wheels=True)
+    return Question(
+        requirements=(requirement,), python=python, date=date, no_deps=True, only_binary=True
+    )
 
 
 def _has(question: Question, mirrors: Mirrors) -> bool:

@@ -81,7 +81,7 @@ def _lift(
             remedy="`grep` the locks below images/ for what they have",
         )
     concerned = [t for t in edit.targets if freshness.state(images / t.folder, t).stale]
-    resolver = Resolver(say, committed, anew=(each.package for each in new), mirrors=mirrors)
+    resolver = Resolver(say, committed, upgrading=(each.package for each in new), mirrors=mirrors)
     found: list[tuple[Target, tuple[Lock, ...]]] = []
     lifted: dict[str, int] = dict.fromkeys((each.package for each in new), 0)
     kept: set[str] = set()

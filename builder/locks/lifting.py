@@ -1,4 +1,4 @@
-"""Which of the matrix's upgrades a layer bears: each is tried alone, then with those it needs."""
+"""Which of the matrix's upgrades a layer can take: each is tried alone, then with what it needs."""
 
 from __future__ import annotations
 
@@ -34,16 +34,18 @@ def lift(
     held: Lock | None,
     *,
     base: bool,
-    anew: frozenset[str] = frozenset(),
+    upgrading: frozenset[str] = frozenset(),
     missing: Missing = lambda _: "",
 ) -> Answer:
-    """The answer to a question with every upgrade that it bears.
+    """The answer to a question with every upgrade that it can take.
 
     `held` is the lock that the layer has now, which is preferred; with `base` it is the answer
-    already but for upgrades that it says nothing of. Of packages in `anew` it is not preferred.
+    already but for upgrades that it says nothing of. Of those in `upgrading` it is not preferred.
     Whole layers are asked for only of versions that are not `missing`.
     """
-    lifting = _Lifting(ask, question, upgrades, held, base=base, anew=anew, missing=missing)
+    lifting = _Lifting(
+        ask, question, upgrades, held, base=base, upgrading=upgrading, missing=missing
+    )
     lifting.run()
     return lifting.answer()
 
@@ -70,7 +72,7 @@ class _Lifting:
         held: Lock | None,
         *,
         base: bool,
-        anew: frozenset[str],
+        upgrading: frozenset[str],
         missing: Missing,
     ) -> None:
         self._ask, self._missing, self._upgrades = ask, missing, upgrades
@@ -81,12 +83,12 @@ class _Lifting:
         self._refused: dict[str, str] = {}
         known = before_lifting(held) if held else {}
         self._is_asked = not base
-        self._once_lifted = known.keys() - anew
+        self._once_lifted = known.keys() - upgrading
         if held is not None and base:
             self._entries = dict(self._held)
             done = [upgrade for upgrade in upgrades if upgrade.package in known]
             self._before = {upgrade.package: known[upgrade.package] for upgrade in done}
-            self._question = replace(question, lifted=(*question.lifted, *done))
+            self._question = replace(question, upgrades=(*question.upgrades, *done))
             kept = (note.split()[1] for note in held.notes if note.startswith("kept: "))
             self._refused = dict.fromkeys(kept, "")
         else:
@@ -155,7 +157,7 @@ class _Lifting:
         preferred |= {p: self._held[p] for p in packages & self._once_lifted if p in self._held}
         asked = replace(
             self._question,
-            lifted=(*self._question.lifted, *group),
+            upgrades=(*self._question.upgrades, *group),
             preferences=tuple(preferred.values()),
         )
         entries = self._entries
@@ -167,7 +169,7 @@ class _Lifting:
                 raise
             except LockError as error:
                 why = error.message
-                # Refused is what the rest does not bear: not what cannot be had without it either.
+                # Refused is what conflicts with the rest: not what cannot be had without it either.
                 if not self._is_asked:
                     self._ask(replace(self._question, preferences=tuple(entries.values())))
             self._is_asked = True
@@ -180,7 +182,7 @@ class _Lifting:
             self._before |= {package: had[package] for package in higher}
             self._refused = {p: text for p, text in self._refused.items() if p not in packages}
             lifted = tuple(upgrade for upgrade in group if upgrade.package in higher)
-            self._question = replace(self._question, lifted=(*self._question.lifted, *lifted))
+            self._question = replace(self._question, upgrades=(*self._question.upgrades, *lifted))
             self._entries = entries
             return True
         if len(group) == 1:

@@ -97,7 +97,7 @@ def read(layer: str, text: str) -> Lock | str:
     """
     found = _LOCK.fullmatch(text)
     if found is None:
-        # Whoever reads that it is no lock would resolve it anew.
+        # Whoever reads that it is no lock would resolve it again.
         if "\r\n" in text and isinstance(read(layer, text.replace("\r\n", "\n")), Lock):
             return CRLF
         return "not a lock" if text else "missing"

@@ -32,8 +32,8 @@ __all__ = ["Resolver"]
 class Resolver:
     """Resolves the layers of targets; equal layers are resolved once, whichever thread asks.
 
-    Nothing that is `committed` is looked at with `refresh`. Packages in `anew` are lifted to the
-    newest, wherever a former upgrade has lifted them to.
+    Nothing that is `committed` is looked at with `refresh`. Packages in `upgrading` are upgraded to
+    the newest version, whatever a former upgrade gave them.
     """
 
     def __init__(
@@ -42,12 +42,12 @@ class Resolver:
         committed: Committed | None = None,
         *,
         refresh: bool = False,
-        anew: Iterable[str] = (),
+        upgrading: Iterable[str] = (),
         mirrors: Mirrors = NO_MIRRORS,
     ) -> None:
         self._say, self._mirrors = say, mirrors
         self._committed = committed or Committed(Path(), ())
-        self._refresh, self._anew = refresh, frozenset(anew)
+        self._refresh, self._upgrading = refresh, frozenset(upgrading)
         self._folders = wheelhouse.directories()
         self._done: dict[str, Future[Lock]] = {}
         self._yanked: set[tuple[str, str]] = set()
@@ -152,7 +152,7 @@ class Resolver:
             target.upgrades,
             held,
             base=base,
-            anew=self._anew,
+            upgrading=self._upgrading,
             missing=lambda upgrade: self._missing(upgrade, target),
         )
 
@@ -164,7 +164,7 @@ class Resolver:
                 requirements=(upgrade.requirement,),
                 python=target.python,
                 date=upgrade.date.isoformat(),
-                alone=True,
+                no_deps=True,
             )
             try:
                 compile_requirements(question, target.name, self._mirrors)
@@ -227,7 +227,7 @@ def _question(layer: str, target: Target, below: Sequence[Lock]) -> Question:
         python=python,
         date=date,
         # Those versions may be newer than this date.
-        lifted=tuple(u for u in target.upgrades if any(is_lifted(u, lock) for lock in below)),
+        upgrades=tuple(u for u in target.upgrades if any(is_lifted(u, lock) for lock in below)),
     )
 
 
@@ -239,7 +239,7 @@ def _refuse_accelerators(target: Target, stack: Sequence[Lock], mirrors: Mirrors
             continue
         asked = replace(
             _question(lock.layer, target, stack[:at]),
-            why=True,
+            annotate=True,
             preferences=tuple(lock.entries.values()),
         )
         try:

@@ -64,7 +64,7 @@ def _vanished(lock: Lock, versions: Mapping[str, str], mirrors: Mirrors) -> list
         requirements=(),
         python=lock.python,
         date="" if lock.date == "any day" else lock.date,
-        alone=True,
+        no_deps=True,
     )
     if not pins or _has(question, pins, mirrors):
         return []

@@ -25,7 +25,7 @@ class Login:
         return {"username": self.user, "password": self.password}
 
 
-# What finds the login for a host. It is asked anew whenever a registry no longer takes the last.
+# What finds the login for a host. It is asked again whenever a registry no longer takes the last.
 Logins = Callable[[str], Login | None]
 
 

@@ -36,9 +36,9 @@ _MOST_ROUNDS = 200
 class Question:
     """What uv is asked: requirements within constraints, for a Python, as of a date.
 
-    `excluded` packages are left out of the answer whoever needs them; `lifted` are upgrades that
-    are allowed to be newer than the date. An empty date is today, an empty Python any.
-    With `wheels`, sources are no answer; with `why`, an entry says who needs it.
+    `excluded` packages are left out of the answer whoever needs them; `upgrades` are allowed to be
+    newer than the date. An empty date is today, an empty Python any. `no_deps`, `only_binary` and
+    `annotate` are uv's own options.
     `preferences` are entries of a lock: of a version that will do, the entry stays as it is.
     """
 
@@ -48,10 +48,10 @@ class Question:
     python: str = ""
     date: str = ""
     index: str = ""
-    alone: bool = False
-    lifted: tuple[Upgrade, ...] = ()
-    wheels: bool = False
-    why: bool = False
+    no_deps: bool = False
+    upgrades: tuple[Upgrade, ...] = ()
+    only_binary: bool = False
+    annotate: bool = False
     preferences: tuple[str, ...] = ()
 
 
@@ -81,7 +81,7 @@ def compile_requirements(
             told = {
                 source: needs
                 for source, (needs, until) in list(known.items())
-                if until.get(question.python, "") >= days.of(source) and not question.wheels
+                if until.get(question.python, "") >= days.of(source) and not question.only_binary
             }
             entries = [source.entry(needs) for source, needs in told.items()]
             result = uv.run("compile", *options, *choice, configuration=entries)
@@ -104,7 +104,7 @@ class _Days:
     """The days until which a question looks for files."""
 
     def __init__(self, question: Question) -> None:
-        self._lifted = {upgrade.package: str(upgrade.date) for upgrade in question.lifted}
+        self._lifted = {upgrade.package: str(upgrade.date) for upgrade in question.upgrades}
         self._all = question.date or _ANY_DAY
 
     def of(self, source: Source) -> str:
@@ -114,7 +114,7 @@ class _Days:
 
 def _answer(question: Question, entries: Mapping[str, str]) -> dict[str, str]:
     """What uv answered, sorted by name; of a version that was preferred, the entry that was."""
-    held = {} if question.why else parse("".join(question.preferences))
+    held = {} if question.annotate else parse("".join(question.preferences))
     # To the letter, so that a file that came later, or another uv, changes nothing of it.
     return {
         name: held[name] if _is_same(held.get(name, ""), entry) else entry
@@ -127,14 +127,14 @@ def _is_same(held: str, entry: str) -> bool:
 
 
 def _options(question: Question, uv: Uv) -> list[str]:
-    lifted = (upgrade.requirement for upgrade in question.lifted)
+    lifted = (upgrade.requirement for upgrade in question.upgrades)
     return [
         *("--generate-hashes", "--no-header"),
-        *(("--annotation-style", "split") if question.why else ("--no-annotate",)),
+        *(("--annotation-style", "split") if question.annotate else ("--no-annotate",)),
         *("--constraints", uv.file("constraints", (*question.constraints, *lifted))),
         *("--excludes", uv.file("excludes", question.excluded)),
-        *(("--no-deps",) if question.alone else ()),
-        *(("--only-binary", ":all:") if question.wheels else ()),
+        *(("--no-deps",) if question.no_deps else ()),
+        *(("--only-binary", ":all:") if question.only_binary else ()),
         *_preferred(question, uv),
         uv.file("wanted", question.requirements),
     ]
@@ -158,7 +158,7 @@ def _choice(question: Question) -> tuple[str, ...]:
         options += ["--default-index", question.index]
     if question.date:
         options += ["--exclude-newer", f"{question.date}T23:59:59Z"]
-    for upgrade in question.lifted:
+    for upgrade in question.upgrades:
         options += ["--exclude-newer-package", f"{upgrade.package}={upgrade.date}T23:59:59Z"]
     return tuple(options)
 
