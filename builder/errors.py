@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 __all__ = [
+    "AdvisoryError",
     "ArgumentError",
     "BaseImageError",
     "BuildError",
@@ -16,6 +17,7 @@ __all__ = [
     "DlcError",
     "DriftError",
     "EngineError",
+    "FindingError",
     "Interrupted",
     "InventoryError",
     "LockError",
@@ -178,6 +180,18 @@ class InventoryError(DlcError):
     """What is in an image is not what its locks say, or is not told as an inventory tells it."""
 
     exit_code = 17
+
+
+class AdvisoryError(DlcError):
+    """Advisories cannot be had, or are none: nothing is said about any package."""
+
+    exit_code = 18
+
+
+class FindingError(DlcError):
+    """Packages have known vulnerabilities that nobody has accepted."""
+
+    exit_code = 19
 
 
 class WriteError(DlcError):

@@ -22,6 +22,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "layers": ("layers", "Show which layers images share."),
         "inventory": ("inventory", "List every package in a built image, or write its SBOM."),
         "diff": ("diff", "Show what differs between two images, or their locks."),
+        "audit": ("audit", "List known vulnerabilities of images or locks."),
         "libraries": ("libraries", "Show the shared libraries that an image needs and has."),
         "table": ("table", "Print a page of all images."),
     },

@@ -32,7 +32,8 @@ class Package:
     `version` is empty where nothing in the image says it. `layer` is the lock that names a Python
     distribution; `within` what carries a package that nobody installed: a jar, or a distribution.
     `path` is where it was found and `evidence` what says so. `license` is an SPDX expression,
-    `licenses` are other names of them, `license_files` the places of their texts.
+    `licenses` are other names of them, `license_files` the places of their texts. `requires` is
+    what a Python distribution says that it needs, without extras.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Package:
     license: str = ""
     licenses: tuple[str, ...] = ()
     license_files: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
 
     @property
     def family(self) -> str:
@@ -202,7 +204,7 @@ def _package(value: Any) -> Package:
         raise ValueError(f"a package has the unknown kind {value.get('kind')!r}")
     if not value.get("name"):
         raise ValueError("a package has no name")
-    lists = {"licenses", "license_files"}
+    lists = {"licenses", "license_files", "requires"}
     known = [field.name for field in fields(Package) if field.name not in lists]
     texts: dict[str, Any] = {name: _text(value, name) for name in known if name in value}
     return Package(**{"version": "", **texts, **{name: _texts(value, name) for name in lists}})

@@ -60,6 +60,11 @@ def distribution(path: str, content: bytes, licenses: Iterable[str]) -> Package 
         evidence="metadata",
         license=str(said.get("License-Expression") or ""),
         licenses=tuple(dict.fromkeys(each for each in names if each != "OSI Approved")),
+        requires=tuple(
+            str(each)
+            for each in said.get_all("Requires-Dist", [])
+            if not re.search(r";.*\bextra\b", str(each))
+        ),
         license_files=tuple(sorted(each for each in licenses if each.startswith(f"{folder}/"))),
     )
 

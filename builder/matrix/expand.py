@@ -118,6 +118,7 @@ class Expansion:
             "build": build,
             "components": components,
         }
+        values["accepted"] = (*matrix.accepted, *values.get("accepted", ()))
         if accelerator and not (device == "gpu" and version.framework in _CARRIES_CUDA):
             values["accelerator_packages"] = accelerator.packages
         target = Target(

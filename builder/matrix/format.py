@@ -15,8 +15,10 @@ from typing import Any
 from builder.matrix import values as v
 from builder.matrix.keys import gifts, key, located, named, record, struct
 from builder.matrix.parts import (
+    ACCEPTED,
     UNSAID,
     Accelerator,
+    Accepted,
     Base,
     Build,
     Component,
@@ -72,6 +74,9 @@ class Libraries:
     system: Texts = key(v.PACKAGES, "Packages that the image keeps.", "system_packages", default=())
     env: Mapping[Text, Text] = key(v.ENV, "Environment variables.", "env", default_factory=dict)
     labels: Mapping[Text, Text] = key(v.LABELS, "Labels.", "own_labels", default_factory=dict)
+    accepted: tuple[Accepted, ...] = key(
+        ACCEPTED, "Advisories that its targets may have.", "accepted", default=()
+    )
 
     def on(self, framework: str) -> Libraries:
         """The set as it is on one framework."""
@@ -122,6 +127,9 @@ class Entry:
         "Added to those of the libraries; the row's value wins.",
         "own_labels",
         default_factory=dict,
+    )
+    accepted: tuple[Accepted, ...] = key(
+        ACCEPTED, "Advisories that its targets may have, too.", "accepted", default=()
     )
 
 
@@ -231,6 +239,12 @@ class Matrix:
     upgrades: tuple[Upgrade, ...] = key(
         ListOf(struct(Upgrade, "an upgrade"), "upgrades"),
         "Packages that are newer than a lock's date gives; `dlc lock --upgrade` writes them.",
+        default=(),
+    )
+    accepted: tuple[Accepted, ...] = key(
+        ACCEPTED,
+        "Advisories that any target may have; see [inventory.md](inventory.md).",
+        "accepted",
         default=(),
     )
     budgets: Mapping[Text, Text] = key(

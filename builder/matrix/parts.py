@@ -17,8 +17,10 @@ from builder.matrix.schema import Day, ListOf, MapOf, Section, Texts
 from builder.matrix.yaml_nodes import Position, Text
 
 __all__ = [
+    "ACCEPTED",
     "UNSAID",
     "Accelerator",
+    "Accepted",
     "Base",
     "Build",
     "Component",
@@ -45,6 +47,23 @@ class Tools:
         "which uv has the hashes.",
         default_factory=dict,
     )
+
+
+@record
+class Accepted:
+    """An advisory that is accepted, for a reason and until a day."""
+
+    advisory: Text = key(v.ADVISORY, "Its identifier, or any of its aliases.")
+    reason: Text = key(v.REASON, "Why the vulnerability may stay.")
+    until: Day = key(v.DATE, "The last day of that; after it, `dlc audit` fails.")
+
+    @property
+    def at(self) -> Position:
+        """Where the matrix names it."""
+        return self.advisory.at
+
+
+ACCEPTED = ListOf(struct(Accepted, "an accepted advisory"), "accepted advisories")
 
 
 @record

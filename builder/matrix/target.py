@@ -8,7 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from builder.matrix.format import GIVES, Accelerator, Base, Build, Component, CudaKeyring, Upgrade
+from builder.matrix.format import (
+    GIVES,
+    Accelerator,
+    Base,
+    Build,
+    Component,
+    CudaKeyring,
+    Upgrade,
+)
+from builder.matrix.parts import Accepted
 from builder.matrix.schema import where
 from builder.matrix.tags import Repository, Tag, python_tag
 from builder.matrix.yaml_nodes import Position
@@ -34,7 +43,7 @@ class Target:
     `stand_in` is what an image that is only for tests has instead of the real parts, else empty;
     `budget` is what the matrix says of its size, if it does (see builder.build.size_budget);
     `components` are in the order in which the image takes them; `env` and `own_labels` are the
-    matrix's own variables and labels.
+    matrix's own variables and labels, `accepted` the advisories that it may have.
     """
 
     mode: str
@@ -70,6 +79,7 @@ class Target:
     components: tuple[Component, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     own_labels: Mapping[str, str] = field(default_factory=dict)
+    accepted: tuple[Accepted, ...] = ()
 
     @property
     def repository(self) -> str:

@@ -122,6 +122,9 @@ ANY_VERSION = TextOf(
     pattern=r"\d+(?:\.\d+)*(?:(?:a|b|rc)\d+)?(?:\.post\d+)?(?:\.dev\d+)?",
     number=True,
 )
+ADVISORY = TextOf(
+    what="an advisory's identifier", like="CVE-2021-33503", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]*"
+)
 REASON = TextOf(what="a reason", like="CVE-2022-45198")
 SUITE = TextOf(what="a suite", like="bookworm", pattern="[a-z]+")
 IMAGE = TextOf(

@@ -255,7 +255,10 @@ def run_alone(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=True)
 
 
-HEAVY = {"docker", "boto3", "rich", "jinja2", "requests", "urllib3", "uv", "packaging"}
+HEAVY = {
+    *("docker", "boto3", "rich", "jinja2", "requests", "urllib3", "uv", "packaging"),
+    *("cvss", "univers"),
+}
 UNUSED = {"subprocess", "difflib", "tempfile", "importlib.resources", "builder.matrix.edit"}
 
 
