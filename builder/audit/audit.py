@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from builder.audit.advisory import SEVERITIES, Advisory, Database
-from builder.audit.fixes import Constraints, Fix
+from builder.audit.fixes import NO_CONSTRAINTS, Constraints, Fix
 from builder.audit.match import match
 from builder.audit.names import project
 from builder.errors import FindingError
@@ -16,7 +16,7 @@ from builder.inventory.versions import order
 from builder.matrix.parts import Accepted
 from builder.matrix.target import Target
 
-__all__ = ["Audited", "Finding", "audit", "raise_if_open"]
+__all__ = ["Audited", "Finding", "audit", "findings", "raise_if_open"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,23 +59,25 @@ def audit(
     """The findings of an inventory, the worst first; AdvisoryError if an advisory is nonsense."""
     constraints = Constraints.of(inventory.packages, target, locks or {})
     accepted = target.accepted if target else ()
-    distribution = f"{inventory.distribution} {inventory.release}".strip()
-    found: list[Finding] = []
-    for package in inventory.packages:
-        for advisory, fixed in _advisories(package, database, distribution):
-            found.append(
-                Finding(
-                    package=package,
-                    advisory=advisory,
-                    fix=constraints.fix(package, fixed),
-                    accepted=_acceptance(advisory, accepted, today),
-                )
-            )
+    found = (
+        replace(each, accepted=_acceptance(each.advisory, accepted, today))
+        for each in findings(inventory, database, constraints)
+    )
     return Audited(
         name=inventory.image,
         findings=tuple(sorted(found, key=_order)),
         expired=tuple(each for each in accepted if each.until < today),
     )
+
+
+def findings(
+    inventory: Inventory, database: Database, constraints: Constraints = NO_CONSTRAINTS
+) -> Iterator[Finding]:
+    """The findings of an inventory, in the order of its packages, whoever accepts them."""
+    for package in inventory.packages:
+        for advisory, fixed in _advisories(package, database, inventory.operating_system):
+            fix = constraints.fix(package, fixed)
+            yield Finding(package=package, advisory=advisory, fix=fix)
 
 
 def raise_if_open(audited: Sequence[Audited], threshold: str) -> None:

@@ -11,7 +11,7 @@ from builder.locks.direct import wheel_name
 from builder.locks.lockfile import normalise, parse
 from builder.matrix.target import Target
 
-__all__ = ["LIFT", "NONE", "REMOVE", "UPGRADE", "Constraints", "Fix"]
+__all__ = ["LIFT", "NONE", "NO_CONSTRAINTS", "REMOVE", "UPGRADE", "Constraints", "Fix"]
 
 UPGRADE, LIFT, REMOVE, NONE = "upgrade", "lift a constraint", "remove", "none yet"
 
@@ -79,6 +79,9 @@ class Constraints:
         if against:
             return Fix(what=LIFT, version=fixed, how=", ".join(against))
         return Fix(what=UPGRADE, version=fixed, how=f"to {fixed}")
+
+
+NO_CONSTRAINTS = Constraints()
 
 
 def _requirements(target: Target) -> Iterable[str]:

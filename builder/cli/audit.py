@@ -83,11 +83,7 @@ def audit(
             known += [(sides.one(str(path)), None) for path in files]
         else:
             known += [(sides.one(each.name, locks=not images), each) for each in targets]
-        packages = (
-            (package, f"{one.distribution} {one.release}".strip())
-            for one, _ in known
-            for package in one.packages
-        )
+        packages = ((package, one.operating_system) for one, _ in known for package in one.packages)
         database = load(sources, packages)
         today = datetime.datetime.now(datetime.timezone.utc).date()
         found = []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from builder.cli.main import cli
+from builder.cli.options import filled
 from builder.cli.output import print_json, print_table
 from builder.cli.progress import working
 from builder.cli.selection import target_names
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 @click.argument("after", metavar="B", shell_complete=target_names)
 @click.option("--locks", is_flag=True, help="Compare the locks of targets, which needs no images.")
 @click.option(
+    "--advisories",
+    "sources",
+    multiple=True,
+    callback=filled,
+    metavar="FILE|DIR|URL",
+    help="Show advisories gained and lost too, from where `dlc audit` takes them; repeatable.",
+)
+@click.option(
     "--format",
     "output",
     type=click.Choice(["table", "json", "markdown"]),
@@ -31,7 +40,14 @@ if TYPE_CHECKING:
     help="Output format.",
 )
 @pass_settings
-def diff(settings: Settings, before: str, after: str, locks: bool, output: str) -> None:
+def diff(
+    settings: Settings,
+    before: str,
+    after: str,
+    locks: bool,
+    sources: tuple[str, ...],
+    output: str,
+) -> None:
     """Show what differs from A to B: packages, environment, labels, layers and bytes.
 
     Each is a file that `dlc inventory --format json` wrote, a release record (FILE:TAG, if it has
@@ -45,6 +61,10 @@ def diff(settings: Settings, before: str, after: str, locks: bool, output: str) 
     sides = Sides(targets=settings.targets, matrix=settings.matrix_path, images=settings.images)
     with working("comparing"):
         found = compare(*sides.both(before, after, locks=locks))
+        if sources:
+            from builder.audit.change import with_advisories
+
+            found = with_advisories(found, sources)
     if output == "json":
         print_json(to_json(found))
     elif output == "markdown":
@@ -73,6 +93,16 @@ def _table(found: Difference) -> None:
             "after": each.after,
         }
         for each in found.settings
+    ]
+    rows += [
+        {
+            "what": each.what,
+            "kind": "advisory",
+            "name": each.advisory,
+            "before": f"{each.package} {each.version}" if each.what == "lost" else None,
+            "after": f"{each.package} {each.version}" if each.what == "gained" else None,
+        }
+        for each in found.advisories
     ]
     print_table(rows, ("what", "kind", "name", "before", "after"))
     if found.locks_only:

@@ -10,7 +10,7 @@ from typing import Any
 from builder.inventory.model import Inventory, Package
 from builder.inventory.versions import order
 
-__all__ = ["Change", "Difference", "Setting", "compare", "to_json"]
+__all__ = ["AdvisoryChange", "Change", "Difference", "Setting", "compare", "to_json"]
 
 ADDED, REMOVED, UPGRADED, DOWNGRADED, CHANGED = (
     "added",
@@ -44,11 +44,23 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AdvisoryChange:
+    """An advisory that is for only one of two images: `gained`, or `lost`."""
+
+    what: str
+    advisory: str
+    severity: str
+    package: str
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
     """Two images, and what differs.
 
     `new_layers` are those that `after` has and `before` lacks, with their instructions and bytes;
     `shared_layers` how many they share. Beside locks alone there are only the packages of locks.
+    `advisories` are there where somebody looked.
     """
 
     before: Inventory
@@ -58,6 +70,7 @@ class Difference:
     new_layers: tuple[tuple[str, int], ...]
     shared_layers: int
     locks_only: bool
+    advisories: tuple[AdvisoryChange, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -134,7 +147,7 @@ def _settings(before: Inventory, after: Inventory) -> Iterator[Setting]:
         "user": lambda image: image.config.user,
         "workdir": lambda image: image.config.workdir,
         "ports": lambda image: " ".join(image.config.ports),
-        "distribution": lambda image: f"{image.distribution} {image.release}".strip(),
+        "distribution": lambda image: image.operating_system,
     }
     for name, read in plain.items():
         if read(before) != read(after):
@@ -167,6 +180,7 @@ def to_json(difference: Difference) -> dict[str, Any]:
         "locks_only": difference.locks_only,
         "packages": [asdict(each) for each in difference.packages],
         "settings": [asdict(each) for each in difference.settings],
+        "advisories": [asdict(each) for each in difference.advisories],
         "layers": {
             "shared": difference.shared_layers,
             "new": [{"step": step, "size": size} for step, size in difference.new_layers],

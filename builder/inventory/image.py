@@ -56,16 +56,20 @@ def of_image(client: docker.DockerClient, image: str, name: str) -> Inventory:
     labels = (attributes.get("Config") or {}).get("Labels") or {}
     record = record_of(labels.get(KEY_LABEL, ""), identity)
     with suppress(OSError, ValueError, InventoryError):  # what is damaged is made again
-        return replace(from_json(json.loads(record.read_text("utf-8")), str(record)), image=name)
+        document = json.loads(record.read_text("utf-8"))
+        known = from_json(document, str(record))
+        if document.get("program") == _program():
+            return replace(known, image=name)
     found = _inventory(client, attributes, _contents(client, identity), name)
     with suppress(WriteError):  # to look needs no state that can be written
-        atomic.write(record, dumps(found), folders=True)
+        document = {**to_json(found), "program": _program()}
+        atomic.write(record, json.dumps(document, indent=1) + "\n", folders=True)
     return found
 
 
 def record_of(key: str, identity: str) -> Path:
     """Where the inventory of an image is kept."""
-    root = state_directory() / "inventories" / _program()
+    root = state_directory() / "inventories"
     return root / (key or "no-key") / f"{identity.partition(':')[2]}.json"
 
 

@@ -33,6 +33,17 @@ def _lines(difference: Difference, before: str, after: str) -> Iterator[str]:
         rows = [each for each in difference.packages if each.kind == kind]
         if rows:
             yield from _table(title, ("package", "", "before", "after"), map(_package, rows))
+    if difference.advisories:
+        told = (
+            (
+                each.what,
+                f"`{each.advisory}`",
+                each.severity or "-",
+                f"`{each.package}` {each.version}",
+            )
+            for each in difference.advisories
+        )
+        yield from _table("Advisories", ("", "advisory", "severity", "package"), told)
     if difference.settings:
         rows_of = (
             (f"{each.what} `{each.name}`", _code(each.before), _code(each.after))

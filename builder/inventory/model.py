@@ -100,6 +100,11 @@ class Inventory:
     size: int
     differences: tuple[str, ...] = ()
 
+    @property
+    def operating_system(self) -> str:
+        """The distribution and its release: `debian 12`; empty where that is not known."""
+        return f"{self.distribution} {self.release}".strip()
+
     def require_locked(self) -> None:
         """InventoryError unless what is installed is what the locks say."""
         if self.differences:

@@ -97,14 +97,15 @@ def own_namespace(client: docker.DockerClient) -> Iterator[str]:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_state(engine: engines.Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A state with all that the real one has, but a record of builds of its own.
+    """A state with all that the real one has, but records of builds and inventories of its own.
 
-    What small images take must not tell how long the real ones do.
+    What small images take must not tell how long the real ones do, and what was in them must not
+    stay.
     """
     assert engine.buildx, "it is in the state by now"
     folder = tmp_path_factory.mktemp("state")
     for entry in state_directory().iterdir():
-        if entry.name != "builds.json":
+        if entry.name not in ("builds.json", "inventories"):
             (folder / entry.name).symlink_to(entry)
     OWN["DLC_STATE"] = str(folder)
     yield folder

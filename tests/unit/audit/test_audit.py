@@ -253,3 +253,24 @@ def test_the_real_locks_with_the_database_of_2021(dlc: Dlc) -> None:
         found = [each for each in row["findings"] if each["package"].startswith("tensorflow")]
         assert len(found) == 11, row["image"]
         assert {each["fix"] for each in found} == {LIFT}
+
+
+def test_advisories_gained_and_lost_between_two_images(
+    tmp_path: Path, advisories: Path, dlc: Dlc
+) -> None:
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    old.write_text(dumps(inventory(python("urllib3", "1"))))
+    new.write_text(dumps(inventory(python("urllib3", "99"))))
+    run = dlc("diff", old, new, "--advisories", advisories)
+    assert run.code == 0, run.err
+    assert run.out.splitlines()[-1].split() == ["lost", "advisory", "A-1", "urllib3", "1", "-"]
+    run = dlc("diff", new, old, "--advisories", advisories, "--format", "markdown")
+    assert "| gained | `A-1` | - | `urllib3` 1 |" in run.out
+    [row] = json.loads(dlc("diff", new, old, "--advisories", advisories, "--format", "json").out)[
+        "advisories"
+    ]
+    assert (row["what"], row["package"]) == ("gained", "urllib3")
+    same = dlc("diff", old, old, "--advisories", advisories)
+    assert same.out == ""
+    advisories.write_text("[{")
+    assert dlc("diff", old, new, "--advisories", advisories).code == 18
