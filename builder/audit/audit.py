@@ -15,8 +15,12 @@ from builder.inventory.model import Inventory, Package
 from builder.inventory.versions import order
 from builder.matrix.parts import Accepted
 from builder.matrix.target import Target
+from builder.util.text import counted
 
 __all__ = ["Audited", "Finding", "audit", "findings", "raise_if_open"]
+
+
+TOLD = 5  # of advisories in a message
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,9 +94,13 @@ def raise_if_open(audited: Sequence[Audited], threshold: str) -> None:
     ]
     bad = [one for one in audited if any(each.is_open(threshold) for each in one.findings)]
     if bad:
-        number = len({f.advisory.id for one in bad for f in one.findings if f.is_open(threshold)})
-        what = "1 advisory" if number == 1 else f"{number} advisories"
-        problems.append(f"{what} of severity {threshold} or more in {len(bad)} of {len(audited)}")
+        counting = [f for one in bad for f in one.findings if f.is_open(threshold)]
+        names = list(dict.fromkeys(each.advisory.id for each in counting))
+        more = ", ..." if len(names) > TOLD else ""
+        problems.append(
+            f"{counted(len(names), 'advisory')} of severity {threshold} or more in {len(bad)} of "
+            f"{counted(len(audited), 'target')}: {', '.join(names[:TOLD])}{more}"
+        )
     if problems:
         raise FindingError(
             "\n".join(problems),

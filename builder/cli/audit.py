@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from builder.cli.main import cli
-from builder.cli.options import filled, output_option
+from builder.cli.options import filled, output_option, severity_option
 from builder.cli.output import print_json, print_table
 from builder.cli.progress import working
 from builder.cli.selection import selection_options
@@ -48,13 +48,7 @@ __all__: list[str] = []
     metavar="FILE",
     help="Audit these files of `dlc inventory --format json` instead; repeatable.",
 )
-@click.option(
-    "--severity",
-    type=click.Choice(["low", "medium", "high", "critical"]),
-    default="low",
-    show_default=True,
-    help="Fail from this severity on; what nobody has rated counts always.",
-)
+@severity_option
 @output_option
 def audit(
     settings: Settings,

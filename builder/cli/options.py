@@ -20,6 +20,7 @@ __all__ = [
     "output_option",
     "releases_folder",
     "releases_option",
+    "severity_option",
     "uri_options",
 ]
 
@@ -74,6 +75,14 @@ def comparison_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )
     return since(registry(function))
 
+
+severity_option = click.option(
+    "--severity",
+    type=click.Choice(["low", "medium", "high", "critical"]),
+    default="low",
+    show_default=True,
+    help="Advisories count from this severity on; those that nobody has rated always do.",
+)
 
 releases_option = click.option(
     "--releases",

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 import click
 
 from builder.cli.main import cli
-from builder.cli.options import filled, output_option, releases_folder, releases_option
+from builder.cli.options import (
+    filled,
+    output_option,
+    releases_folder,
+    releases_option,
+    severity_option,
+)
 from builder.cli.output import print_failures, print_json, print_table
 from builder.cli.progress import watching, watching_pushes
 from builder.cli.selection import all_option, check_all, selection_options
@@ -25,6 +31,9 @@ if TYPE_CHECKING:
     from builder.release.pipeline import Result
 
 __all__: list[str] = []
+
+# Raises a DlcError for an image, by its name on the engine, that must not be pushed.
+Check = Callable[["Target", str], None]
 
 
 @cli.command()
@@ -53,6 +62,15 @@ __all__: list[str] = []
     help="Push only what passes `dlc smoke` (inference images), or `dlc test`.",
 )
 @click.option(
+    "--advisories",
+    "advisories",
+    multiple=True,
+    callback=filled,
+    metavar="FILE|DIR|URL",
+    help="Push only what has no advisory that the matrix does not accept; as for `dlc audit`.",
+)
+@severity_option
+@click.option(
     "--remove-images", is_flag=True, help="Remove each image from the engine before the next."
 )
 @releases_option
@@ -64,6 +82,8 @@ def release(
     registries: tuple[str, ...],
     profile: str,
     check: str | None,
+    advisories: tuple[str, ...],
+    severity: str,
     remove_images: bool,
     releases: Path | None,
     output: str,
@@ -72,6 +92,7 @@ def release(
 
     One that fails stops no other. Run again, it goes on: what is pushed is not built again.
     """
+    from builder.audit.gate import Gate
     from builder.build.comparison import Comparison
     from builder.dockerfile.render import Renderer
     from builder.registry.reference import parse_registry
@@ -94,10 +115,12 @@ def release(
         templates=settings.templates,
     )
     planned = {place: comparison(registry=place).plan(targets) for place in places}
-    checks: dict[str | None, Callable[[Target, str], None]] = {
-        "smoke": partial(smoke_test, say=say),
-        "contract": _contract,
-    }
+    checks: list[Check] = []
+    if advisories:
+        # The quickest one first.
+        checks.append(Gate(sources=advisories, threshold=severity, images=settings.images))
+    if check:
+        checks.append(_contract if check == "contract" else partial(smoke_test, say=say))
     steps = Here(
         sources=Sources(
             targets=settings.targets,
@@ -109,7 +132,7 @@ def release(
         records=folder,
         day=day,
         remove_images=remove_images,
-        check=checks.get(check),
+        check=_all(checks),
         watch_builds=watching,
         watch_pushes=watching_pushes,
         failed=print_failures,
@@ -124,6 +147,16 @@ def release(
         # What an interruption leaves is told, too.
         _report(pipeline.with_rest(results, targets), output)
     pipeline.raise_if_failed(results)
+
+
+def _all(checks: Sequence[Check]) -> Check | None:
+    """One check that is all of them."""
+
+    def check(target: Target, image: str) -> None:
+        for each in checks:
+            each(target, image)
+
+    return check if checks else None
 
 
 def _contract(target: Target, image: str) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from builder.audit import gate
 from builder.audit.audit import Audited, audit, raise_if_open
 from builder.audit.fixes import LIFT, NONE, REMOVE, UPGRADE
 from builder.errors import FindingError
@@ -274,3 +276,15 @@ def test_advisories_gained_and_lost_between_two_images(
     assert same.out == ""
     advisories.write_text("[{")
     assert dlc("diff", old, new, "--advisories", advisories).code == 18
+
+
+def test_a_release_asks_before_it_pushes(
+    target: Target, advisories: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = inventory(python("urllib3", "1"))
+    monkeypatch.setattr(gate, "engine_client", nullcontext)
+    monkeypatch.setattr(gate, "of_image", lambda *_: found)
+    ask = gate.Gate(sources=[str(advisories)], threshold="low", images=tmp_path)
+    with pytest.raises(FindingError, match="in 1 of 1 target: A-1"):
+        ask(target, "image")
+    ask(replace(target, accepted=(accepted("A-1", datetime.date(2099, 1, 1)),)), "image")
