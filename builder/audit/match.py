@@ -26,7 +26,7 @@ def match(kind: str, version: str, advisory: Advisory, affected: Affected) -> Ma
     if mine is None:
         return Match("") if version in affected.versions else None
     fixes = []
-    hit = any(_comparable(kind, each) == mine for each in affected.versions)
+    hit = any(_is_same(_comparable(kind, each), mine) for each in affected.versions)
     for each in affected.ranges:
         inside, fixed = _in_range(kind, mine, each, advisory)
         hit = hit or inside
@@ -70,13 +70,14 @@ def _in_range(kind: str, mine: Any, found: Range, advisory: Advisory) -> tuple[b
                     f"has a range that begins at {since or '0'} and again at {event.version}"
                 )
             state, since = True, event.version
-            if version is None or version <= mine:
+            if version is None or not mine < version:
                 inside, fix = True, ""
         elif event.what in ("fixed", "last_affected"):
             if not state:
                 raise advisory.nonsense(f"has a range that ends at {event.version} unbegun")
             state = False
-            ended = version <= mine if event.what == "fixed" else version < mine
+            # Not by <=, which univers has of the same text alone.
+            ended = not mine < version if event.what == "fixed" else version < mine
             if ended:
                 inside = False
             elif inside and not fix:
@@ -110,6 +111,11 @@ def _comparable(kind: str, version: str) -> Any:
     """A version without what somebody's own build adds: 2.0+cpu is as vulnerable as 2.0."""
     found = parsed(kind, version)
     return parsed(kind, found.public) if found is not None and kind == "python" else found
+
+
+def _is_same(version: Any, mine: Any) -> bool:
+    # Not by ==: univers has 01 and 1 as equal in order only.
+    return version is not None and not (version < mine or mine < version)
 
 
 def _after(kind: str, version: str, mine: Any) -> bool:

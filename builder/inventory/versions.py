@@ -12,13 +12,14 @@ def order(kind: str, before: str, after: str) -> int | None:
 
     >>> order("python", "1.9", "1.10"), order("system", "1:2~rc1", "1:2"), order("java", "", "1")
     (-1, -1, None)
+    >>> order("system", "1.01", "1.1")
+    0
     """
     one, other = parsed(kind, before), parsed(kind, after)
     if one is None or other is None:
         return 0 if before == after else None
-    if one == other:
-        return 0
-    return -1 if one < other else 1
+    # Not by ==: univers has 01 and 1 as equal in order only.
+    return -1 if one < other else 1 if other < one else 0
 
 
 def parsed(kind: str, version: str) -> Any:

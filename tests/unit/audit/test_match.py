@@ -65,6 +65,7 @@ def test_the_rules_of_dpkg_and_maven() -> None:
     )
     assert fixed_in("3.0.11-1~deb12u1", debian, "system") == "3.0.11-1~deb12u2"
     assert fixed_in("3.0.11-1", debian, "system") is None
+    assert fixed_in("3.00.11-1~deb12u2", debian, "system") is None, "zeros do not count"
     maven = entry("M-1", "io.netty:netty", "introduced 0", "fixed 4.1.94.Final", ecosystem="Maven")
     assert fixed_in("4.1.91.Final", maven, "java") == "4.1.94.Final"
     assert fixed_in("4.1.100.Final", maven, "java") is None
