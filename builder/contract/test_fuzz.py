@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,11 +14,18 @@ from urllib.parse import urlsplit
 
 import docker
 import pytest
+from docker.models.containers import Container
 
+from builder.contract import grammar
 from builder.contract.conftest import Serve
 from builder.contract.fuzz import ABANDONED, CLOSED, KINDS, exchange, requests
-from builder.contract.protocol import READ_PAST_END, RESTART_SECONDS, post, processes, settled
+from builder.contract.grammar import CANARY_HOST, CANARY_MADE, CANARY_READ
+from builder.contract.network import lines, neighbour, network
+from builder.contract.protocol import READ_PAST_END, RESTART_SECONDS, died, post, processes, settled
 from builder.contract.subject import Subject
+from builder.engine.containers import put, text
+from builder.serve.model_archive import pack
+from builder.serve.programs import FILES
 from builder.serve.server import Server
 
 pytestmark = pytest.mark.inference
@@ -24,6 +34,10 @@ Record = Callable[[str, object], None]
 
 SEED = 20_260_101
 COUNT = 500
+COUNT_VARIABLE = "DLC_FUZZ_REQUESTS"
+"""How many hostile requests to send, in the environment of `dlc test`."""
+TWO_WORKERS = {"SAGEMAKER_MODEL_SERVER_WORKERS": "2"}
+WATCH, WATCHED = "/tmp/fuzz_watch.py", "/tmp/watched"  # noqa: S108 - paths of the container
 EVERY = 25
 """After so many malformed requests a good one is sent."""
 SECONDS = 30.0
@@ -39,7 +53,7 @@ def server(client: docker.DockerClient, subject: Subject) -> Iterator[Server]:
     """Two workers from the start: by default the second one follows when the first has loaded."""
     with ExitStack() as stack:
         start = Serve(client, subject.image, stack)
-        yield start(environment={"SAGEMAKER_MODEL_SERVER_WORKERS": "2"})
+        yield start(environment=TWO_WORKERS)
 
 
 def test_malformed_requests(server: Server, record_property: Record) -> None:
@@ -83,6 +97,99 @@ def test_malformed_requests(server: Server, record_property: Record) -> None:
     after = settled(server.container, len(before["model"]))
     assert after[0] == java
     assert replaced or after[1] == before
+
+
+@pytest.fixture
+def watched(client: docker.DockerClient, subject: Subject) -> Iterator[tuple[Server, Container]]:
+    """A server beside a host that nobody may ask, on a network that leads nowhere else."""
+    with ExitStack() as stack:
+        name = stack.enter_context(network(client))
+        script = "/srv/host.py"
+        host = stack.enter_context(
+            neighbour(
+                client,
+                subject.image,
+                name,
+                names=(CANARY_HOST,),
+                command=["python", script, "21", "80", "443", "8080"],
+                files={script: (FILES / "fuzz_host.py").read_bytes()},
+            )
+        )
+        start = Serve(client, subject.image, stack)
+        yield start(environment=TWO_WORKERS, options={"network": name}), host
+
+
+def test_hostile_requests(watched: tuple[Server, Container], record_property: Record) -> None:
+    """None makes a file, reads one, calls out or starts a program, and each gets an answer."""
+    server, host = watched
+    secret = f"canary-{uuid.uuid4().hex}"
+    first = post(server, GOOD)
+    assert first.status == 200, first
+    java, before = processes(server.container)
+    _watch(server, secret.encode())
+    count = int(os.environ.get(COUNT_VARIABLE) or COUNT)
+    told: Counter[str] = Counter()
+    slowest, wrong, deaths = 0.0, [], 0
+    for number, asked in enumerate(grammar.requests(SEED, count), 1):
+        started = time.monotonic()
+        answer = server.ask(
+            "POST", "/invocations", body=asked.body, headers=asked.headers, timeout=SECONDS
+        )
+        slowest = max(slowest, time.monotonic() - started)
+        told[str(answer.status)] += 1
+        said = f"{number}, {asked.name} {asked.headers}: {answer.status} {answer.body[:300]!r}"
+        said += f" to {asked.body[:300]!r}"
+        if died(answer):
+            deaths += 1
+            server.wait_ready(RESTART_SECONDS)
+        elif answer.status not in (200, 400, 413):
+            wrong.append(said)
+        if secret.encode() in answer.body or (answer.status != 200 and b"/opt/" in answer.body):
+            wrong.append(f"it tells of the container: {said}")
+        if number % EVERY == 0 or number == count:
+            assert post(server, GOOD) == first, f"after {said}"
+    seen = _seen(server)
+    asked_of_host = lines(host)[1:]
+    counts = ", ".join(f"{status} x {times}" for status, times in sorted(told.items()))
+    record_property(
+        "detail",
+        f"{count} requests: {counts}; slowest {slowest:.1f} s; {deaths} workers died, "
+        f"{len(asked_of_host)} calls to the canary host, {len(seen)} files or programs",
+    )
+    assert not wrong, "\n".join(wrong[:50])
+    assert deaths <= server.logs(LOG_LINES).count(READ_PAST_END)
+    assert not asked_of_host
+    assert deaths or not seen, seen  # a worker that starts again may look for its libraries
+    assert server.container.exec_run(["test", "-e", CANARY_MADE]).exit_code == 1
+    if not deaths:
+        assert settled(server.container, len(before["model"])) == (java, before)
+
+
+def test_the_watch_sees(watched: tuple[Server, Container]) -> None:
+    """What the test before would find: a file that is read, a program and a call."""
+    server, host = watched
+    _watch(server, b"x")
+    call = f"import socket; socket.create_connection(('{CANARY_HOST}', 80), 10).recv(1)"
+    for command in (["cat", CANARY_READ], ["sh", "-c", "sleep 1"], ["python", "-c", call]):
+        assert server.container.exec_run(command).exit_code == 0, command
+    seen = _seen(server)
+    assert f"opened {CANARY_READ}" in seen
+    assert "opened /bin/sh" in seen
+    assert "started sleep" in seen
+    assert [line["asked"] for line in lines(host)[1:]] == ["80"]
+
+
+def _watch(server: Server, secret: bytes) -> None:
+    """Put the file there that nobody may read, and start to watch."""
+    files = {CANARY_READ: secret, WATCH: (FILES / "fuzz_watch.py").read_bytes()}
+    put(server.container, "/", pack(files))
+    watch = server.container.exec_run(["python", WATCH, WATCHED, CANARY_READ])
+    assert watch.exit_code == 0, watch.output
+
+
+def _seen(server: Server) -> list[str]:
+    """What the watch has seen."""
+    return text(server.container.exec_run(["cat", WATCHED]).output).splitlines()
 
 
 def test_stalled_requests(server: Server, record_property: Record) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import docker
 import pytest
 
 from builder.contract.subject import Subject
-from builder.contract.training_data import VALUES, plain
+from builder.contract.training_data import CANARY, HOSTILE, VALUES
 from builder.contract.training_job import ML, Job, Train, program
 from builder.serve.programs import run_files
 from builder.serve.server import run
@@ -57,11 +57,13 @@ def test_a_training_image_does_not_serve(client: docker.DockerClient, subject: S
     assert "serve the model with the inference image" in said
 
 
-def test_hyperparameters(train: Train, subject: Subject) -> None:
-    """As arguments, each value as itself, and as variables."""
-    values = plain(VALUES, subject)
+def test_hyperparameters(train: Train) -> None:
+    """As arguments, each value as itself, and as variables; no shell looks into them."""
+    values = VALUES
     hyperparameters = {name: value[0] for name, value in values.items()}
-    report = given(Job(code=REPORT, hyperparameters=hyperparameters), train)
+    run = train(Job(code=REPORT, hyperparameters=hyperparameters)).done()
+    assert CANARY not in run.changed()
+    report = run.report()
     arguments = report["arguments"]
     pairs = {n.lstrip("-"): v for n, v in zip(arguments[::2], arguments[1::2], strict=True)}
     assert pairs == {name: value[1] for name, value in values.items()}
@@ -109,9 +111,7 @@ def archive(files: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
+            tar.addfile(member(name, len(content)), io.BytesIO(content))
     return buffer.getvalue()
 
 
@@ -152,12 +152,74 @@ def test_source_directory(where: str, train: Train) -> None:
     assert report["environment"]["SM_MODULE_DIR"] == place
 
 
+OUT = "/tmp/outside"  # noqa: S108 - a path of the container
+MEMBERS: Mapping[str, Sequence[tuple[str, bytes, str]]] = {
+    "absolute": [(OUT, tarfile.REGTYPE, "")],
+    "parent": [(f"../../..{OUT}", tarfile.REGTYPE, "")],
+    "symlink": [("link", tarfile.SYMTYPE, "/tmp"), ("link/outside", tarfile.REGTYPE, "")],  # noqa: S108
+    "chain": [
+        ("here", tarfile.SYMTYPE, "."),
+        ("up", tarfile.SYMTYPE, "here/../../../../tmp"),
+        ("up/outside", tarfile.REGTYPE, ""),
+    ],
+    "hard link": [("link", tarfile.LNKTYPE, "/etc/passwd")],
+    "device": [("null", tarfile.CHRTYPE, "")],
+    "pipe": [("pipe", tarfile.FIFOTYPE, "")],
+}
+
+
+@pytest.mark.parametrize("kind", MEMBERS)
+def test_hostile_archives(kind: str, train: Train) -> None:
+    """What would be outside of the code's folder, or is no file, fails the job, which names it."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        tar.addfile(member("train.py", len(REPORT["train.py"])), io.BytesIO(REPORT["train.py"]))
+        for name, what, link in MEMBERS[kind]:
+            found = member(name, len(b"outside") if what == tarfile.REGTYPE else 0)
+            found.type, found.linkname = what, link
+            tar.addfile(found, io.BytesIO(b"outside") if found.size else None)
+    place = "/srv/sourcedir.tar.gz"
+    job = Job(
+        hyperparameters={"sagemaker_submit_directory": place}, files={place: buffer.getvalue()}
+    )
+    run = train(job)
+    assert run.wait() != 0
+    assert OUT not in run.changed()
+    failure = run.files(f"{ML}/output")["failure"].decode()
+    assert any(f"{place} is not unpacked: {name} " in failure for name, _, _ in MEMBERS[kind])
+
+
+def member(name: str, size: int) -> tarfile.TarInfo:
+    """A file of an archive."""
+    found = tarfile.TarInfo(name)
+    found.size = size
+    return found
+
+
+def test_links_in_an_archive(train: Train) -> None:
+    """Those that stay inside of the code's folder are kept."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        tar.addfile(member("real.py", len(REPORT["train.py"])), io.BytesIO(REPORT["train.py"]))
+        link = member("train.py", 0)
+        link.type, link.linkname = tarfile.SYMTYPE, "real.py"
+        tar.addfile(link)
+    place = "/srv/sourcedir.tar.gz"
+    hyperparameters = {"sagemaker_submit_directory": place}
+    job = Job(hyperparameters=hyperparameters, files={place: buffer.getvalue()})
+    assert given(job, train)["beside"] == ["real.py", "train.py"]
+
+
 def test_a_shell_script_is_an_entry_point(train: Train) -> None:
     """Arguments arrive whole there too."""
     script = b'#!/bin/sh\nexec python report.py "$@"\n'
     code = {"run.sh": script, "report.py": REPORT["train.py"]}
-    job = Job(code=code, program="run.sh", hyperparameters={"title": "two words"})
-    assert given(job, train)["arguments"] == ["--title", "two words"]
+    job = Job(code=code, program="run.sh", hyperparameters={"title": "two words", **HOSTILE})
+    run = train(job).done()
+    assert CANARY not in run.changed()
+    arguments = run.report()["arguments"]
+    pairs = {n.lstrip("-"): v for n, v in zip(arguments[::2], arguments[1::2], strict=True)}
+    assert pairs == {"title": "two words", **HOSTILE}
 
 
 def test_entry_point_by_variables(train: Train) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from builder.contract.subject import Subject, parse
 from builder.engine.namespace import NAMESPACE_LABEL, visible
@@ -16,16 +15,32 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANY_NUMBER",
+    "CANARY",
+    "HOSTILE",
     "QUESTIONS",
     "VALUES",
     "last",
     "metrics",
-    "plain",
     "serving_image",
     "table",
 ]
 
 PROMPT = 'it\'s $HOME; "quoted" & more'
+
+CANARY = "/tmp/canary"  # noqa: S108 - a path of the container
+# What a shell would run, expand or write.
+HOSTILE = {
+    "command": f"$(touch {CANARY})",
+    "backticks": f"`touch {CANARY}`",
+    "sequence": f"a; touch {CANARY} #",
+    "pipe": f"a | tee {CANARY} && touch {CANARY}",
+    "output": f"> {CANARY}",
+    "pattern": "/*",
+    "variable": "${PATH}",
+    "lines": f"a\ntouch {CANARY}",
+    "backslash": "a\\",
+    "quotes": "a'b\"c",
+}
 
 # Every type of JSON, and texts that a shell or a second decoding would spoil. With each, what the
 # script gets after --name, and in SM_HP_NAME.
@@ -42,19 +57,8 @@ VALUES: Mapping[str, tuple[object, str, str]] = {
     "layers": ([1, 2, "x"], "[1, 2, 'x']", '[1,2,"x"]'),
     "labels": ({"bad": 0, "good": 1}, "bad=0,good=1", '{"bad":0,"good":1}'),
     "s": ("one letter", "one letter", "one letter"),
+    **{name: (text, text, text) for name, text in HOSTILE.items()},
 }
-
-
-# Toolkits from the first to before the second join the script's arguments for a shell to read.
-WITH_A_SHELL = ((4,), (5, 1, 3))
-
-
-def plain(values: Mapping[str, Any], subject: Subject) -> Mapping[str, Any]:
-    """The values that the image's toolkit can pass on."""
-    first, end = WITH_A_SHELL
-    if not first <= subject.version("sagemaker-training") < end:
-        return values
-    return {name: value for name, value in values.items() if shlex.quote(value[1]) == value[1]}
 
 
 GOOD = "i love this movie|it was very good|this is a great film|i like it|a very great movie|good"

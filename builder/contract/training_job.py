@@ -155,6 +155,10 @@ class Run:
         """What the job wrote, both streams."""
         return text(self.container.logs(tail=LOG_LINES))
 
+    def changed(self) -> set[str]:
+        """The paths that the job added or changed."""
+        return {str(each["Path"]) for each in self.container.diff() or []}
+
     def files(self, path: str) -> dict[str, bytes]:
         """The files below a folder of the container, by their paths in it."""
         with refused(f"the job left no {path}; its log ends\n{self.log()}", "see what it says"):

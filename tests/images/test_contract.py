@@ -30,8 +30,8 @@ CORE_MODULES = {
 }
 MODULES = {
     INFERENCE: {
-        *("batch", "citizen", "echo", "first", "from_pretrained", "fuzz", "lean", "loading"),
-        *("multi_model", "protocol", "readiness", "tasks", "user_code"),
+        *("batch", "citizen", "echo", "first", "from_pretrained", "fuzz", "guess", "lean"),
+        *("loading", "multi_model", "protocol", "readiness", "security", "tasks", "user_code"),
     },
     TRAINING: {
         *("first", "from_pretrained", "lean"),
@@ -94,6 +94,18 @@ def test_core_of_the_contract(name: str, core: Runs) -> None:
 @pytest.mark.parametrize("name", [INFERENCE, TRAINING])
 def test_contract(name: str, whole: Runs) -> None:
     check(whole[name], MODULES[name], SKIPPED[name])
+
+
+@pytest.mark.slow
+def test_thousands_of_hostile_requests(
+    inference_image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DLC_FUZZ_REQUESTS", "5000")
+    run = dlc("test", INFERENCE, "--format", "json", "--only", "fuzz and hostile")
+    assert run.returncode == 0, run.stderr
+    [result] = json.loads(run.stdout)
+    assert result["detail"].startswith("5000 requests: ")
+    del inference_image
 
 
 def test_a_broken_promise_is_told(images: dict[str, Image]) -> None:

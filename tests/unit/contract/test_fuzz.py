@@ -15,7 +15,7 @@ from random import Random
 
 import pytest
 
-from builder.contract import batch, fuzz, protocol, samples
+from builder.contract import batch, fuzz, grammar, protocol, samples
 from builder.contract.faults import broken_json, huge, huge_chunks, short_length, truncated
 from builder.contract.fuzz import ABANDONED, CLOSED, KINDS, Fault, exchange, requests
 
@@ -43,7 +43,7 @@ def fault(data: bytes = b"x", end: str = "wait") -> Fault:
 
 
 def test_examples() -> None:
-    for module in (batch, fuzz, protocol, samples):
+    for module in (batch, fuzz, grammar, protocol, samples):
         found = doctest.testmod(module)
         assert found.failed == 0, module
     assert doctest.testmod(samples).attempted == 4
@@ -55,6 +55,21 @@ def test_the_same_every_time() -> None:
 
     assert digest(7) == digest(7)
     assert digest(7) != digest(8)
+
+
+def test_hostile_requests_hold_every_attack() -> None:
+    found = list(grammar.requests(1, 2_000))
+    assert found == list(grammar.requests(1, 2_000))
+    assert {name for name, _, _ in grammar.BODIES} == {each.name for each in found}
+    bodies = b"".join(each.body for each in found)
+    for attack in (grammar.COMMAND, grammar.CANARY_READ, grammar.CANARY_HOST, "trust_remote_code"):
+        assert attack.encode() in bodies
+    assert all(pickle in bodies for pickle in grammar.PICKLES)
+    assert max(len(each.body) for each in found) < protocol.LIMIT
+    kinds = {each.headers["Content-Type"] for each in found}
+    assert set(grammar.KINDS) <= kinds
+    for each in found:
+        "".join(each.headers.values()).encode("latin-1")
 
 
 def test_every_kind_by_its_weight() -> None:

@@ -18,10 +18,8 @@ from builder.contract.subject import Subject, parse
 from builder.contract.training_data import (
     ANY_NUMBER,
     QUESTIONS,
-    VALUES,
     last,
     metrics,
-    plain,
     serving_image,
     table,
 )
@@ -77,16 +75,6 @@ def test_hyperparameters_name_another_source_directory() -> None:
         "sagemaker_program": '"run.sh"',
         "sagemaker_submit_directory": '"s3://bucket/key"',
     }
-
-
-@pytest.mark.parametrize(
-    ("version", "whole"),
-    [("3.9.2", True), ("4.0.0", False), ("4.4.7", False), ("5.1.0", False), ("5.1.4", True)],
-)
-def test_what_a_shell_would_spoil_is_left_out(version: str, whole: bool) -> None:
-    found = plain(VALUES, subject(sagemaker_training=version))
-    assert (found == VALUES) == whole
-    assert {"epochs", "learning_rate", "labels", "model_id"} <= set(found)
 
 
 def test_the_inference_image_of_the_same_release() -> None:
