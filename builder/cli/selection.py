@@ -32,6 +32,7 @@ FILTERS: Mapping[str, tuple[str, ...]] = {
     "device": ("cpu", "gpu", "neuron", "neuronx"),
     "python": (),
     "transformers": (),
+    "origin": ("official", "unreleased", "own"),
 }
 
 

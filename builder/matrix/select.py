@@ -29,6 +29,7 @@ class Filters:
     device: tuple[str, ...] = ()
     python: tuple[str, ...] = ()
     transformers: tuple[str, ...] = ()
+    origin: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether there is any value."""
@@ -44,6 +45,7 @@ class Filters:
                 (self.device, target.device),
                 ([*map(python_from_tag, self.python)], target.python),
                 (self.transformers, target.transformers),
+                (self.origin, target.origin),
             )
         )
 

@@ -15,7 +15,7 @@ from builder import __version__
 from builder.cli.selection import FILTERS
 from builder.matrix.select import Filters
 from builder.matrix.target import Target
-from builder.matrix.values import DEVICES, FRAMEWORKS, MODES
+from builder.matrix.values import DEVICES, FRAMEWORKS, MODES, ORIGINS
 from tests.conftest import Dlc, Run
 
 CPU = "1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
@@ -97,7 +97,12 @@ def test_list_for_people(dlc: Dlc, golden: Path) -> None:
 def test_filters_are_options(dlc: Dlc, golden: Path) -> None:
     assert tuple(Filters.__slots__) == tuple(FILTERS)
     closed = {name: values for name, values in FILTERS.items() if values}
-    assert closed == {"mode": MODES, "framework": FRAMEWORKS, "device": DEVICES}
+    assert closed == {
+        "mode": MODES,
+        "framework": FRAMEWORKS,
+        "device": DEVICES,
+        "origin": ORIGINS,
+    }
     for options, count in (
         (["--mode", "training"], 3),
         (["--framework", "pytorch", "--device", "gpu"], 3),
