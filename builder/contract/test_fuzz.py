@@ -27,6 +27,7 @@ from builder.engine.containers import put, text
 from builder.serve.model_archive import pack
 from builder.serve.programs import FILES
 from builder.serve.server import Server
+from builder.util.text import counted
 
 pytestmark = pytest.mark.inference
 
@@ -153,8 +154,8 @@ def test_hostile_requests(watched: tuple[Server, Container], record_property: Re
     counts = ", ".join(f"{status} x {times}" for status, times in sorted(told.items()))
     record_property(
         "detail",
-        f"{count} requests: {counts}; slowest {slowest:.1f} s; {deaths} workers died, "
-        f"{len(asked_of_host)} calls to the canary host, {len(seen)} files or programs",
+        f"{counted(count, 'request')}: {counts}; slowest {slowest:.1f} s; workers that died: "
+        f"{deaths}, calls to the canary host: {len(asked_of_host)}, files or programs: {len(seen)}",
     )
     assert not wrong, "\n".join(wrong[:50])
     assert deaths <= server.logs(LOG_LINES).count(READ_PAST_END)

@@ -32,6 +32,7 @@ class Engine:
             "Id": ID,
             "Created": "2026-11-21T06:05:49.1Z",
             "Size": 10,
+            "Architecture": "amd64",
             "RootFS": {"Layers": []},
             "Config": {
                 "Env": ["VIRTUAL_ENV=/opt/venv", "A=b=c"],

@@ -82,7 +82,10 @@ def test_what_depends_on_the_toolkit(training: tuple[Target, ...]) -> None:
     later = order[order.index(shell[0]) :]
     others = spans([release for release in later if release not in shell], order)
     text = " ".join(TRAINING.split())
-    assert f"From 4.0.0 to 5.1.2, here in all releases from {later[0]} on but {others}, a" in text
+    assert (
+        f"From 4.0.0 to 5.1.2, here in all releases from {later[0]} on but {others}, the toolkit"
+        in text
+    )
     run = [release for release in order if number(held[release].get(PARTS[0], "0")) >= (2, 7, 0)]
     assert run == order[order.index(run[0]) :]
     assert f"is from 2.7.0 of PyTorch's part on: all releases from {run[0]} on." in text
