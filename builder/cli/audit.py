@@ -39,7 +39,7 @@ __all__: list[str] = []
     metavar="FILE|DIR|URL",
     help="Advisories of OSV's format or of safety-db, or a service with OSV's API; repeatable.",
 )
-@click.option("--images", is_flag=True, help="Audit built images, not only the locks of Python's.")
+@click.option("--built", is_flag=True, help="Audit built images, not only the locks of Python's.")
 @click.option(
     "--inventory",
     "files",
@@ -54,7 +54,7 @@ def audit(
     settings: Settings,
     targets: tuple[Target, ...],
     sources: tuple[str, ...],
-    images: bool,
+    built: bool,
     files: tuple[Path, ...],
     severity: str,
     output: str,
@@ -76,7 +76,7 @@ def audit(
         if files:
             known += [(sides.one(str(path)), None) for path in files]
         else:
-            known += [(sides.one(each.name, locks=not images), each) for each in targets]
+            known += [(sides.one(each.name, locks=not built), each) for each in targets]
         packages = ((package, one.operating_system) for one, _ in known for package in one.packages)
         database = load(sources, packages)
         today = datetime.datetime.now(datetime.timezone.utc).date()

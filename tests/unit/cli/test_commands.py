@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 from click.shell_completion import ShellComplete
 
 from builder.cli.commands import GROUPS, MODULES
+from builder.cli.global_options import GLOBAL_OPTIONS
 from builder.cli.main import cli
 from tests.conftest import GOLDEN, Dlc
 
@@ -29,6 +31,18 @@ def test_each_command_is_in_its_module(name: str) -> None:
     assert command is not None
     assert command.name == name
     assert command.help
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_option_hides_a_global_one(name: str) -> None:
+    commands = [cli.get_command(CONTEXT, name)]
+    names = {each for option in GLOBAL_OPTIONS for each in option.opts}
+    for command in commands:
+        if isinstance(command, click.Group):
+            commands += command.commands.values()
+        assert command is not None
+        own = {each for option in command.params for each in (*option.opts, *option.secondary_opts)}
+        assert not own & names
 
 
 def test_no_command_is_left_out() -> None:
