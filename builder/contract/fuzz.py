@@ -120,7 +120,7 @@ KINDS: Mapping[str, Kind] = {
     "chunks cut off": Kind(make=faults.cut_chunks, right=_right(CLOSED, 400), end="end"),
     "wrong method": Kind(make=faults.method, right=_right(200, 400, 404, 405), weight=2),
     "wrong path": Kind(make=faults.path, right=_right(404, 405), weight=3),
-    "path that is none": Kind(make=faults.unroutable, right=_right(404, 500)),
+    "path that is none": Kind(make=faults.unroutable, right=_right(400, 404)),
     "bad request line": Kind(make=faults.bad_line, right=_right(400), weight=2),
     "bad header": Kind(make=faults.bad_header, right=_right(400), weight=2),
     "long request line": Kind(make=faults.long_line, right=_right(400)),

@@ -212,13 +212,15 @@ def error(response: Response, status: int, kind: str) -> str:
 def check_limit(server: Server, limit: int) -> str:
     """Send requests of the limit in bytes and a byte less; announce a byte more and the double.
 
-    Announced only: the server closes after its 413, and who still sends may not see it.
+    Announced only: that must be enough to be refused.
     """
     for size in (limit - 1, limit):
         answer = post(server, b'{"inputs": "a", "rest": "'.ljust(size - 2, b"x") + b'"}')
         assert answer.status == 200, (size, answer)
     for size in (limit + 1, 2 * limit):
-        assert _announce(server, size) == (413, b""), size
+        status, body = _announce(server, size)
+        assert status == 413, size
+        assert str(limit) in json.loads(body)["message"]
     return f"{limit} bytes"
 
 
@@ -242,21 +244,20 @@ def listening(container: Container) -> set[int]:
 def processes(container: Container) -> tuple[int, Mapping[str, frozenset[int]]]:
     """Java's process id, and those of the workers by the name of their model.
 
-    A model has one process that listens for multi-model-server and forks a worker for each of its
-    connections; it loads nothing itself.
+    A model has one process that listens for multi-model-server, and for each of its connections a
+    child that watches a worker; neither loads anything itself.
     """
     output: Any = container.exec_run(["python", "-c", PROCESSES]).output
-    java, listeners, children = 0, dict[int, str](), list[tuple[int, int]]()
+    java, models, parents = 0, dict[int, str](), dict[int, int]()
     for pid, parent, words in json.loads(output):
         if "com.amazonaws.ml.mms.ModelServer" in words:
             java = pid
         elif any(word.endswith("model_service_worker.py") for word in words[:3]):
-            listeners[pid] = words[words.index("--model-name") + 1]
-            children.append((pid, parent))
+            models[pid] = words[words.index("--model-name") + 1]
+            parents[pid] = parent
     workers = dict[str, frozenset[int]]()
-    for pid, parent in children:
-        if parent in listeners:
-            model = listeners[pid]
+    for pid, model in models.items():
+        if parents[pid] in models and parents[parents[pid]] in models:
             workers[model] = workers.get(model, frozenset()) | {pid}
     return java, workers
 

@@ -245,13 +245,14 @@ def test_full_queue(echo: Server) -> None:
 
 
 def test_response_limit(echo: Server) -> None:
-    """MMS_MAX_RESPONSE_SIZE: an answer above it is 500 and costs the worker, which is replaced."""
+    """MMS_MAX_RESPONSE_SIZE: an answer above it is 500 and names the limit; the worker goes on."""
     room = ANSWER_BYTES - 1_000
     before = _worker(echo)
     answer = _act(echo, size=room)
     assert (answer.status, len(json.loads(answer.body)["text"])) == (200, room)
-    assert "died" in error(_act(echo, size=ANSWER_BYTES + 1_000), 500, HANDLER)
-    assert _worker(echo) != before
+    message = error(_act(echo, size=ANSWER_BYTES + 1_000), 500, HANDLER)
+    assert f"{ANSWER_BYTES} (MMS_MAX_RESPONSE_SIZE)" in message
+    assert _worker(echo) == before
 
 
 def test_time_limit(echo: Server, subject: Subject, record_property: Record) -> None:
@@ -274,7 +275,7 @@ def test_crash(echo: Server) -> None:
     """A model that ends its process costs one answer; multi-model-server starts another worker."""
     java, _ = processes(echo.container)
     before = _worker(echo)
-    assert "died" in error(_act(echo, fail="exit"), 500, HANDLER)
+    assert "Worker died: it ended with exit code" in error(_act(echo, fail="exit"), 500, HANDLER)
     assert _worker(echo) != before
     assert processes(echo.container)[0] == java
 

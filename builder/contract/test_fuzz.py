@@ -194,10 +194,7 @@ def _seen(server: Server) -> list[str]:
 
 
 def test_stalled_requests(server: Server, record_property: Record) -> None:
-    """A hundred clients that stop in the middle of a request keep nobody else from an answer.
-
-    multi-model-server has no time-out for them; in front of an endpoint SageMaker has.
-    """
+    """A hundred clients that stop in the middle of a request keep nobody else from an answer."""
     half = b"POST /invocations HTTP/1.1\r\nContent-Length: 99\r\n\r\n{"
     with ExitStack() as stack:
         for _ in range(STALLED):

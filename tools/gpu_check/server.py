@@ -111,7 +111,6 @@ def serving(room: Room, model: str, settings: Mapping[str, str]) -> Iterator[Ser
         **room.environment,
         "SAGEMAKER_BASE_DIR": str(room.folder / model),
         "SAGEMAKER_BIND_TO_PORT": str(port),
-        "DLC_INNER_PORT": str(port),  # on the loopback, where without a gate all addresses would be
         **settings,
     }
     with log.open("wb") as output:

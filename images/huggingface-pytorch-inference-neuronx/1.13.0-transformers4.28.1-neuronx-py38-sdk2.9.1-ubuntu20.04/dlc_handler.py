@@ -13,7 +13,6 @@ import importlib
 import json
 import logging
 import os
-import re
 import sys
 import time
 from http.client import responses
@@ -25,17 +24,14 @@ import dlc_inputs
 import dlc_parameters
 import dlc_tasks
 from dlc_encode import encode_json, encode_json_lines
-from dlc_limits import RequestError
+from dlc_limits import RequestError, clean
+from dlc_memory import most_answered
 from dlc_ready import failure_file, one_line
 from dlc_requirements import why_not_met
 
 TOOLKIT = "sagemaker_huggingface_inference_toolkit"
 ERROR = "InternalServerException"  # what multi-model-server calls every error of a handler
 POSITIONAL = Parameter.POSITIONAL_OR_KEYWORD
-TOKEN_NAMES = re.compile(
-    r"TOKEN|SECRET|PASSW|CREDENTIAL|API_KEY|ACCESS_KEY|PRIVATE_KEY|AUTHORIZATION|DSN|SIGNATURE"
-)
-SECRET_LENGTH = 6  # shorter values are words: TOKENIZERS_PARALLELISM is true or false
 # What a built-in pipeline raises where its inputs are of another shape than it takes.
 OF_THE_INPUTS = (ValueError, TypeError, LookupError, AttributeError, AssertionError)
 # What the toolkit's encoders raise where an answer is not of a kind: CSV without rows, no image.
@@ -105,6 +101,9 @@ class HandlerService:
         kind = accept if own_output else dlc_content.in_utf8(service.kinds[0], service.utf8)
         answer, kind = dlc_content.as_bytes(answer, kind, service.utf8)
         context.set_response_content_type(0, dlc_content.plain(kind))
+        if len(answer) > most_answered():  # multi-model-server would give up the worker
+            message = "the answer has {} bytes, and the limit is {} (MMS_MAX_RESPONSE_SIZE)"
+            raise RequestError(message.format(len(answer), most_answered()), 500)
         return answer
 
     def _loaded(self, context):
@@ -287,13 +286,3 @@ def refusal(context, name, message, code):
 def status(code):
     """The status of an exception of the team's own, if HTTP has it."""
     return code if isinstance(code, int) and 400 <= code <= 599 else 500
-
-
-def clean(text):
-    """A message for the client: UTF-8, and without folders and secrets of the container."""
-    text = str(text).encode("utf-8", "replace").decode("utf-8")
-    for name, value in os.environ.items():
-        if TOKEN_NAMES.search(name) and len(value) >= SECRET_LENGTH:
-            text = text.replace(value, "***")
-    text = re.sub(r"://[^\s/@]+@", "://***@", text)
-    return re.sub(r"(?<![\w/:.])(?:/[\w.+@-]+){2,}/?", "[path]", text)

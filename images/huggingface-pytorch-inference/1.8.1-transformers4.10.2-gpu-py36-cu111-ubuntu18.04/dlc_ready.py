@@ -1,33 +1,22 @@
-"""Whether every model can answer: the command `ready`, and a `/ping` that says so.
+"""Whether every model can answer, for the command `ready` and for dlc_front.
 
-    dlc_ready.py gate PORT INNER MANAGEMENT
-                     answer on PORT for a model server that listens on INNER, and whose management
-                     interface is on MANAGEMENT
-    dlc_ready.py workers MANAGEMENT COUNT
-                     give the model of a server more workers once it is ready, and end
-
-multi-model-server answers 200 to every GET /ping as soon as it listens. With DLC_PING=ready the
-entrypoint starts the gate at the server's port and the server on the loopback behind it. Until
-every model is loaded the gate answers /ping with 503 and the reason; from then on it passes every
-connection through as it is. What once was ready is not asked again, so a worker that is replaced
-does not take the container out of service.
-
-By itself multi-model-server starts a worker per processor at once, and all of them import the
-framework at the same time. The entrypoint has it start one, which answers sooner, and the others
-after that.
+multi-model-server answers 200 to every GET /ping as soon as it listens, and hides why a model does
+not load. So this looks at the processes of its workers, and at what dlc_handler and dlc_worker have
+written of failures.
 
 Standard library only, Python 3.6 and later: this file is the same in every image.
 """
 
+import contextlib
 import os
 import re
 import sys
 import tempfile
 
 ANSWER_SECONDS = 5.0
-POLL_SECONDS = 0.2
+POLL_SECONDS, FAILED_SECONDS = 0.2, 1.0
 SCALE_TRIES = 10
-PIECE_BYTES = 1 << 18  # as much as asyncio takes from a socket at once
+FAILED = "did not load"
 
 
 # What the handler found
@@ -64,8 +53,74 @@ def why_not_loaded(model):
     return None
 
 
+# How workers ended
+
+
+def death_file(model):
+    return failure_file(model, "death")
+
+
+def record_death(model, why, lines, loaded):
+    """Keep how a model's worker ended, and its last lines; how many have so, one after another."""
+    import json  # noqa: PLC0415
+
+    before = death(model)
+    times = before["times"] + 1 if before and before["loaded"] == loaded else 1
+    record = {"why": why, "lines": lines, "loaded": loaded, "times": times}
+    path = death_file(model)
+    with contextlib.suppress(OSError):
+        with open(path + ".new", "w", encoding="utf-8") as file:
+            json.dump(record, file)
+        os.replace(path + ".new", path)
+    return times
+
+
+def forget_death(model):
+    with contextlib.suppress(OSError):
+        os.remove(death_file(model))
+
+
+def death(model):
+    """How the model's last worker ended, if no other has loaded since; otherwise nothing."""
+    import json  # noqa: PLC0415
+
+    try:
+        with open(death_file(model), encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return None
+
+
+def why_dead(model, lines=True):
+    """That a model's worker died while it loaded and none has loaded since, or nothing."""
+    found = death(model)
+    if not found or found["loaded"] or model in models_loaded():
+        return None
+    text = "its worker {}".format(found["why"])
+    if found["times"] > 1:
+        text += ", {} times in a row".format(found["times"])
+    if lines and found["lines"]:
+        text += ": " + cut(" | ".join(found["lines"][-3:]))
+    return text
+
+
+def models_dead():
+    """Names of models whose last worker died while it loaded."""
+    from urllib.parse import unquote  # noqa: PLC0415
+
+    try:
+        names = os.listdir(failure_directory())
+    except OSError:
+        return []
+    names = [unquote(name[: -len(".death")]) for name in names if name.endswith(".death")]
+    return [name for name in names if why_dead(name)]
+
+
 def one_line(error, limit=500):
-    text = ": ".join(filter(None, [type(error).__name__, " ".join(str(error).split())]))
+    return cut(": ".join(filter(None, [type(error).__name__, " ".join(str(error).split())])), limit)
+
+
+def cut(text, limit=500):
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
@@ -105,9 +160,9 @@ def why_not_ready(port):
         return "no model is registered yet"
     loaded = models_loaded()
     for name in names:
-        why = why_not_loaded(name)
+        why = why_not_loaded(name) or why_dead(name)
         if why:
-            return "model {} did not load: {}".format(name, why)
+            return "model {} {}: {}".format(name, FAILED, why)
         workers = ask(port, "/models/" + quote(name, safe=""))["workers"]
         if not any(worker["status"] == "READY" for worker in workers):
             return "model {} has no worker".format(name)
@@ -167,12 +222,12 @@ def wait_for_change(reason, port):
     """What to tell after a moment; the server logs each request, so it is asked at the end only."""
     import time  # noqa: PLC0415
 
-    time.sleep(POLL_SECONDS)
+    time.sleep(FAILED_SECONDS if FAILED in reason else POLL_SECONDS)
     loaded = models_loaded()
-    for name in loaded:
-        why = why_not_loaded(name)
+    for name in [*loaded, *models_dead()]:
+        why = why_not_loaded(name) or why_dead(name)
         if why:
-            return "model {} did not load: {}".format(name, why)
+            return "model {} {}: {}".format(name, FAILED, why)
     if loaded or os.environ.get("SAGEMAKER_MULTI_MODEL") == "true":
         return reason_not_ready(port)
     return reason
@@ -181,17 +236,16 @@ def wait_for_change(reason, port):
 # More workers
 
 
-def workers(port, count):
-    """Ask for so many workers once the one is ready; the exit code."""
-    reason = "the model server is starting"
-    while reason:
-        reason = wait_for_change(reason, port)
-    for name in model_names(port):
-        path = "/models/{}?min_worker={}&max_worker={}".format(name, count, count)
-        reason = scale(port, path)
-        if reason:
-            print("dlc: model {} keeps one worker: {}".format(name, reason), file=sys.stderr)
-    return 0
+def more_workers(port, count):
+    """Ask for so many workers of each model."""
+    try:
+        for name in model_names(port):
+            path = "/models/{}?min_worker={}&max_worker={}".format(name, count, count)
+            reason = scale(port, path)
+            if reason:
+                print("dlc: model {} keeps one worker: {}".format(name, reason), file=sys.stderr)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        print("dlc: the models keep one worker each: {}".format(error), file=sys.stderr)
 
 
 def scale(port, path):
@@ -207,115 +261,3 @@ def scale(port, path):
         else:
             return None
     return reason
-
-
-# The gate
-
-
-def gate(port, inner, management):
-    import asyncio  # noqa: PLC0415 the command `ready` does without
-
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    # What the gate knows: why the server is not ready, or nothing once it is.
-    state = {"reason": "the model server is starting, and has not loaded a model yet"}
-
-    running = set()  # the loop itself holds its tasks by weak references only
-
-    def client(reader, writer):
-        task = loop.create_task(converse(reader, writer))
-        running.add(task)
-        task.add_done_callback(running.discard)
-
-    async def converse(reader, writer):
-        try:
-            await answer(reader, writer, inner, state)
-        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError):
-            pass  # one of both ends is gone, or does not speak HTTP
-        finally:
-            writer.close()
-
-    async def watch():
-        while state["reason"]:
-            state["reason"] = await loop.run_in_executor(
-                None, wait_for_change, state["reason"], management
-            )
-
-    listening = asyncio.start_server(client, "0.0.0.0", port, limit=PIECE_BYTES)  # noqa: S104
-    running.add(loop.run_until_complete(listening))
-    loop.run_until_complete(watch())
-    loop.run_forever()
-
-
-async def answer(reader, writer, inner, state):
-    """Answer a connection's first request if it asks for readiness too early, or pass it on."""
-    head = b""
-    if state["reason"]:
-        head = await reader.readuntil(b"\r\n\r\n")
-    reason = state["reason"]
-    if not reason:
-        await connect(reader, writer, inner, head)
-    elif is_ping(head):
-        writer.write(refusal(reason))
-    else:
-        # One request only, so that this connection's next one is looked at again.
-        await connect(reader, writer, inner, closing(head))
-
-
-def is_ping(head):
-    words = head.split(None, 2)
-    return len(words) > 1 and words[1].partition(b"?")[0].rstrip(b"/") == b"/ping"
-
-
-def closing(head):
-    """The head of a request, with the wish that the connection ends after its answer."""
-    lines = [
-        line for line in head[:-4].split(b"\r\n") if not line.lower().startswith(b"connection:")
-    ]
-    return b"\r\n".join([*lines, b"Connection: close"]) + b"\r\n\r\n"
-
-
-def refusal(reason):
-    """A whole answer, in the form of the model server's errors."""
-    import json  # noqa: PLC0415
-
-    error = {"code": 503, "type": "ServiceUnavailableException", "message": reason}
-    body = json.dumps(error, indent=2).encode("utf-8") + b"\n"
-    head = (
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-        "Content-Length: {}\r\nConnection: close\r\n\r\n"
-    )
-    return head.format(len(body)).encode("ascii") + body
-
-
-async def connect(reader, writer, inner, head):
-    """Pass a connection on to the model server, both ways, until both have ended."""
-    import asyncio  # noqa: PLC0415
-
-    try:
-        to_reader, to_writer = await asyncio.open_connection("127.0.0.1", inner, limit=PIECE_BYTES)
-    except OSError:
-        writer.write(refusal("the model server does not listen yet"))
-        return
-    try:
-        to_writer.write(head)
-        await asyncio.gather(pump(reader, to_writer), pump(to_reader, writer))
-    finally:
-        to_writer.close()
-
-
-async def pump(reader, writer):
-    """Pass on what comes, at the pace of who takes it; then that no more comes."""
-    while True:
-        piece = await reader.read(PIECE_BYTES)
-        if not piece:
-            break
-        writer.write(piece)
-        await writer.drain()
-    if writer.can_write_eof():
-        writer.write_eof()
-
-
-if __name__ == "__main__":
-    name, *numbers = sys.argv[1:]
-    sys.exit({"gate": gate, "workers": workers}[name](*map(int, numbers)))

@@ -1,320 +1,338 @@
-"""Stands at the port in multi-model mode, and answers a part of the management interface.
+"""Stands at the port, before the model server: what may pass, and how much at once.
 
-    dlc_front.py PORT INNER     answer on PORT for a model server that listens on INNER
+    dlc_front.py PORT INNER MANAGEMENT WORKERS
 
-multi-model-server has one interface for who asks models and who manages them, and that fetches
-archives by URL, takes any folder as a model and any function as its handler. What SageMaker's
-multi-model contract needs passes here: load a folder below /opt/ml/models or /opt/ml/model, list,
-describe, unload, and invoke. Each request is read whole, written anew, and sent on its own
-connection, so that both sides read the same.
+answers on PORT for a model server that listens on INNER of the loopback, and whose management
+interface is on MANAGEMENT. Once a model is loaded, it asks that for WORKERS workers, if not 0.
+
+Requests are read whole before the model server sees them, and answers before the client does, so
+a slow client occupies no worker. What there is no memory for is refused. While no worker can be
+had, requests are answered with the reason. After SIGTERM new requests are refused, and it ends once
+those in flight are answered. With DLC_PING=ready, /ping says why until the model is loaded.
 
 Standard library only, Python 3.6 and later: this file is the same in every image.
 """
 
 import asyncio
-import json
+import contextlib
 import os
-import re
+import signal
+import socket
 import sys
-from urllib.parse import parse_qs, quote, unquote
+import time
+from collections import deque
 
-from dlc_limits import most_bytes
-from dlc_ready import refusal, wait_for_change
-from dlc_requirements import why_not_met
-
-MODELS = ("/opt/ml/models", "/opt/ml/model")
-HEAD_BYTES = 65536
-IDLE_SECONDS = 75
-REQUEST_SECONDS = 300
-TYPES = {
-    400: ("Bad Request", "BadRequestException"),
-    404: ("Not Found", "ResourceNotFoundException"),
-    405: ("Method Not Allowed", "MethodNotAllowedException"),
-    408: ("Request Timeout", "BadRequestException"),
-    413: ("Payload Too Large", "BadRequestException"),
-}
-HOP = (
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "upgrade",
-    "expect",
-    "transfer-encoding",
-    "content-length",
+from dlc_http import (
+    HEAD_BYTES,
+    PIECE_BYTES,
+    REQUEST_SECONDS,
+    Body,
+    Inner,
+    Memory,
+    RefusedError,
+    linger,
+    read_head,
 )
-NAME = re.compile(r"(?!\.\.?$)[^/\\\x00-\x1f\x7f]{1,256}")
+from dlc_memory import budget
+from dlc_ready import (
+    death,
+    failure_directory,
+    management_port,
+    models_dead,
+    more_workers,
+    wait_for_change,
+    why_dead,
+)
+from dlc_routes import allowed, rewrite_load
+
+WATCH_SECONDS = 0.5
+CONNECTIONS = 1024
+STARTING = "the model server is starting, and has not loaded a model yet"
+DIED = b"Worker died."
 
 
-class RefusedError(Exception):
-    """An answer that the model server is not asked for; the connection ends after it."""
+class Share:
+    """Bytes that may be with the model server at once; who comes first is let in first."""
 
-    def __init__(self, code, message):
-        self.code = code
-        self.message = message
-        super(RefusedError, self).__init__(message)
+    def __init__(self, most):
+        self._free = most
+        self._waiting = deque()
 
-
-class Request:
-    """A request as both sides are to read it."""
-
-    def __init__(self, method, target, headers, body):
-        self.method = method
-        self.target = target
-        self.headers = headers
-        self.body = body
-
-    def encoded(self):
-        lines = ["{} {} HTTP/1.1".format(self.method, self.target)]
-        lines += ["{}: {}".format(*pair) for pair in self.headers]
-        lines += ["Content-Length: {}".format(len(self.body)), "Connection: close"]
-        return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + self.body
-
-
-# What may pass
-
-
-def allowed(request):
-    """The request as the model server gets it; RefusedError if it may not pass."""
-    target = re.sub(r"^https?://[^/?#]*", "", request.target, flags=re.IGNORECASE) or "/"
-    path, _, query = target.partition("?")
-    names = unquote(path, errors="strict").strip("/").split("/")
-    path = "/" + "/".join(quote(name, safe="") for name in names)
-    if request.method == "OPTIONS" or path == "/":
-        raise RefusedError(405, "Requested method is not allowed, please refer to API document.")
-    if names == ["models"]:
-        return models(request, query)
-    if names[0] == "models" and len(names) == 2:
-        if request.method not in ("GET", "DELETE"):
-            raise RefusedError(405, "Models are described by GET and unloaded by DELETE.")
-        query = ""
-    elif not passes(names):
-        raise RefusedError(404, "Requested resource is not found, please refer to API document.")
-    request.target = path + ("?" + query if query else "")
-    return request
-
-
-def passes(names):
-    """Whether a path of this many names is one of inference."""
-    return (
-        names in (["ping"], ["invocations"], ["execution-parameters"])
-        or (names[0] == "predictions" and len(names) == 2)
-        or (names[0] == "models" and len(names) == 3 and names[2] == "invoke")
-    )
-
-
-def models(request, query):
-    given = {name: values[-1] for name, values in parse_qs(query).items()}
-    request.target = "/models"
-    if request.method == "GET":
-        if not all(value.isdigit() for value in given.values()):
-            raise RefusedError(400, "next_page_token and limit must be numbers.")
-        known = [(name, given[name]) for name in ("next_page_token", "limit") if name in given]
-        if known:
-            request.target += "?" + "&".join("=".join(pair) for pair in known)
-        return request
-    if request.method != "POST":
-        raise RefusedError(405, "Models are listed by GET and loaded by POST.")
-    if request.body.strip():
+    async def take(self, count):
+        if not self._waiting and count <= self._free:
+            self._free -= count
+            return
+        turn = asyncio.get_event_loop().create_future()
+        self._waiting.append((turn, count))
         try:
-            body = json.loads(request.body.decode("utf-8-sig"))
-        except (ValueError, RecursionError):
-            raise RefusedError(400, "The body is not JSON.") from None
-        if not isinstance(body, dict):
-            raise RefusedError(400, "The body must be a JSON object.")
-        given.update(body)
-    check_load(given)
-    request.body = json.dumps(given).encode("utf-8")
-    request.headers = [pair for pair in request.headers if pair[0].lower() != "content-type"]
-    request.headers.append(("Content-Type", "application/json"))
-    return request
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.leave(count)
+            raise
+
+    def leave(self, count):
+        self._free += count
+        while self._waiting:
+            turn, wanted = self._waiting[0]
+            if not turn.cancelled():
+                if wanted > self._free:
+                    return
+                self._free -= wanted
+                turn.set_result(None)
+            self._waiting.popleft()
 
 
-def check_load(given):
-    """What SageMaker sends, and no more: a name, and a folder of models."""
-    if set(given) - {"model_name", "url"}:
-        raise RefusedError(
-            400, "A model is loaded by model_name and url; nothing else is accepted."
-        )
-    if not all(isinstance(value, str) for value in given.values()):
-        raise RefusedError(400, "model_name and url must be texts.")
-    name, url = given.get("model_name"), given.get("url")
-    if name is not None and not NAME.fullmatch(name):
-        raise RefusedError(400, "model_name must have 1 to 256 characters, none of them a slash.")
-    if url is not None:
-        inside = "\0" not in url and any(
-            os.path.realpath(url).startswith(os.path.realpath(each) + os.sep) for each in MODELS
-        )
-        if not url.startswith("/") or not inside or os.path.isfile(url):
-            raise RefusedError(400, "url must be the path of a folder below {}.".format(MODELS[0]))
-        why = why_not_met(url)
-        if why:
-            raise RefusedError(400, why)
+# The front
 
 
-# HTTP
+class Front:
+    """What is known of the server, and the conversations with its clients."""
 
+    def __init__(self, inner, environment):
+        sizes = budget(environment)
+        self.many = environment.get("SAGEMAKER_MULTI_MODEL") == "true"
+        self.waits = environment.get("DLC_PING") == "ready"
+        self.logs = environment.get("DLC_LOG_LEVEL", "info").lower() in ("debug", "info")
+        self.request_bytes = sizes.request
+        self.memory = Memory(sizes.held)
+        self.share = Share(sizes.java)
+        self.inner = Inner(inner)
+        self.starting = STARTING  # why no model is ready, until one is
+        self.dead = {}  # models that no worker can be had of, and why
+        self.stopping = False
+        self.drained = asyncio.get_event_loop().create_future()
+        self.idle = set()  # clients that have not begun a request
+        self.count = 0  # of requests in flight
+        self.running = set()  # the loop itself holds its tasks by weak references only
 
-async def read_request(reader, writer, most):
-    """The next request, whole; nothing at the end of the connection."""
-    try:
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), IDLE_SECONDS)
-    except asyncio.IncompleteReadError as error:
-        if error.partial.strip():
-            raise RefusedError(400, "The request ends in its head.") from None
-        return None
-    except asyncio.LimitOverrunError:
-        raise RefusedError(400, "The head of the request is too long.") from None
-    except asyncio.TimeoutError:
-        return None
-    first, *lines = head[:-4].decode("latin-1").split("\r\n")
-    start = re.fullmatch(r"([A-Z]{1,20}) ([\x21-\x7e]+) HTTP/1\.([01])", first)
-    headers = [parse_header(line) for line in lines]
-    if not start:
-        raise RefusedError(400, "The request is not HTTP/1.1.")
-    sizes = [value for name, value in headers if name.lower() == "content-length"]
-    coding = [value.lower() for name, value in headers if name.lower() == "transfer-encoding"]
-    if len(sizes) + len(coding) > 1 or coding not in ([], ["chunked"]):
-        raise RefusedError(400, "How long the body is must be given once.")
-    if sizes and not re.fullmatch(r"[0-9]{1,18}", sizes[0]):
-        raise RefusedError(400, "Content-Length must be a number.")
-    if sizes and int(sizes[0]) > most:
-        raise too_large(most)
-    if any(name.lower() == "expect" for name, _ in headers):
-        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    body = read_chunks(reader, most) if coding else reader.readexactly(int((sizes or [0])[0]))
-    try:
-        body = await asyncio.wait_for(body, REQUEST_SECONDS)
-    except asyncio.TimeoutError:
-        raise RefusedError(408, "The body did not come in time.") from None
-    kept = [pair for pair in headers if pair[0].lower() not in HOP]
-    wishes = [value.lower() for name, value in headers if name.lower() == "connection"]
-    request = Request(start.group(1), start.group(2), kept, body)
-    request.last = "close" in ",".join(wishes) or start.group(3) == "0"
-    return request
+    def accept(self, reader, writer):
+        task = asyncio.get_event_loop().create_task(self.converse(reader, writer))
+        self.running.add(task)
+        task.add_done_callback(self.running.discard)
 
-
-def parse_header(line):
-    name, colon, value = line.partition(":")
-    if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
-        raise RefusedError(400, "The request has a header that is not HTTP's.")
-    if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
-        raise RefusedError(400, "A header has a character that it must not.")
-    return name, value.strip(" \t")
-
-
-async def read_chunks(reader, most):
-    body = bytearray()
-    while True:
-        line = await reader.readuntil(b"\r\n")
-        size = re.fullmatch(rb"([0-9A-Fa-f]{1,8})[ \t]*(;[^\r\n]*)?\r\n", line)
-        if not size:
-            raise RefusedError(400, "A chunk of the body has no size.")
-        count = int(size.group(1), 16)
-        if len(body) + count > most:
-            raise too_large(most)
-        if count == 0:
-            while await reader.readuntil(b"\r\n") != b"\r\n":
+    async def converse(self, reader, writer):
+        """Answer the requests of a connection, one after the other."""
+        writer.transport.set_write_buffer_limits(high=0)  # to know what the client has
+        try:
+            while await self.answer_next(reader, writer):
                 pass
-            return bytes(body)
-        body += await reader.readexactly(count)
-        if await reader.readexactly(2) != b"\r\n":
-            raise RefusedError(400, "A chunk of the body is longer than its size.")
+        except (OSError, EOFError, asyncio.LimitOverrunError):
+            pass  # the client has gone, or sends a line without end
+        finally:
+            writer.close()
 
-
-def too_large(most):
-    return RefusedError(
-        413, "The body is larger than {} bytes (SAGEMAKER_MAX_PAYLOAD_IN_MB).".format(most)
-    )
-
-
-def refused(error):
-    phrase, kind = TYPES[error.code]
-    body = {"code": error.code, "type": kind, "message": error.message}
-    body = json.dumps(body, indent=2).encode("utf-8") + b"\n"
-    head = (
-        "HTTP/1.1 {} {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n"
-        "Connection: close\r\n\r\n"
-    )
-    return head.format(error.code, phrase, len(body)).encode("ascii") + body
-
-
-async def ask(request, inner):
-    """The model server's answer: its head without what is between two hops, and its body."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", inner, limit=HEAD_BYTES)
-    headless = request.method == "HEAD"  # whose answer the model server gives a body
-    try:
-        request.method = "GET" if headless else request.method
-        writer.write(request.encoded())
-        await writer.drain()
-        head = await reader.readuntil(b"\r\n\r\n")
-        first, *lines = head[:-4].decode("latin-1").split("\r\n")
-        headers = [line.partition(":")[::2] for line in lines]
-        sizes = [int(value) for name, value in headers if name.lower() == "content-length"]
-        body = await (reader.readexactly(sizes[0]) if sizes else reader.read())
-        kept = ["{}:{}".format(*pair) for pair in headers if pair[0].lower() not in HOP]
-        return ["HTTP/1.1 " + first.partition(" ")[2]] + kept, b"" if headless else body
-    finally:
-        writer.close()
-
-
-async def converse(reader, writer, inner, state, most):
-    """Answer the requests of a connection, one after the other."""
-    try:
-        while True:
-            request = await read_request(reader, writer, most)
+    async def answer_next(self, reader, writer):
+        """Answer one request; whether another may follow."""
+        request, body, first = None, Body(self.memory, self.request_bytes), time.monotonic()
+        self.idle.add(writer)
+        counted, refused = False, None
+        try:
+            if len(self.running) > CONNECTIONS:
+                raise RefusedError(503, "The server has too many connections.", retry=1)
+            request = await read_head(reader)
+            self.idle.discard(writer)
             if request is None:
-                return
-            try:
-                request = allowed(request)
-            except ValueError:  # UTF-8 that is none, or a query that is none
-                raise RefusedError(400, "The request cannot be read.") from None
-            if request.target.partition("?")[0] == "/ping" and state["reason"]:
-                writer.write(refusal(state["reason"]))
-                return
-            try:
-                head, body = await ask(request, inner)
-            except (OSError, EOFError, ValueError, asyncio.LimitOverrunError):
-                writer.write(refusal("the model server does not answer"))
-                return
-            head += ["Content-Length: {}".format(len(body))]
-            head += ["Connection: close"] if request.last else []
-            writer.write("\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + body)
-            await writer.drain()
-            if request.last:
-                return
-    except RefusedError as error:
-        writer.write(refused(error))
-    except (OSError, EOFError, asyncio.LimitOverrunError):
-        pass  # the client has gone, or sends a line without end
-    finally:
-        writer.close()
+                return False
+            self.check_stopping()
+            self.count, counted, first = self.count + 1, True, time.monotonic()
+            status, head, content = await self.answer(request, reader, writer, body)
+            last = request.last or self.stopping or status >= 400
+            head += ["Content-Length: {}".format(len(content))]
+            head += ["Connection: close" if last else "Connection: keep-alive"]
+            self.log(writer, request, status, first)
+            head = "\r\n".join(head).encode("latin-1") + b"\r\n\r\n"
+            writer.write(head + content[:PIECE_BYTES])
+            for start in range(PIECE_BYTES, len(content), PIECE_BYTES):
+                await asyncio.wait_for(writer.drain(), REQUEST_SECONDS)
+                writer.write(content[start : start + PIECE_BYTES])
+            if writer.transport.get_write_buffer_size():
+                await asyncio.wait_for(writer.drain(), REQUEST_SECONDS)
+        except RefusedError as error:
+            refused = error.encoded()
+            self.log(writer, request, error.code, first)
+        except asyncio.TimeoutError:
+            return False
+        finally:
+            self.idle.discard(writer)
+            body.leave()
+            if counted:
+                self.count -= 1
+                self.check_drained()
+        if refused is None:
+            return not last
+        request = None  # what is held of it is for others now
+        writer.write(refused)
+        await linger(reader, writer)
+        return False
+
+    async def answer(self, request, reader, writer, body):
+        """The status, head and body of the answer to a request."""
+        try:
+            model = allowed(request, self.many)
+        except ValueError:  # UTF-8 that is none, or a query that is none
+            raise RefusedError(400, "The request cannot be read.") from None
+        if request.target.partition("?")[0] == "/ping":
+            self.check_ping()
+        elif model is not None:
+            self.check_alive(model)
+        if request.size != 0:
+            await self.read_body(request, reader, writer, body)
+        if request.loads is not None:
+            rewrite_load(request)
+        status, head, content = await self.ask(request, model)
+        # Held until the client has it; an answer that is here is not refused any more.
+        body.turn_into(content)
+        request.body = b""
+        if status == 503 and not any(line.lower().startswith("retry-after:") for line in head):
+            head.append("Retry-After: 1")
+        if status == 500 and DIED in content:
+            content = await self.explain(model, content)
+        return status, head, content
+
+    async def read_body(self, request, reader, writer, body):
+        if request.size is not None:
+            body.check(request.size)
+        if request.expects:
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        try:
+            request.body = await asyncio.wait_for(body.read(reader, request.size), REQUEST_SECONDS)
+        except asyncio.TimeoutError:
+            raise RefusedError(408, "The body did not come in time.") from None
+
+    async def ask(self, request, model):
+        """The model server's answer, unless it has no worker any more."""
+        asked = asyncio.ensure_future(self.share_and_ask(request))
+        try:
+            while not asked.done():
+                await asyncio.wait([asked], timeout=WATCH_SECONDS)
+                if not asked.done() and model is not None:
+                    self.check_alive(model)
+            return asked.result()
+        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError):
+            raise RefusedError(503, "The model server does not answer.", retry=1) from None
+        finally:
+            asked.cancel()
+
+    async def share_and_ask(self, request):
+        size = len(request.body)
+        await self.share.take(size)
+        try:
+            return await self.inner.ask(request)
+        finally:
+            self.share.leave(size)
+
+    async def explain(self, model, content):
+        """An answer that says how the worker died, if that is told in a moment."""
+        for _ in range(20):
+            found = death(model or "model")
+            if found:
+                why = "Worker died: it {}.".format(found["why"])
+                return content.replace(DIED, why.encode("utf-8"))
+            await asyncio.sleep(0.05)
+        return content
+
+    # What is not well
+
+    def check_stopping(self):
+        if self.stopping:
+            raise RefusedError(503, "The server is stopping.", retry=1)
+
+    def check_ping(self):
+        if self.waits and self.starting:
+            raise RefusedError(503, self.starting)
+        if not self.many:
+            for name, (_, why) in self.dead.items():
+                raise RefusedError(503, "model {} did not load: {}".format(name, why))
+
+    def check_alive(self, model):
+        """Of a single model, its name may be left out, or be any."""
+        for name in [model] if self.many else self.dead:
+            if name in self.dead:
+                message = "The model did not load: {}.".format(self.dead[name][0])
+                raise RefusedError(503, message, retry=10)
+
+    async def watch(self, management, workers):
+        """Know when the models are ready, and then when they are not."""
+        loop = asyncio.get_event_loop()
+        changed = None
+        while True:
+            if self.starting:
+                self.starting = await loop.run_in_executor(
+                    None, wait_for_change, self.starting, management
+                )
+                if not self.starting and workers:
+                    loop.run_in_executor(None, more_workers, management, workers)
+            else:
+                await asyncio.sleep(WATCH_SECONDS)
+            with contextlib.suppress(OSError):
+                now = os.stat(failure_directory()).st_mtime_ns
+                if now != changed or self.dead:
+                    changed = now
+                    names = models_dead()
+                    self.dead = {
+                        name: (why_dead(name, lines=False), why_dead(name)) for name in names
+                    }
+
+    def stop(self):
+        """Refuse what is new; end once what is in flight is answered."""
+        self.stopping = True
+        for writer in self.idle:
+            writer.close()
+        self.check_drained()
+
+    def check_drained(self):
+        if self.stopping and self.count == 0 and not self.drained.done():
+            self.drained.set_result(None)
+
+    def log(self, writer, request, status, first):
+        """A line as multi-model-server writes it, with the client that it does not see."""
+        if not self.logs:
+            return
+        now = time.time()
+        when = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(now))
+        host, number = (writer.get_extra_info("peername") or ("unknown", 0))[:2]
+        client = host.replace("::ffff:", ""), number
+        line = '{},{:03d} [INFO ] front ACCESS_LOG - /{}:{} "{}" {} {}'
+        text = request.first_line if request else "-"
+        seconds = time.monotonic() - first
+        print(
+            line.format(when, int(now % 1 * 1000), *client, text, status, int(seconds * 1000)),
+            flush=True,
+        )
 
 
-def main(port, inner):
+def listen(port):
+    """A socket at a port of all addresses, those of IPv6 too where there are any."""
+    with contextlib.suppress(OSError):
+        found = socket.socket(socket.AF_INET6)
+        with contextlib.suppress(OSError):
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            found.bind(("::", port))
+            return found
+        found.close()
+    found = socket.socket(socket.AF_INET)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found.bind(("0.0.0.0", port))  # noqa: S104
+    return found
+
+
+def main(port, inner, management, workers):
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    waits = os.environ.get("DLC_PING") == "ready"
-    state = {"reason": "the model server is starting" if waits else None}
-    most = most_bytes(os.environ)
-    running = set()  # the loop itself holds its tasks by weak references only
+    front = Front(inner, os.environ)
+    management = management_port() or management
+    loop.add_signal_handler(signal.SIGTERM, front.stop)
 
-    def client(reader, writer):
-        task = loop.create_task(converse(reader, writer, inner, state, most))
-        running.add(task)
-        task.add_done_callback(running.discard)
-
-    async def watch():
-        while state["reason"]:
-            state["reason"] = await loop.run_in_executor(
-                None, wait_for_change, state["reason"], inner
-            )
-
-    listening = asyncio.start_server(client, "0.0.0.0", port, limit=HEAD_BYTES)  # noqa: S104
-    running.add(loop.run_until_complete(listening))
-    running.add(loop.create_task(watch()))
-    loop.run_forever()
+    listening = asyncio.start_server(
+        front.accept, sock=listen(port), limit=HEAD_BYTES, backlog=CONNECTIONS
+    )
+    front.running.add(loop.run_until_complete(listening))
+    front.running.add(loop.create_task(front.watch(management, workers)))
+    loop.run_until_complete(front.drained)
+    sys.stdout.flush()
+    os._exit(0)  # threads may still wait for the model server
 
 
 if __name__ == "__main__":

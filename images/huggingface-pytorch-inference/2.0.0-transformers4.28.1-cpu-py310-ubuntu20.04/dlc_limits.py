@@ -6,6 +6,9 @@ Standard library only, Python 3.6 and later: this file is the same in every imag
 """
 
 import os
+import re
+
+from dlc_memory import memory_limit
 
 LIMITS = {
     "DLC_MAX_AUDIO_SECONDS": 1800,
@@ -16,6 +19,12 @@ LIMITS = {
     "DLC_MAX_PIXELS": 50000000,
     "DLC_MAX_ROWS": 10000,
 }
+PIXEL_BYTES = 64  # of the container for each pixel: decoded, copied and scaled by two workers
+
+TOKEN_NAMES = re.compile(
+    r"TOKEN|SECRET|PASSW|CREDENTIAL|API_KEY|ACCESS_KEY|PRIVATE_KEY|AUTHORIZATION|DSN|SIGNATURE"
+)
+SECRET_LENGTH = 6  # shorter values are words: TOKENIZERS_PARALLELISM is true or false
 
 
 BODY_BYTES = 6553500  # multi-model-server's own default
@@ -34,7 +43,8 @@ def limit(name):
     """A limit, as the operator set it or by default."""
     value = os.environ.get(name)
     if not value:
-        return LIMITS[name]
+        most = memory_limit() // PIXEL_BYTES if name == "DLC_MAX_PIXELS" else LIMITS[name]
+        return min(LIMITS[name], most)
     try:
         number = int(value)
     except ValueError:
@@ -71,3 +81,13 @@ def too_large(what, found, name, code=413):
 def split_names(variable):
     """The words of a variable that holds a list."""
     return [word for word in os.environ.get(variable, "").replace(",", " ").split() if word]
+
+
+def clean(text):
+    """A message for the client: UTF-8, and without folders and secrets of the container."""
+    text = str(text).encode("utf-8", "replace").decode("utf-8")
+    for name, value in os.environ.items():
+        if TOKEN_NAMES.search(name) and len(value) >= SECRET_LENGTH:
+            text = text.replace(value, "***")
+    text = re.sub(r"://[^\s/@]+@", "://***@", text)
+    return re.sub(r"(?<![\w/:.])(?:/[\w.+@-]+){2,}/?", "[path]", text)

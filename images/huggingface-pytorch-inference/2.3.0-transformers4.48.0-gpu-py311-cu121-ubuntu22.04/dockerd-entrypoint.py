@@ -32,7 +32,6 @@ import time
 TOOLKIT = "sagemaker_huggingface_inference_toolkit"
 HERE = os.path.dirname(os.path.abspath(__file__))
 SERVER = [sys.executable, os.path.join(HERE, "dlc_serving.py")]
-READY = [sys.executable, os.path.join(HERE, "dlc_ready.py")]
 TRAIN = [sys.executable, os.path.join(HERE, "dlc_train.py")]
 FRONT = [sys.executable, os.path.join(HERE, "dlc_front.py")]
 USER = "model-server"  # of inference images
@@ -49,12 +48,17 @@ TRAINING_IMAGE = (
 STOP = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP}
 FORWARDED = STOP | {signal.SIGUSR1, signal.SIGUSR2}
 
-STOP_SECONDS = (
-    7.0  # with SWEEP_SECONDS twice below the ten that `docker stop` waits before it kills
-)
-SWEEP_SECONDS = 1.0
+GRACE_SECONDS = 10.0  # that `docker stop` waits before it kills
+STOP_SECONDS = 2.0  # of those, at least, for the server itself, after its requests
+SWEEP_SECONDS = 0.5  # twice at most
+SPARE_SECONDS = 0.5
+LEAST_STOP_SECONDS = 5.0
 
-PINGS = ("", "live", "ready")
+# The first is the default.
+CHOICES = (
+    ("DLC_PING", ("live", "ready")),
+    ("DLC_LOG_LEVEL", ("info", "debug", "warning", "error")),
+)
 
 # In order of preference. The toolkit reads HF_API_TOKEN alone; huggingface_hub reads HF_TOKEN, and
 # before 0.15 HUGGING_FACE_HUB_TOKEN; HF_HUB_TOKEN is the name of the newer inference toolkit.
@@ -236,53 +240,92 @@ def serve():
         return 1
     remove_pid_file()
     mask = watch_signals()
-    gate = start_gate(os.environ, mask)
-    more = start_workers_later(os.environ, mask)
+    front = start_front(os.environ, mask)
     child = spawn(SERVER, mask, foreground=False)
     monitor = start_monitor(os.environ, mask)
-    stopping, deadline, lost = False, None, None
+    stop, lost = Stop(child, front, stop_seconds(os.environ)), None
     while True:
-        number = next_signal(deadline)
+        number = next_signal(stop.deadline)
         if number is None:
-            say("the model server did not stop within {:.0f} s: killed".format(STOP_SECONDS))
-            send_group(child, signal.SIGKILL)
-            deadline = None
+            stop.go_on()
         elif number in STOP:
-            stopping = True
-            deadline = deadline or time.monotonic() + STOP_SECONDS
-            send(child, signal.SIGTERM)  # the only one that the toolkit passes on to Java
+            stop.begin()
         elif number != signal.SIGCHLD:
             send(child, number)
         else:
             codes = dict(reap())
-            if not stopping and lost is None:
+            if stop.draining and front in codes:
+                stop.end_server()
+            elif not stop.begun and lost is None:
                 say_if_monitor_ended(codes, monitor)
-                lost = code_of_lost(codes, gate)
+                lost = code_of_lost(codes, front)
                 if lost is not None:
                     # The toolkit may not have seen Java yet, and would look for it for ten minutes.
-                    send(child, signal.SIGTERM)
-                    deadline = time.monotonic() + STOP_SECONDS
+                    stop.end_server()
             if child in codes:
                 break
-    sweep([group for group in (child, gate, more, monitor) if group])
-    if stopping:
-        return 0
-    if lost is not None:
-        return lost or 1  # the toolkit's own code is only how it took our SIGTERM
-    say("the model server ended by itself with exit code {}".format(codes[child]))
-    return codes[child] or 1
+    sweep([group for group in (child, front, monitor) if group])
+    if lost is None and not stop.begun:
+        say("the model server ended by itself with exit code {}".format(codes[child]))
+    # The toolkit's own code is only how it took our SIGTERM, if it got one.
+    return 0 if stop.begun else lost or codes[child] or 1
 
 
-def code_of_lost(codes, gate):
-    """The exit code of Java or of what answers /ping, if it has ended; it is said why."""
+class Stop:
+    """How the server is brought to an end: first its requests, then itself, at last by force."""
+
+    def __init__(self, child, front, seconds):
+        self._child = child
+        self._front = front
+        self._seconds = seconds - 2 * SWEEP_SECONDS - SPARE_SECONDS
+        self._last = 0.0
+        self.begun = False
+        self.draining = False
+        self.deadline = None
+
+    def begin(self):
+        if not self.begun:
+            self.begun = self.draining = True
+            self._last = time.monotonic() + self._seconds
+            self.deadline = self._last - STOP_SECONDS
+            send(self._front, signal.SIGTERM)  # it ends once all that it has begun is answered
+
+    def end_server(self):
+        self.draining = False
+        self.deadline = max(self._last, time.monotonic() + STOP_SECONDS)
+        send(self._child, signal.SIGTERM)  # the only one that the toolkit passes on to Java
+
+    def go_on(self):
+        """The deadline has come."""
+        if self.draining:
+            seconds = self._seconds - STOP_SECONDS
+            say("requests are still in flight after {:.1f} s: given up".format(seconds))
+            self.end_server()
+        else:
+            say("the model server did not stop in time: killed")
+            send_group(self._child, signal.SIGKILL)
+            self.deadline = None
+
+
+def stop_seconds(environment):
+    """The seconds in which it is to stop, or nothing if they make no sense."""
+    try:
+        seconds = float(environment.get("DLC_STOP_SECONDS", GRACE_SECONDS))
+    except ValueError:
+        return None
+    return seconds if LEAST_STOP_SECONDS <= seconds < 86400 else None
+
+
+def code_of_lost(codes, front):
+    """The exit code of Java or of what stands before it, if it has ended; it is said why."""
     java = java_pid()
     if java in codes:
         why = ", most often because memory ran out" if codes[java] == 137 else ""
         say("the model server (Java) ended with exit code {}{}".format(codes[java], why))
         return codes[java]
-    if gate in codes:
-        say("what answers /ping ended with exit code {}".format(codes[gate]))
-        return codes[gate]
+    if front in codes:
+        say("what answers at the port (dlc_front.py) ended with exit code {}".format(codes[front]))
+        return codes[front]
     return None
 
 
@@ -293,10 +336,13 @@ def why_no_server(environment):
     wrong = why_no_model(environment)
     if wrong:
         return wrong
-    if environment.get("DLC_PING", "") not in PINGS:
-        return "DLC_PING is {!r}; it can be live, the default, or ready".format(
-            environment["DLC_PING"]
-        )
+    for name, known in CHOICES:
+        if name in environment and environment[name].lower() not in known:
+            said = "{} is {!r}; it can be {}"
+            return said.format(name, environment[name], " or ".join(known))
+    if stop_seconds(environment) is None:
+        said = "DLC_STOP_SECONDS is {!r}; it must be a number of seconds from {:.0f} on"
+        return said.format(environment["DLC_STOP_SECONDS"], LEAST_STOP_SECONDS)
     home = environment.get("JAVA_HOME")
     java = os.path.join(home, "bin", "java") if home else "java"
     if shutil.which(java) is None:
@@ -453,37 +499,31 @@ def writable(directory):
     return os.path.isdir(directory) and os.access(directory, os.W_OK | os.X_OK)
 
 
-def start_gate(environment, mask):
-    """Keep management on the loopback, and put something before the server's port if need be.
+def start_front(environment, mask):
+    """Keep the server and its management on the loopback, with dlc_front at the port; its process.
 
-    That is where /ping is to wait, and in multi-model mode, where the port answers a part of the
-    management interface. Its process, or nothing.
+    In multi-model mode those two are one port.
     """
     many = environment.get("SAGEMAKER_MULTI_MODEL") == "true"
     port, inner = environment.get("SAGEMAKER_BIND_TO_PORT") or "8080", free_port()
+    given = environment.pop("MMS_INFERENCE_ADDRESS", "").rpartition(":")[2].strip("/")
+    port = given if given.isdigit() else port
     management = inner if many else free_port(inner + 1)
     environment["DLC_MANAGEMENT_PORT"] = str(management)
     with open(MANAGEMENT_FILE, "w") as file:
         file.write(str(management))
-    if not many and environment.get("DLC_PING") != "ready":
-        return None
     environment["SAGEMAKER_BIND_TO_PORT"] = environment["DLC_INNER_PORT"] = str(inner)
-    command = [*FRONT, port, str(inner)]
-    if not many:
-        command = [*READY, "gate", port, str(inner), str(management)]
-    return spawn(command, mask, foreground=False)
+    workers = start_with_one_worker(environment)
+    return spawn([*FRONT, port, str(inner), str(management), str(workers)], mask, foreground=False)
 
 
-def start_workers_later(environment, mask):
-    """Start with one worker where the number is left to the server; its process, or nothing."""
+def start_with_one_worker(environment):
+    """Do so where the number is left to the server; how many there are to be later, or 0."""
     count = processors()
     if not counts_processors(environment):
-        return None
+        return 0
     environment["SAGEMAKER_MODEL_SERVER_WORKERS"] = "1"
-    if count == 1:
-        return None
-    port = environment["DLC_MANAGEMENT_PORT"]
-    return spawn([*READY, "workers", port, str(count)], mask, foreground=False)
+    return count if count > 1 else 0
 
 
 def processors():

@@ -1,10 +1,11 @@
 """The toolkit's model server, started with what an image needs.
 
-It is the toolkit's `serve`, but for six things. It starts Java without importing the framework
-first. It writes nothing outside the current directory, which the entrypoint makes in the temporary
-one. Its log is standard output alone. Its management interface is on the loopback. Its workers use
-the handler in dlc_handler.py. And code in a model of the Hub is removed, and no token of the Hub is
-written, unless the operator trusts that code.
+It is the toolkit's `serve`, but for eight things. It starts Java without importing the framework
+first, or another Python. It writes nothing outside the current directory, which the entrypoint
+makes in the temporary one. Its log is standard output alone. Its interfaces are on the loopback.
+Java gets as much memory as dlc_memory says. Its workers are started by dlc_worker.py and use the
+handler in dlc_handler.py. Nothing but those workers finds the model's code. And code in a model of
+the Hub is removed, and no token of the Hub is written, unless the operator trusts that code.
 
 Standard library and the toolkit only, Python 3.6 and later: this file is the same in every image,
 for toolkits 1.0 to 2.6 and multi-model-server 1.1.4 to 1.1.11.
@@ -13,11 +14,14 @@ for toolkits 1.0 to 2.6 and multi-model-server 1.1.4 to 1.1.11.
 import importlib
 import importlib.machinery
 import os
+import subprocess
 import sys
 import types
 
 from dlc_limits import check_limits
+from dlc_memory import budget
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 TOOLKIT = "sagemaker_huggingface_inference_toolkit"
 HANDLER = "dlc_handler"  # a module beside this file
 # Set by the entrypoint: ports that only this container's loopback reaches. The first is there if
@@ -26,13 +30,15 @@ INNER_PORT = "DLC_INNER_PORT"
 MANAGEMENT_PORT = "DLC_MANAGEMENT_PORT"
 TRUST = ("y", "yes", "t", "true", "on", "1")
 
+LEVEL = "DLC_LOG_LEVEL"
+LEVELS = {"debug": "debug", "info": "info", "warning": "warn", "error": "error"}
 # What the toolkit's own configuration writes to standard output, without its six files beside that.
-LEVELS = (
-    ("ACCESS_LOG", "info"),
+LOGGERS = (
+    ("ACCESS_LOG", "off"),  # dlc_front writes it, which sees who asks
     ("MMS_METRICS", "warn"),
     ("MODEL_LOG", "warn"),
     ("MODEL_METRICS", "warn"),
-    ("com.amazonaws.ml.mms", "info"),
+    ("com.amazonaws.ml.mms.wlm.WorkerLifeCycle", "info"),  # what a model writes
     ("io.netty", "error"),
     ("org.apache", "off"),
 )
@@ -46,7 +52,6 @@ def main():
     wrong = check_limits()
     if wrong:
         sys.exit("dlc: " + wrong)
-    put_on_python_path(os.path.dirname(os.path.abspath(__file__)))
     defer("sagemaker_inference.default_handler_service")
     defer(TOOLKIT + ".handler_service")
     defer(
@@ -62,19 +67,49 @@ def main():
     properties = model_server._generate_mms_config_properties
 
     def more_properties(*arguments, **named):
-        return properties(*arguments, **named) + loopback_addresses(os.environ)
+        return properties(*arguments, **named) + more_of(os.environ)
 
     model_server._generate_mms_config_properties = more_properties
     serving = importlib.import_module(TOOLKIT + ".serving")
     serving.HANDLER_SERVICE = HANDLER
-    guard_hub(importlib.import_module(TOOLKIT + ".mms_model_server"))
+    toolkit = importlib.import_module(TOOLKIT + ".mms_model_server")
+    guard_hub(toolkit)
+    toolkit._set_python_path = lambda: keep_python_path(model_server.environment.code_dir)
+    toolkit.subprocess = types.SimpleNamespace(Popen=start, check_call=subprocess.check_call)
+    put_worker()
     serving.main()
 
 
-def put_on_python_path(folder):
-    """The workers import this file from it; multi-model-server hands the variable on."""
-    others = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = folder + (os.pathsep + others if others else "")
+def keep_python_path(code):
+    """Tell the workers, and nobody else, where modules are: a model may have a types.py."""
+    folders = [code, HERE, os.environ.get("PYTHONPATH")]
+    os.environ["DLC_PYTHONPATH"] = os.pathsep.join(filter(None, folders))
+
+
+def put_worker():
+    """Let the server find dlc_worker.py where it looks for its own."""
+    os.environ["MODEL_SERVER_HOME"] = os.path.abspath("home")
+    path = os.path.join("home", "mms", "model_service_worker.py")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if os.path.islink(path):  # of a container that is started again
+        os.remove(path)
+    os.symlink(os.path.join(HERE, "dlc_worker.py"), path)
+
+
+def start(command):
+    """Run multi-model-server's start in a fork: another Python would only take time.
+
+    It ends once Java runs, which then belongs to process 1.
+    """
+    from mms import model_server  # noqa: PLC0415
+
+    if os.fork() == 0:
+        try:
+            sys.argv = command
+            model_server.start()
+        finally:
+            sys.stdout.flush()
+            os._exit(0)
 
 
 def defer(name, functions=(), **values):
@@ -101,13 +136,23 @@ def defer(name, functions=(), **values):
     sys.modules[name] = module
 
 
-def loopback_addresses(environment):
-    """Properties that keep interfaces on the loopback; the last of a name is the one."""
-    ports = (
-        ("inference_address", environment.get(INNER_PORT)),
-        ("management_address", environment.get(MANAGEMENT_PORT)),
-    )
-    return "".join("{}=http://127.0.0.1:{}\n".format(*pair) for pair in ports if pair[1])
+def more_of(environment):
+    """Properties of ours; the last of a name is the one."""
+    of_java = budget(environment)
+    pairs = [
+        ("inference_address", loopback(environment.get(INNER_PORT))),
+        ("management_address", loopback(environment.get(MANAGEMENT_PORT))),
+        ("blacklist_env_vars", "PYTHONPATH"),  # workers start without the model's code, see above
+        ("max_request_size", of_java.request),
+        ("max_response_size", of_java.answer),
+    ]
+    if not environment.get("SAGEMAKER_MODEL_SERVER_VMARGS"):
+        pairs.append(("vmargs", of_java.vmargs()))
+    return "".join("{}={}\n".format(*pair) for pair in pairs if pair[1])
+
+
+def loopback(port):
+    return port and "http://127.0.0.1:" + port
 
 
 def guard_hub(server):
@@ -152,6 +197,11 @@ def write_log_configuration():
     return path
 
 
+def loggers():
+    level = LEVELS[os.environ.get(LEVEL, "info").lower()]
+    return (*LOGGERS, ("com.amazonaws.ml.mms", level))
+
+
 def log4j_1():
     lines = [
         "log4j.rootLogger=WARN, console",
@@ -160,16 +210,16 @@ def log4j_1():
         "log4j.appender.console.layout=org.apache.log4j.PatternLayout",
         "log4j.appender.console.layout.ConversionPattern=" + LINE,
     ]
-    lines += ["log4j.logger.{}={}".format(name, level.upper()) for name, level in LEVELS]
+    lines += ["log4j.logger.{}={}".format(name, level.upper()) for name, level in loggers()]
     return "\n".join(lines) + "\n"
 
 
 def log4j_2():
-    loggers = "".join('<Logger name="{}" level="{}"/>'.format(*pair) for pair in LEVELS)
+    written = "".join('<Logger name="{}" level="{}"/>'.format(*pair) for pair in loggers())
     return (
         '<Configuration><Appenders><Console name="STDOUT" target="SYSTEM_OUT">'
         '<PatternLayout pattern="' + LINE + '"/></Console></Appenders>'
-        "<Loggers>" + loggers + '<Root level="warn"><AppenderRef ref="STDOUT"/></Root></Loggers>'
+        "<Loggers>" + written + '<Root level="warn"><AppenderRef ref="STDOUT"/></Root></Loggers>'
         "</Configuration>\n"
     )
 

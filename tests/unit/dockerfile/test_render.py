@@ -28,13 +28,17 @@ TO_SERVE = {
     "dlc_fetch.py",
     "dlc_front.py",
     "dlc_handler.py",
+    "dlc_http.py",
     "dlc_inputs.py",
     "dlc_limits.py",
+    "dlc_memory.py",
     "dlc_parameters.py",
     "dlc_ready.py",
     "dlc_requirements.py",
+    "dlc_routes.py",
     "dlc_serving.py",
     "dlc_tasks.py",
+    "dlc_worker.py",
 }
 TO_TRAIN = {"dlc_train.py"}
 TARGET = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
@@ -179,8 +183,8 @@ def test_check_shows_a_diff_and_writes_nothing(
 --- {changed} (committed)
 +++ {changed} (rendered)
 @@ -{number - 3},7 +{number - 3},7 @@
-      dlc_handler.py dlc_inputs.py dlc_limits.py dlc_parameters.py dlc_ready.py \\
-      dlc_requirements.py dlc_serving.py dlc_tasks.py /usr/local/bin/
+      dlc_ready.py dlc_requirements.py dlc_routes.py dlc_serving.py dlc_tasks.py dlc_worker.py \\
+      /usr/local/bin/
 {" "}
 -EXPOSE 80
 +EXPOSE 8080

@@ -8,6 +8,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -420,12 +421,16 @@ def serving(tmp_path: Path) -> dict[str, str]:
     java.chmod(0o755)
     (tmp_path / "ml" / "model").mkdir(parents=True)
     (tmp_path / "ml" / "model" / "config.json").touch()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     return {
         "SAGEMAKER_BASE_DIR": str(tmp_path / "ml"),
         "PYTHONPATH": str(tmp_path),
         "PATH": f"{tmp_path}:{os.environ['PATH']}",
         "TEMP": str(tmp_path / "deep" / "tmp"),
         "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
+        "SAGEMAKER_BIND_TO_PORT": str(port),
     }
 
 
@@ -456,7 +461,7 @@ def test_server_that_is_still_starting_can_be_stopped(
 def test_server_that_does_not_stop_is_killed(
     start: Callable[..., Started], serving: dict[str, str]
 ) -> None:
-    started = start("serve", **serving, DEAF="yes", setting="STOP_SECONDS = 0.5")
+    started = start("serve", **serving, DEAF="yes", DLC_STOP_SECONDS="5")
     assert started.line() == "started"
     started.send(signal.SIGTERM)
     code, errors = started.end()
@@ -554,29 +559,63 @@ def test_one_worker_first_unless_told_otherwise(
     environment: dict[str, str],
     count: str | None,
 ) -> None:
-    started: list[Any] = []
     monkeypatch.setattr(entrypoint, "processors", lambda: 3)
     monkeypatch.setattr(entrypoint.shutil, "which", lambda _: None)
-
-    def spawn(*how: Any, foreground: bool) -> int:
-        started.append((*how, foreground))
-        return 7
-
-    monkeypatch.setattr(entrypoint, "spawn", spawn)
-    environment["DLC_MANAGEMENT_PORT"] = "18080"
-    later = entrypoint.start_workers_later(environment, set())
+    later = entrypoint.start_with_one_worker(environment)
     assert environment.get("SAGEMAKER_MODEL_SERVER_WORKERS") == count
-    assert later == (7 if count == "1" else None)
-    assert [how[0][2:] for how in started] == ([["workers", "18080", "3"]] if later else [])
+    assert later == (3 if count == "1" else 0)
 
 
 @pytest.mark.integration
-def test_unknown_way_to_answer_pings_is_named(
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("DLC_PING", "yes", "DLC_PING is 'yes'; it can be live or ready"),
+        ("DLC_LOG_LEVEL", "loud", "it can be info or debug or warning or error"),
+        ("DLC_STOP_SECONDS", "1", "it must be a number of seconds from 5 on"),
+        ("DLC_STOP_SECONDS", "nan", "it must be a number of seconds from 5 on"),
+    ],
+)
+def test_unknown_choice_is_named(
+    start: Callable[..., Started], serving: dict[str, str], name: str, value: str, told: str
+) -> None:
+    code, errors = start("serve", **serving, **{name: value}).end()
+    assert code == 1
+    assert told in errors
+
+
+@pytest.mark.integration
+def test_requests_in_flight_are_waited_for(
     start: Callable[..., Started], serving: dict[str, str]
 ) -> None:
-    code, errors = start("serve", **serving, DLC_PING="yes").end()
-    assert code == 1
-    assert "DLC_PING is 'yes'; it can be live, the default, or ready" in errors
+    """SIGTERM reaches what stands at the port first, and the server only when that has ended."""
+    started = start("serve", **serving)
+    assert started.line() == "started"
+    address = ("127.0.0.1", int(serving["SAGEMAKER_BIND_TO_PORT"]))
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            connection = socket.create_connection(address, timeout=60)
+            break
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    head = b"POST /invocations HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"
+    connection.sendall(head)
+    assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
+    started.send(signal.SIGTERM)
+    while True:  # what is new is refused
+        with socket.create_connection(address, timeout=60) as late:
+            late.sendall(b"GET /ping HTTP/1.1\r\n\r\n")
+            if b"The server is stopping" in late.recv(1000):
+                break
+        assert time.monotonic() < deadline
+    java = int((Path(serving["TEMP"]) / ".model_server.pid").read_text())
+    assert Path(f"/proc/{java}").exists()
+    connection.sendall(b"x")
+    assert b"The model server does not answer" in connection.recv(1000)
+    connection.close()
+    assert started.end() == (0, "")
 
 
 # Neuron's monitor
@@ -901,3 +940,25 @@ def test_management_port_is_where_the_entrypoint_put_it(
     (tmp_path / "model-server").mkdir()
     (tmp_path / "model-server" / "management-port").write_text(str(closed_port))
     assert "Connection refused" in start("ready", TEMP=str(tmp_path)).line()
+
+
+def test_inference_address_is_where_the_front_listens(
+    entrypoint: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """multi-model-server would take it for its own, and two programs want one port."""
+    monkeypatch.chdir(tmp_path)
+    started: list[list[str]] = []
+
+    def spawn(command: list[str], _mask: object, *, foreground: bool) -> int:
+        assert not foreground
+        started.append(command)
+        return 7
+
+    monkeypatch.setattr(entrypoint, "spawn", spawn)
+    environment = {"MMS_INFERENCE_ADDRESS": "http://0.0.0.0:9090/", "SAGEMAKER_BIND_TO_PORT": "1"}
+    assert entrypoint.start_front(environment, set()) == 7
+    [[_, _, port, inner, management, _]] = started
+    assert port == "9090"
+    assert "MMS_INFERENCE_ADDRESS" not in environment
+    assert environment["DLC_INNER_PORT"] == environment["SAGEMAKER_BIND_TO_PORT"] == inner
+    assert environment["DLC_MANAGEMENT_PORT"] == management != inner

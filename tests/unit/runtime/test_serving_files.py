@@ -1,16 +1,9 @@
-"""What stands beside the entrypoint: the gate at /ping, and the toolkit's start."""
+"""What stands beside the entrypoint: whether models are ready, and the toolkit's start."""
 
 import importlib
-import json
 import os
-import socket
-import socketserver
-import subprocess
 import sys
-import threading
-import time
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,146 +24,6 @@ def serving(ready: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setattr(ready, "failure_directory", lambda: str(tmp_path))
     monkeypatch.chdir(tmp_path)
     return importlib.import_module("dlc_serving")
-
-
-# The gate
-
-
-class Echo(socketserver.StreamRequestHandler):
-    """A model server of sorts: it sends back what comes until no more comes, or a `Connection`."""
-
-    def handle(self) -> None:
-        while piece := self.request.recv(65536):
-            self.request.sendall(piece)
-            if b"Connection: close\r\n\r\n" in piece:
-                return
-
-
-class Echoes(socketserver.ThreadingTCPServer):
-    """With room for all connections of a test at once."""
-
-    request_queue_size = 64
-
-
-@pytest.fixture
-def echo() -> Iterator[int]:
-    with Echoes(("127.0.0.1", 0), Echo) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        yield server.server_address[1]
-        server.shutdown()
-        thread.join()
-
-
-class Gate:
-    """The gate as a process; it opens once a file is there."""
-
-    def __init__(self, inner: int, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.sign = folder / "ready"
-        code = f"""
-import os, sys
-sys.path.insert(0, {str(FILES)!r})
-import dlc_ready
-dlc_ready.POLL_SECONDS = 0.02
-dlc_ready.models_loaded = lambda: ["model"]
-sign = {str(self.sign)!r}
-dlc_ready.reason_not_ready = lambda port: None if os.path.exists(sign) else "it is \\u00fcber"
-dlc_ready.gate({self.port}, {inner}, 1)
-"""
-        self.process = subprocess.Popen([sys.executable, "-c", code])
-
-    def ask(self, request: bytes, *, shut: bool = True) -> bytes:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                connection = socket.create_connection(("127.0.0.1", self.port), timeout=60)
-                break
-            except ConnectionRefusedError:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-        with connection:
-            sender = threading.Thread(target=self._send, args=(connection, request, shut))
-            sender.start()
-            pieces = []
-            while piece := connection.recv(65536):
-                pieces.append(piece)
-            sender.join()
-        return b"".join(pieces)
-
-    def _send(self, connection: socket.socket, request: bytes, shut: bool) -> None:
-        connection.sendall(request)
-        if shut:
-            connection.shutdown(socket.SHUT_WR)
-
-    def open(self) -> None:
-        self.sign.touch()
-        deadline = time.monotonic() + 60
-        while b"503" in self.ask(b"GET /ping HTTP/1.1\r\n\r\n"):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-
-
-@pytest.fixture
-def gate(echo: int, tmp_path: Path) -> Iterator[Gate]:
-    made = Gate(echo, tmp_path)
-    yield made
-    made.process.kill()
-    made.process.wait()
-
-
-@pytest.mark.integration
-def test_ping_is_refused_with_the_reason_until_ready(gate: Gate) -> None:
-    for path in (b"/ping", b"/ping/", b"/ping?a=b"):
-        head, _, body = gate.ask(b"GET " + path + b" HTTP/1.1\r\nHost: a\r\n\r\n").partition(
-            b"\r\n\r\n"
-        )
-        assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
-        assert f"Content-Length: {len(body)}".encode() in head
-    deadline = time.monotonic() + 60
-    while json.loads(body)["message"] != "it is \u00fcber":
-        assert time.monotonic() < deadline
-        body = gate.ask(b"GET /ping HTTP/1.1\r\n\r\n").partition(b"\r\n\r\n")[2]
-    assert json.loads(body)["code"] == 503
-    gate.open()
-    request = b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n"
-    assert gate.ask(request) == request
-
-
-@pytest.mark.integration
-def test_other_requests_pass_one_by_one_until_ready(gate: Gate) -> None:
-    request = b"POST /invocations HTTP/1.1\r\nconnection: keep-alive\r\nHost: a\r\n\r\n"
-    # The server ends the connection, though the client would go on.
-    answer = gate.ask(request, shut=False)
-    assert answer == b"POST /invocations HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-
-
-@pytest.mark.integration
-def test_ready_gate_passes_everything(gate: Gate) -> None:
-    gate.open()
-    body = os.urandom(20_000_000)
-    assert gate.ask(body) == body  # both ways at once, then the end of one direction
-    answers: list[bytes] = []
-    threads = [
-        threading.Thread(target=lambda i=i: answers.append(gate.ask(b"%d" % i))) for i in range(30)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(map(int, answers)) == list(range(30))
-
-
-@pytest.mark.integration
-def test_gate_says_that_nobody_listens_behind_it(tmp_path: Path) -> None:
-    gate = Gate(9, tmp_path)
-    try:
-        assert b"the model server does not listen yet" in gate.ask(b"GET /x HTTP/1.1\r\n\r\n")
-    finally:
-        gate.process.kill()
-        gate.process.wait()
 
 
 def test_long_reason_is_one_line_and_cut(ready: Any) -> None:
@@ -237,15 +90,83 @@ def test_log_is_configured_as_the_server_understands(
     assert "File" not in content
 
 
-def test_management_is_on_the_loopback(serving: Any) -> None:
-    assert serving.loopback_addresses({"DLC_MANAGEMENT_PORT": "18080"}).splitlines() == [
-        "management_address=http://127.0.0.1:18080",
-    ]
+@pytest.mark.parametrize(
+    ("level", "expected", "of_python"),
+    [(None, "info", "INFO"), ("warning", "warn", "WARNING"), ("Debug", "debug", "DEBUG")],
+)
+def test_log_level_is_chosen(
+    serving: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    level: str | None,
+    expected: str,
+    of_python: str,
+) -> None:
+    if level:
+        monkeypatch.setenv("DLC_LOG_LEVEL", level)
+    levels = dict(serving.loggers())
+    assert levels["com.amazonaws.ml.mms"] == expected
+    # What a model prints is written whatever the level is.
+    assert levels["com.amazonaws.ml.mms.wlm.WorkerLifeCycle"] == "info"
+    assert os.environ.get("DLC_LOG_LEVEL", "info").upper() == of_python
+
+
+def properties(text: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in text.splitlines())
+
+
+def test_interfaces_are_on_the_loopback(serving: Any) -> None:
     both = {"DLC_INNER_PORT": "18080", "DLC_MANAGEMENT_PORT": "18081"}
-    assert serving.loopback_addresses(both).splitlines() == [
-        "inference_address=http://127.0.0.1:18080",
-        "management_address=http://127.0.0.1:18081",
-    ]
+    found = properties(serving.more_of(both))
+    assert found["inference_address"] == "http://127.0.0.1:18080"
+    assert found["management_address"] == "http://127.0.0.1:18081"
+    assert "inference_address" not in properties(serving.more_of({}))
+
+
+def test_java_s_memory_is_the_container_s(serving: Any) -> None:
+    assert "-Xmx" in properties(serving.more_of({}))["vmargs"]
+    own = {"SAGEMAKER_MODEL_SERVER_VMARGS": "-Xmx9g"}
+    assert "vmargs" not in properties(serving.more_of(own))
+
+
+def test_only_workers_find_the_model_s_code(
+    serving: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/own")
+    monkeypatch.setenv("DLC_PYTHONPATH", "")
+    monkeypatch.setenv("MODEL_SERVER_HOME", "")
+    serving.keep_python_path("/opt/ml/model/code")
+    assert os.environ["DLC_PYTHONPATH"] == f"/opt/ml/model/code:{FILES}:/own"
+    assert os.environ["PYTHONPATH"] == "/own"
+    assert properties(serving.more_of({}))["blacklist_env_vars"] == "PYTHONPATH"
+    for _ in range(2):  # a container may be started again
+        serving.put_worker()
+    worker = Path(os.environ["MODEL_SERVER_HOME"], "mms", "model_service_worker.py")
+    assert worker.is_relative_to(tmp_path)
+    assert worker.resolve() == FILES / "dlc_worker.py"
+
+
+def test_a_worker_s_death_is_told_until_another_loads(
+    ready: Any, serving: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del serving  # it makes the folder
+    loaded: set[str] = set()
+    monkeypatch.setattr(ready, "models_loaded", lambda: loaded)
+    monkeypatch.setattr(ready, "POLL_SECONDS", 0)
+    assert ready.why_dead("a/b") is None
+    for times in (1, 2):
+        assert ready.record_death("a/b", "ended with exit code 3", ["one", "two"], False) == times
+    assert ready.models_dead() == ["a/b"]
+    why = "its worker ended with exit code 3, 2 times in a row"
+    assert ready.why_dead("a/b", lines=False) == why
+    assert ready.wait_for_change("early", 1) == f"model a/b did not load: {why}: one | two"
+    loaded.add("a/b")  # another worker of it still answers
+    assert ready.models_dead() == []
+    loaded.clear()
+    assert ready.record_death("a/b", "was killed by SIGKILL", [], True) == 1
+    assert ready.models_dead() == []  # it died at work, and is started again
+    ready.record_death("a/b", "ended with exit code 3", [], False)
+    ready.forget_death("a/b")
+    assert ready.death("a/b") is None
 
 
 @pytest.mark.parametrize(
