@@ -189,7 +189,7 @@ def logged(server: Server, *texts: str) -> None:
 
 def died(answer: Response) -> bool:
     """Whether the answer is that of a worker that died with the request."""
-    return answer.status == 500 and b"Worker died." in answer.body
+    return answer.status == 500 and b"Worker died" in answer.body
 
 
 def error(response: Response, status: int, kind: str) -> str:

@@ -7,6 +7,7 @@ Standard library only, Python 3.6 and later: this file is the same in every imag
 
 import asyncio
 import json
+import os
 import re
 
 HEAD_BYTES = 65536
@@ -44,6 +45,7 @@ class RefusedError(Exception):
         self.code = code
         self.message = message
         self.retry = retry  # seconds after which it may be asked again
+        self.name = os.urandom(16).hex()  # of the request, as the model server names others
         super(RefusedError, self).__init__(message)
 
     def encoded(self):
@@ -51,6 +53,7 @@ class RefusedError(Exception):
         body = {"code": self.code, "type": kind, "message": self.message}
         body = json.dumps(body, indent=2).encode("utf-8") + b"\n"
         lines = ["HTTP/1.1 {} {}".format(self.code, phrase), "Content-Type: application/json"]
+        lines += ["x-request-id: " + self.name]
         lines += ["Retry-After: {}".format(self.retry)] if self.retry else []
         lines += ["Content-Length: {}".format(len(body)), "Connection: close"]
         return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + body

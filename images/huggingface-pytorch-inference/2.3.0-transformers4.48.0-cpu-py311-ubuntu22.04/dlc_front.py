@@ -151,6 +151,8 @@ class Front:
         except RefusedError as error:
             refused = error.encoded()
             self.log(writer, request, error.code, first)
+            if self.logs:
+                print("dlc: request {} refused: {}".format(error.name, error.message), flush=True)
         except asyncio.TimeoutError:
             return False
         finally:

@@ -429,6 +429,14 @@ def test_full_queue_says_when_to_come_again(single: Front) -> None:
         assert b"\r\nRetry-After: 1\r\n" in connection.recv(1000)
 
 
+def test_refusals_have_an_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(FILES)
+    error = importlib.import_module("dlc_http").RefusedError
+    first, second = error(400, "a"), error(400, "a")
+    assert first.name != second.name
+    assert f"\r\nx-request-id: {first.name}\r\n".encode() in first.encoded()
+
+
 @pytest.mark.integration
 def test_requests_are_answered_while_no_worker_can_be_had(single: Front) -> None:
     Inner.go_on.clear()
