@@ -48,7 +48,8 @@ def serve() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     code = "import signal; signal.pause()"
     worker = subprocess.Popen([sys.executable, "-c", code, WORKER])
-    inference = ThreadingHTTPServer(("127.0.0.1", int(os.environ["DLC_INNER_PORT"])), Handler)
+    port = int(os.environ["SAGEMAKER_BIND_TO_PORT"])
+    inference = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     management = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     for each in (inference, management):
         threading.Thread(target=each.serve_forever, daemon=True).start()
