@@ -35,8 +35,8 @@ def main():
     from mms.arg_parser import ArgParser  # noqa: PLC0415
     from mms.model_service_worker import MXNetModelServiceWorker  # noqa: PLC0415
 
-    level = os.environ.get(LEVEL, "info").upper()
-    logging.basicConfig(stream=sys.stdout, format="%(message)s", level=level)
+    # The server reads from this log that workers can be had, so that is there at any level.
+    logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
     given = ArgParser.model_service_worker_args().parse_args()
     sys.argv = sys.argv[:1]
     forget_death(given.model_name)
@@ -131,6 +131,7 @@ def watching(base, model):
     def start_worker(self, cl_socket):
         self.sock.close()
         self._loaded = watch(model, cl_socket)  # goes on in the worker alone
+        logging.getLogger().setLevel(os.environ.get(LEVEL, "info").upper())
         base.start_worker(self, cl_socket)
 
     def _remap_io(self):
