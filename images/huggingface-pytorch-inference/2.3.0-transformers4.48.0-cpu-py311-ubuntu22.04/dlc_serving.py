@@ -87,13 +87,20 @@ def keep_python_path(code):
 
 
 def put_worker():
-    """Let the server find dlc_worker.py where it looks for its own."""
-    os.environ["MODEL_SERVER_HOME"] = os.path.abspath("home")
-    path = os.path.join("home", "mms", "model_service_worker.py")
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    if os.path.islink(path):  # of a container that is started again
-        os.remove(path)
-    os.symlink(os.path.join(HERE, "dlc_worker.py"), path)
+    """Let the server find dlc_worker.py where it looks for its own, and the rest that it starts."""
+    import mms  # noqa: PLC0415 only the server's process needs it
+
+    home = os.path.abspath("home")
+    os.environ["MODEL_SERVER_HOME"] = home
+    os.makedirs(os.path.join(home, "mms"), exist_ok=True)
+    for name, target in (
+        ("model_service_worker.py", os.path.join(HERE, "dlc_worker.py")),
+        ("metrics", os.path.join(os.path.dirname(mms.__file__), "metrics")),
+    ):
+        path = os.path.join(home, "mms", name)
+        if os.path.islink(path):  # of a container that is started again
+            os.remove(path)
+        os.symlink(target, path)
 
 
 def start(command):

@@ -138,11 +138,15 @@ def test_only_workers_find_the_model_s_code(
     assert os.environ["DLC_PYTHONPATH"] == f"/opt/ml/model/code:{FILES}:/own"
     assert os.environ["PYTHONPATH"] == "/own"
     assert properties(serving.more_of({}))["blacklist_env_vars"] == "PYTHONPATH"
+    package = types.ModuleType("mms")
+    package.__file__ = "/venv/mms/__init__.py"
+    monkeypatch.setitem(sys.modules, "mms", package)
     for _ in range(2):  # a container may be started again
         serving.put_worker()
     worker = Path(os.environ["MODEL_SERVER_HOME"], "mms", "model_service_worker.py")
     assert worker.is_relative_to(tmp_path)
     assert worker.resolve() == FILES / "dlc_worker.py"
+    assert (worker.parent / "metrics").readlink() == Path("/venv/mms/metrics")
 
 
 def test_a_worker_s_death_is_told_until_another_loads(
