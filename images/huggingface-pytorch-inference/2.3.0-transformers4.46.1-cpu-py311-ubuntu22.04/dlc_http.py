@@ -11,6 +11,7 @@ import os
 import re
 
 HEAD_BYTES = 65536
+LINE_BYTES = 4096  # as in multi-model-server
 PIECE_BYTES = 1 << 18
 IDLE_SECONDS = 75
 REQUEST_SECONDS = 300
@@ -117,6 +118,8 @@ async def read_head(reader):
     headers = [parse_header(line) for line in lines]
     if not start:
         raise RefusedError(400, "The request is not HTTP/1.1.")
+    if len(first) > LINE_BYTES:
+        raise RefusedError(400, "The first line of the request is too long.")
     sizes = [value for name, value in headers if name.lower() == "content-length"]
     coding = [value.lower() for name, value in headers if name.lower() == "transfer-encoding"]
     if len(sizes) + len(coding) > 1 or coding not in ([], ["chunked"]):

@@ -25,6 +25,8 @@ def allowed(request, many):
     The name of the model that is invoked, "" if it is not said, or nothing.
     """
     target = re.sub(r"^https?://[^/?#]*", "", request.target, flags=re.IGNORECASE) or "/"
+    if not target.startswith("/") or re.search("%(?![0-9A-Fa-f]{2})", target):
+        raise RefusedError(400, "The request's target is not that of a URL.")
     path, _, query = target.partition("?")
     names = unquote(path, errors="strict").strip("/").split("/")
     path = "/" + "/".join(quote(name, safe="") for name in names)

@@ -102,7 +102,6 @@ class Front:
         self.dead = {}  # models that no worker can be had of, and why
         self.stopping = False
         self.drained = asyncio.get_event_loop().create_future()
-        self.idle = set()  # clients that have not begun a request
         self.count = 0  # of requests in flight
         self.running = set()  # the loop itself holds its tasks by weak references only
 
@@ -125,13 +124,11 @@ class Front:
     async def answer_next(self, reader, writer):
         """Answer one request; whether another may follow."""
         request, body, first = None, Body(self.memory, self.request_bytes), time.monotonic()
-        self.idle.add(writer)
         counted, refused = False, None
         try:
             if len(self.running) > CONNECTIONS:
                 raise RefusedError(503, "The server has too many connections.", retry=1)
             request = await read_head(reader)
-            self.idle.discard(writer)
             if request is None:
                 return False
             self.check_stopping()
@@ -156,7 +153,6 @@ class Front:
         except asyncio.TimeoutError:
             return False
         finally:
-            self.idle.discard(writer)
             body.leave()
             if counted:
                 self.count -= 1
@@ -279,8 +275,6 @@ class Front:
     def stop(self):
         """Refuse what is new; end once what is in flight is answered."""
         self.stopping = True
-        for writer in self.idle:
-            writer.close()
         self.check_drained()
 
     def check_drained(self):
