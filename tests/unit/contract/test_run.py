@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from builder.contract.run import Collector, Result
+from builder.contract.run import __file__ as run_file
 from builder.contract.subject import parse
 from builder.errors import TagError
 from builder.matrix.target import Target
@@ -68,6 +69,27 @@ def test_results(tmp_path: Path) -> None:
     assert "assert 'fill-mask' == 'summarization'" in found["some::bad[fill-mask]"].output
     assert found["some::left_out"].detail == "its toolkit is too old"
     assert found["some::broken"].detail == "RuntimeError: no engine"
+
+
+INTERRUPTED = """
+import socket
+
+def test_a_request():
+    request = [socket.socket()]
+    request.append(request)
+    raise KeyboardInterrupt
+"""
+
+
+@pytest.mark.integration
+def test_an_interruption_in_a_request_gives_no_traceback(tmp_path: Path) -> None:
+    """Its connection is left to the garbage collector, which warns."""
+    (tmp_path / "test_some.py").write_text(INTERRUPTED, "utf-8")
+    (tmp_path / "pytest.ini").write_bytes((Path(run_file).parent / "pytest.ini").read_bytes())
+    program = "import pytest; raise SystemExit(pytest.main(['.']))"
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (pytest.ExitCode.INTERRUPTED, "")
 
 
 def test_every_result_is_told() -> None:
