@@ -35,13 +35,17 @@ def install(*packages: str, say: Say) -> None:
         raise InstallError(f"{names} cannot be installed without root")
     say(f"installing {names}")
     command = ("apt-get", "-o", "DPkg::Lock::Timeout=120", "-q")
-    arguments = (*command, "install", "-y", "--no-install-recommends", *packages)
+    _with_lists_of_today(*command, "install", "-y", "--no-install-recommends", *packages)
+
+
+def _with_lists_of_today(*command: str, cwd: Path | None = None) -> None:
+    """Run apt-get; if it fails, update the package lists and run it once more, or InstallError."""
     try:
-        run(*arguments)
+        run(*command, cwd=cwd)
     except InstallError:  # lists that are missing or too old are the usual reason
         with suppress(InstallError):  # one dead source of many must not stop us
-            run(*command, "update")
-        run(*arguments)
+            run("apt-get", "-o", "DPkg::Lock::Timeout=120", "-q", "update")
+        run(*command, cwd=cwd)
 
 
 def distribution() -> str:
@@ -64,8 +68,8 @@ def unpack(*packages: str, into: Path, release: str = "") -> None:
     """Unpack packages, without what they depend on, into a folder as into a root directory.
 
     They are this machine's, or those of a Debian release: then apt works on a state of its own,
-    with the machine's mirror and keyring. Sources and packages stay as they are. Raises
-    InstallError.
+    with the machine's mirror and keyring. Sources and packages stay as they are; the machine's
+    package lists are updated if they are too old. Raises InstallError.
     """
     into.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".apt-", dir=into) as directory:
@@ -73,9 +77,12 @@ def unpack(*packages: str, into: Path, release: str = "") -> None:
         # The sandbox user cannot enter our directory.
         settings = {"APT::Sandbox::User": "root", **(_sources(release, work) if release else {})}
         options = [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
+        command = ("apt-get", *options, "-q")
         if release:
-            run("apt-get", *options, "-q", "update", cwd=work)
-        run("apt-get", *options, "-q", "download", *packages, cwd=work)
+            run(*command, "update", cwd=work)
+            run(*command, "download", *packages, cwd=work)
+        else:
+            _with_lists_of_today(*command, "download", *packages, cwd=work)
         for archive in sorted(work.glob("*.deb")):
             run("dpkg-deb", "--extract", str(archive), str(into))
 
