@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import subprocess
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from builder.matrix.target import Target
 from builder.matrix.targets import load_targets
 from builder.util.console import say
 from builder.util.scratch import scratch
+from builder.util.tar import unpack
 
 __all__ = ["built_at", "known", "tree_at"]
 
@@ -50,8 +50,7 @@ def built_at(
         wanted.append(runtime.relative_to(top))
     archive = _git(top, "archive", commit, "--", *map(str, wanted))
     with scratch("since") as then:
-        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            tar.extractall(then, filter="data")
+        unpack(io.BytesIO(archive), then)
         used = then / now.relative_to(top) if own else now
         renderer = Renderer(
             used if used.is_dir() else None,
@@ -101,8 +100,7 @@ def tree_at(ref: str, matrix: Path, images: Path) -> Iterator[tuple[tuple[Target
             raise SelectionError(f"{ref} has no {path}", remedy="name a commit that has it")
     archive = _git(top, "archive", commit, "--", *map(str, wanted))
     with scratch("at") as folder:
-        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            tar.extractall(folder, filter="data")
+        unpack(io.BytesIO(archive), folder)
         then, committed = (folder / path for path in wanted)
         yield load_targets(then, name=f"{ref}:{wanted[0]}"), committed
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import tarfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from builder.engine.containers import created, put, start, text
 from builder.errors import ContainerError
 from builder.serve import server as containers
 from builder.serve.model_archive import make_tiny_model
+from builder.util.tar import unpack
 
 Record = Callable[[str, object], None]
 
@@ -155,8 +155,7 @@ def test_any_user_can_serve(
 ) -> None:
     """A user id that the image does not know, with the group of root and without it."""
     # Unpacked and packed again, everybody may read it.
-    with tarfile.open(fileobj=io.BytesIO(make_tiny_model(client, subject.image))) as tar:
-        tar.extractall(tmp_path, filter="data")
+    unpack(io.BytesIO(make_tiny_model(client, subject.image)), tmp_path)
     server = serve(
         model=tmp_path / "model",
         environment={"HF_TASK": "text-classification"},

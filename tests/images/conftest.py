@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from builder.engine.namespace import local_name
 from builder.matrix.targets import load_targets
 from builder.serve.model_archive import make_tiny_model
 from builder.util.state import state_directory
+from builder.util.tar import unpack
 from tests.images.local_mode import LocalMode, compose_plugin, networks, turn
 from tests.images.mirror_server import gateway
 from tests.images.small_matrix import SmallMatrix, files, write_small_matrix
@@ -233,7 +233,5 @@ def local_mode(
 def tiny_model(inference_image: Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny model, the image's own work."""
     folder = tmp_path_factory.mktemp("tiny")
-    content = make_tiny_model(inference_image.client, inference_image.tag)
-    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-        tar.extractall(folder, filter="data")
+    unpack(io.BytesIO(make_tiny_model(inference_image.client, inference_image.tag)), folder)
     return folder / "model"

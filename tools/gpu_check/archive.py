@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from builder.errors import ArgumentError
+from builder.util import tar
 
 __all__ = ["Manifest", "digest", "pack", "read_manifest", "unpack", "write_manifest"]
 
@@ -46,8 +47,8 @@ def unpack(folder: Path, manifest: Manifest, into: Path) -> None:
             raise ArgumentError(
                 f"{path} is missing or damaged", remedy="copy the folder again, or prepare it again"
             )
-        with tarfile.open(path) as packed:
-            packed.extractall(into / name.partition(".")[0], filter="data")
+        with path.open("rb") as file:
+            tar.unpack(file, into / name.partition(".")[0])
 
 
 def digest(path: Path) -> str:
