@@ -117,7 +117,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def info(self, name: str, revision: "str | None") -> Answer:
         model, commit = self.model(name, revision or "main")
-        files = [{"rfilename": path.name} for path in self.files(commit)]
+        files = [{"rfilename": file} for file in self.files(commit)]
         return as_json(
             {
                 "id": name,
@@ -136,11 +136,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             [
                 {
                     "type": "file",
-                    "path": path.name,
-                    "size": path.stat().st_size,
-                    "oid": git_hash(path.read_bytes()),
+                    "path": file,
+                    "size": len(self.content(commit, file)),
+                    "oid": git_hash(self.content(commit, file)),
                 }
-                for path in self.files(commit)
+                for file in self.files(commit)
             ]
         )
 
@@ -169,7 +169,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return small_file({"X-Repo-Commit": commit}, self.content(commit, file))
 
     def large_file(self, path: str) -> Answer:
-        for file in sorted(self.server.directory.glob("*/*")):
+        for file in sorted(self.server.directory.glob("*/**/*")):
             body = file.read_bytes() if file.name.endswith(LARGE) else b""
             if body and hashlib.sha256(body).hexdigest() == path.rpartition("/")[2]:
                 return Answer(200, {}, body)
@@ -190,11 +190,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             raise Refusal(404, "RevisionNotFound", "Invalid rev id: " + revision)
         return model, commit
 
-    def files(self, commit: str) -> "list[Path]":
-        return sorted((self.server.directory / commit).iterdir())
+    def files(self, commit: str) -> "list[str]":
+        """The files of a commit by their paths, those in its folders too."""
+        folder = self.server.directory / commit
+        return sorted(
+            path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+        )
 
     def content(self, commit: str, file: str) -> bytes:
-        if file not in [path.name for path in self.files(commit)]:
+        if file not in self.files(commit):
             raise Refusal(404, "EntryNotFound", "Entry not found")
         return (self.server.directory / commit / file).read_bytes()
 

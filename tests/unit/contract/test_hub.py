@@ -31,6 +31,7 @@ MODELS = {
     "plain": HubModel(revisions={"main": TINY}),
     "tests/redirected": HubModel(revisions={"main": TINY}, redirects=True),
     "tests/private": HubModel(revisions={"main": OLDER}, private=True),
+    "tests/with-code": HubModel(revisions={"main": {**TINY, "code/inference.py": b"1"}}),
 }
 MAIN, OLDER_COMMIT = (MODELS["tests/public"].commit(name) for name in ("main", "older"))
 # As `git hash-object` has it.
@@ -120,6 +121,13 @@ def test_model(path: str, commit: str, ask: Ask) -> None:
     assert told["id"] == told["modelId"] == path.partition("/revision")[0]
     assert told["sha"] == commit
     assert [file["rfilename"] for file in told["siblings"]] == sorted(TINY)
+
+
+def test_files_in_folders(ask: Ask) -> None:
+    told = json.loads(ask("/api/models/tests/with-code").body)["siblings"]
+    assert {"rfilename": "code/inference.py"} in told
+    assert {"rfilename": "code"} not in told
+    assert ask("/tests/with-code/resolve/main/code/inference.py").body == b"1"
 
 
 def test_tree(ask: Ask) -> None:
