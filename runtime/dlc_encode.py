@@ -4,7 +4,7 @@ numbers, arrays and tensors of any precision are numbers and lists, NaN and infi
 bytes are base64, images are PNG in base64, times are texts, and keys are texts. Other characters
 than ASCII are escaped, unless the client asks for UTF-8.
 
-Python 3.6 and later: this file is the same in every image. NumPy and Pillow are not imported.
+Python 3.6 and later: this file is the same in every image. NumPy is imported when it is used.
 """
 
 import base64
@@ -29,6 +29,18 @@ def encode_json_lines(answer, utf8=False):
     """A line for each item of a list, or one for all."""
     rows = answer if isinstance(answer, list) else [answer]
     return "".join(encode_json(row, utf8) + "\n" for row in rows)
+
+
+def encode_npy(answer, *_):
+    """An array of numbers or texts; ValueError for any other answer: a client would unpickle it."""
+    import numpy  # noqa: PLC0415
+
+    array = numpy.asanyarray(answer)
+    if array.dtype.hasobject:
+        raise ValueError("an answer of Python objects cannot be an array of NumPy (.npy)")
+    with io.BytesIO() as file:
+        numpy.save(file, array, allow_pickle=False)
+        return file.getvalue()
 
 
 def dumps(value, utf8):

@@ -85,7 +85,7 @@ def test_csv_rows_out(echo: Server, subject: Subject, record_property: Record) -
 
 
 def test_npy(echo: Server) -> None:
-    """A matrix in and out."""
+    """A matrix in and out; what is no matrix is not sent as one, which clients would unpickle."""
     matrix = npy([0, 1, 2, 3, 4, 5], (2, 3))
     answer = post(echo, matrix, kind=NPY)
     assert (answer.status, answer.content_type) == (200, JSON), answer
@@ -96,6 +96,9 @@ def test_npy(echo: Server) -> None:
     assert out.body.endswith(struct.pack("<6d", *range(6)))
     assert json.loads(_act(echo, give="array").body) == [[0, 1, 2], [3, 4, 5]]
     error(post(echo, b"not a matrix", kind=NPY), 400, HANDLER)
+    assert f"cannot be {NPY}" in error(_act(echo, accept=NPY, give="rows"), 400, HANDLER)
+    rows = _act(echo, accept=f"{NPY}, */*;q=0.5", give="rows")
+    assert (rows.status, rows.content_type) == (200, JSON), rows
 
 
 @pytest.mark.parametrize(

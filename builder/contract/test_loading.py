@@ -15,6 +15,7 @@ import pytest
 
 from builder.contract.conftest import Serve
 from builder.contract.hub import Hub, HubModel, Request, stand_in
+from builder.contract.protocol import logged
 from builder.contract.subject import Subject
 from builder.engine.containers import refused, text
 from builder.errors import ContainerError
@@ -187,12 +188,14 @@ def test_model_archive(serve: Serve, tiny: Mapping[str, bytes], tmp_path: Path) 
 def test_model_archive_with_a_folder(
     serve: Serve, tiny: Mapping[str, bytes], tmp_path: Path
 ) -> None:
-    """A model.tar.gz with everything in a folder: what is missing, and where, is told."""
+    """A model.tar.gz with everything in a folder: what is missing is told, and where is logged."""
     model = archive(tmp_path, {f"my-model/{name}": content for name, content in tiny.items()})
     environment = {"SAGEMAKER_MODEL_SERVER_WORKERS": "1", "HF_TASK": "text-classification"}
-    message = refusal(serve(model=model, environment=environment, ready=False))
-    assert "/model" in message
+    server = serve(model=model, environment=environment, ready=False)
+    message = refusal(server)
     assert any(name in message for name in tiny), message
+    assert "/model" not in message
+    logged(server, "/opt/ml/model")
 
 
 def files_with(server: Server, secret: str) -> str:

@@ -31,11 +31,10 @@ from dlc_requirements import why_not_met
 
 TOOLKIT = "sagemaker_huggingface_inference_toolkit"
 ERROR = "InternalServerException"  # what multi-model-server calls every error of a handler
+LOADING = 2000  # characters of why a model does not load: Transformers names all tasks in it
 POSITIONAL = Parameter.POSITIONAL_OR_KEYWORD
 # What a built-in pipeline raises where its inputs are of another shape than it takes.
 OF_THE_INPUTS = (ValueError, TypeError, LookupError, AttributeError, AssertionError)
-# What the toolkit's encoders raise where an answer is not of a kind: CSV without rows, no image.
-CANNOT_BE = (*OF_THE_INPUTS, OSError)
 
 
 class HandlerService:
@@ -114,7 +113,8 @@ class HandlerService:
                 self._load(context)
             except (Exception, SystemExit) as error:
                 logging.exception("Model %s did not load", context.model_name)
-                raise RequestError("the model did not load: " + one_line(error), 503) from None
+                why = "the model did not load: " + one_line(error, LOADING)
+                raise RequestError(why, 503) from None
         if self._failed:  # it did load this time
             self._failed = False
             os.remove(failure_file(context.model_name, os.getpid()))
@@ -189,7 +189,7 @@ def guarded(toolkit):
                 return encode_json_lines(prediction, self.utf8)
             try:
                 return toolkit.postprocess(self, prediction, kind, *context)
-            except CANNOT_BE:
+            except dlc_content.CANNOT_BE:
                 logging.info("The answer cannot be %s", kind, exc_info=True)
                 self.kinds.remove(kind)
         message = "the answer of this model cannot be {}: accept application/json"

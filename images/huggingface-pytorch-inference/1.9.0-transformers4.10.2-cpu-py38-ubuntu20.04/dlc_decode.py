@@ -16,7 +16,7 @@ import subprocess
 import zipfile
 import zlib
 
-from dlc_encode import encode_json
+from dlc_encode import encode_json, encode_npy
 from dlc_limits import RequestError, limit, most_bytes, too_large
 
 HEADER_BYTES = 10000
@@ -298,9 +298,9 @@ def check_seconds(count, sampling_rate):
 def replace_decoders():
     """Put these where the toolkits keep theirs, by content type; no type is added."""
     from sagemaker_huggingface_inference_toolkit import decoder_encoder  # noqa: PLC0415
-    from sagemaker_inference import decoder  # noqa: PLC0415
+    from sagemaker_inference import decoder, encoder  # noqa: PLC0415
 
-    # The second makes arrays of JSON and CSV, as the first does of CSV in toolkit 1.0.
+    # `decoder` makes arrays of JSON and CSV, as the other does of CSV in toolkit 1.0.
     arrays = {"application/x-npy": decode_npy, "application/x-npz": decode_npz}
     texts = {"application/json": decode_json}
     if hasattr(decoder_encoder, "decode_csv"):
@@ -309,6 +309,8 @@ def replace_decoders():
     decoder_encoder.encode_json = lambda answer, *_: encode_json(answer)
     replace(decoder._decoder_map, arrays)
     replace(decoder_encoder._decoder_map, dict(arrays, **texts))
+    for module in (encoder, decoder_encoder):
+        module._encoder_map["application/x-npy"] = encode_npy
     for module in (decoder, decoder_encoder):
         module._npy_to_numpy = decode_npy
         module._npz_to_sparse = decode_npz

@@ -11,6 +11,8 @@ from dlc_inputs import IMAGES, MIXED, SOUND
 from dlc_limits import RequestError
 from dlc_parameters import usual_name
 
+# What encoders raise where an answer is not of a kind: CSV without rows, an array of objects.
+CANNOT_BE = (ValueError, TypeError, LookupError, AttributeError, AssertionError, OSError)
 JSON, CSV, NPY = "application/json", "text/csv", "application/x-npy"
 LINES = (
     "application/jsonlines",
@@ -180,7 +182,8 @@ def check_encodes(kind):
 def as_bytes(answer, kind, utf8):
     """An answer as it is sent, with its type.
 
-    A team's code may give a pair of both, as for other images of SageMaker's.
+    A team's code may give a pair of both, as for other images of SageMaker's. What cannot be of
+    its type is JSON.
     """
     if isinstance(answer, tuple) and len(answer) == 2 and is_kind(answer[1]):
         answer, kind = answer
@@ -193,7 +196,10 @@ def as_bytes(answer, kind, utf8):
     kind = usual(bare(kind))
     if kind == JSON or not encodes(kind):
         return encode_json(answer, utf8).encode("utf-8", "replace"), JSON
-    text = decoder_encoder.encode(answer, kind)
+    try:
+        text = decoder_encoder.encode(answer, kind)
+    except CANNOT_BE:
+        return encode_json(answer, utf8).encode("utf-8", "replace"), JSON
     return (text.encode("utf-8", "replace") if isinstance(text, str) else bytes(text)), kind
 
 

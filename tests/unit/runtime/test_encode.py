@@ -102,6 +102,16 @@ def test_images() -> None:
         assert base64.b64decode(text).startswith(b"\x89PNG")
 
 
+def test_arrays_are_never_pickled() -> None:
+    numpy = pytest.importorskip("numpy")
+    encode = importlib.import_module("dlc_encode").encode_npy
+    for value in ([[0.5, 1.0]], numpy.arange(3), "text", ["a", "bc"], 1):
+        assert encode(value, "application/x-npy").startswith(b"\x93NUMPY")
+    for value in ([{"label": "A"}], {"a": 1}, None, numpy.array([1, "a"], dtype=object)):
+        with pytest.raises(ValueError, match="Python objects"):
+            encode(value)
+
+
 def test_characters() -> None:
     assert encoded("ä\U0001f600") == "ä\U0001f600"
     assert importlib.import_module("dlc_encode").encode_json("ä", True) == '"ä"'

@@ -118,6 +118,7 @@ def handler(room: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         f"{TOOLKIT}.decoder_encoder": {"decode_csv": None, "encode": encode, **maps},
         "sagemaker_inference": {},
         "sagemaker_inference.decoder": {"_decoder_map": dict.fromkeys(kinds[:3], None)},
+        "sagemaker_inference.encoder": {"_encoder_map": dict.fromkeys(kinds[:3], None)},
         "mms": {},
         "mms.service": {
             "PredictionException": PredictionException,
@@ -212,6 +213,14 @@ def test_a_model_that_ends_the_process_did_not_load(
     handler.initialize(Context())
     assert ready.why_not_loaded("org/a model") == "SystemExit: no licence key"
     assert ask(handler, {"inputs": "x"})[0] == 503
+
+
+def test_a_client_is_told_all_tasks_where_a_model_has_none_of_them(
+    handler: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why = "available tasks are " + "a-task, " * 100 + "text-classification"
+    monkeypatch.setattr(Toolkit, "initialize", lambda *_: sys.exit(why))
+    assert ask(handler, {"inputs": "x"})[1].endswith("text-classification")
 
 
 def test_reason_of_a_worker_that_has_ended_does_not_count(room: Path) -> None:
@@ -466,6 +475,17 @@ def test_what_hooks_may_answer(handler: Any) -> None:
         handler._service = None
         wanted = "text/x-other" if name == "pair" else accept
         assert ask(handler, {"inputs": "x"}, accept=accept) == (200, "text", wanted)
+
+
+def test_what_cannot_be_of_the_type_that_was_asked_for_is_json(handler: Any) -> None:
+    def encode(*_: Any) -> None:
+        raise ValueError("no matrix")
+
+    Toolkit.hooks = {"postprocess": lambda *_: {"a": 1}}
+    handler.initialize(Context())
+    sys.modules[f"{TOOLKIT}.decoder_encoder"].encode = encode  # type: ignore[attr-defined]
+    found = ask(handler, {"inputs": "x"}, accept="application/x-npy")
+    assert found == (200, '{"a":1}', "application/json")
 
 
 def test_the_type_of_an_answer_fits_in_a_header(handler: Any) -> None:
