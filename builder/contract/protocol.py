@@ -31,7 +31,6 @@ __all__ = [
     "LIMIT",
     "MEDIA_IN",
     "NPY",
-    "PAYLOAD_IN_MB",
     "READ_PAST_END",
     "RESTART_SECONDS",
     "TIMEOUT_SECONDS",
@@ -130,10 +129,6 @@ MEDIA_IN = Since(
 IMAGES_OUT = Since(
     versions={TOOLKIT: (2, 3, 0)},
     before="an image is an unsupported type of answer",
-)
-PAYLOAD_IN_MB = Since(
-    versions={"sagemaker-inference": (1, 9, 2)},
-    before="SAGEMAKER_MAX_PAYLOAD_IN_MB is not read; MMS_MAX_REQUEST_SIZE, in bytes, is",
 )
 TIMEOUT_SECONDS = Since(
     versions={"sagemaker-inference": (1, 10, 0), "multi-model-server": (1, 1, 11)},
