@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -52,7 +51,7 @@ class Server:
             if self._process.poll() is not None:
                 break
             ready = subprocess.run(
-                [sys.executable, RUNTIME / "dockerd-entrypoint.py", "ready"],
+                [self._room.python, RUNTIME / "dockerd-entrypoint.py", "ready"],
                 env={**self._room.environment},
                 capture_output=True,
                 text=True,
@@ -115,7 +114,7 @@ def serving(room: Room, model: str, settings: Mapping[str, str]) -> Iterator[Ser
     }
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, RUNTIME / "dockerd-entrypoint.py", "serve"],
+            [room.python, RUNTIME / "dockerd-entrypoint.py", "serve"],
             env=values,
             stdin=subprocess.DEVNULL,
             stdout=output,

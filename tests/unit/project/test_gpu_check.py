@@ -31,7 +31,7 @@ from tools.gpu_check.archive import (
 )
 from tools.gpu_check.debian import parse_depends
 from tools.gpu_check.report import Report, as_json, as_text, passed
-from tools.gpu_check.room import Room, environment
+from tools.gpu_check.room import Room, environment, make_python
 from tools.gpu_check.server import Answer
 
 SCORE = [{"label": "LABEL_1", "score": 0.5}]
@@ -185,6 +185,22 @@ def test_the_stack_gets_nothing_of_the_callers_own(tmp_path: Path) -> None:
     assert path[-1] == "/usr/bin"
 
 
+@pytest.mark.integration
+def test_a_worker_finds_what_is_packed_and_what_the_machine_has(tmp_path: Path) -> None:
+    """Without PYTHONPATH, which the model server keeps from its workers."""
+    (tmp_path / "serving").mkdir()
+    (tmp_path / "serving/mms.py").touch()
+    ask = "import mms, jinja2, sys; print(mms.__file__, sys.prefix)"
+    done = subprocess.run(
+        [make_python(tmp_path), "-c", ask],
+        env={},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"{tmp_path}/serving/mms.py {tmp_path}/python\n"
+
+
 def tell_gpus(folder: Path, script: str) -> None:
     program = folder / "nvidia-smi"
     program.write_text(f"#!/bin/sh\n{script}\n", "utf-8")
@@ -328,7 +344,13 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
     @contextmanager
     def made(_: Path) -> Iterator[Room]:
-        yield Room(folder=tmp_path, target="t", compiler="c", environment=values)
+        yield Room(
+            folder=tmp_path,
+            python=Path(sys.executable),
+            target="t",
+            compiler="c",
+            environment=values,
+        )
 
     monkeypatch.setattr(checks, "room", made)
     monkeypatch.setattr(checks, "gpus", lambda: ["A GPU"])
