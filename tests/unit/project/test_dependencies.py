@@ -122,11 +122,19 @@ def undeclared(folder: Path, requirements: list[Requirement]) -> list[str]:
     )
 
 
+# What is imported does not depend on the Python that looks.
+every_module_known = pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="3.10 finds not all packages by what they are imported as"
+)
+
+
+@every_module_known
 @pytest.mark.parametrize("folder", IMPORTERS)
 def test_what_is_imported_is_declared(folder: str) -> None:
     assert undeclared(ROOT / folder, declared(*IMPORTERS[folder])) == []
 
 
+@every_module_known
 def test_only_the_contract_needs_its_extra() -> None:
     found = undeclared(ROOT / "builder", declared("aws"))
     assert [name for name in found if not name.startswith("contract/")] == []
