@@ -19,10 +19,12 @@ PORT = 9876
 URL = f"http://127.0.0.1:{PORT}/file"
 CALLED = "/tmp/called"  # noqa: S108 - a path of the container
 
-# Writes the file, once a listener is there, and again for each connection.
+# Writes the file, once a listener is there, and again for each connection; on Python 3.6 as well.
 LISTENER = f"""
 import socket
-server = socket.create_server(("127.0.0.1", {PORT}))
+server = socket.socket()
+server.bind(("127.0.0.1", {PORT}))
+server.listen(128)
 open("{CALLED}.listening", "w").close()
 while True:
     server.accept()[0].close()

@@ -29,6 +29,16 @@ def test_image_has_no(what: str, client: docker.DockerClient, subject: Subject) 
     assert found == "", f"{what}: {found}"
 
 
+@pytest.mark.inference
+def test_no_file_gives_rights(client: docker.DockerClient, subject: Subject) -> None:
+    """No setuid or setgid file, and nothing that all may write but folders like /tmp, as root."""
+    listing = (
+        "find / -xdev -type f -perm /6000 -print; "
+        "find / -xdev ! -type l -perm -0002 ! -perm -1000 -print"
+    )
+    assert run_files(client, subject.image, [], listing, 120) == ""
+
+
 def test_pip_is_there_once(client: docker.DockerClient, subject: Subject) -> None:
     """A model's code/requirements.txt is installed with it."""
     listing = "find / -xdev -path /opt/python -prune -o -type d -path '*-packages/pip' -print"

@@ -132,6 +132,15 @@ def test_content_type(server: Server, kind: str) -> None:
     assert post(server, marked, kind=JSON).status == 200
 
 
+def test_byte_order_mark(server: Server, subject: Subject) -> None:
+    """JSON and CSV from programs that begin a file with one."""
+    mark = b"\xef\xbb\xbf"
+    plain = post(server, GOOD)
+    assert post(server, mark + json.dumps(GOOD).encode()) == plain
+    if CSV_COLUMNS.holds(subject):
+        assert post(server, mark + b"inputs\nI love this movie.\n", kind=CSV) == plain
+
+
 def test_json_lines(server: Server) -> None:
     """A line for each input, as one list."""
     one = _predict(server, GOOD)

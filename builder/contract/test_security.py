@@ -110,6 +110,8 @@ def test_no_management(server: Server) -> None:
         ("POST", "/models?model_name=evil&url=/etc", None),
         ("PUT", "/models/model?min_worker=0", None),
         ("DELETE", "/models/model", None),
+        ("OPTIONS", "/", None),
+        ("OPTIONS", "/models", None),
     ]:
         answer = server.ask(method, path, body=body, headers={"Content-Type": JSON} if body else {})
         assert 400 <= answer.status < 500, (method, path, answer)

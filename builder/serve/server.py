@@ -246,7 +246,7 @@ def run(
     elif not environment.get("HF_MODEL_ID"):
         environment.setdefault("HF_TASK", "text-classification")
         tiny = make_tiny_model(client, image)
-    inside = environment.get("SAGEMAKER_BIND_TO_PORT", "8080")
+    inside = environment.get("SAGEMAKER_BIND_TO_PORT") or "8080"
     host = engine_host(client.api.base_url)
     address = "127.0.0.1" if host in {"127.0.0.1", "localhost"} else "0.0.0.0"  # noqa: S104
     with created(
