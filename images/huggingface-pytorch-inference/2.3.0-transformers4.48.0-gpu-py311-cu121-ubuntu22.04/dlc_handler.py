@@ -160,7 +160,8 @@ def guarded(toolkit):
         if kind in dlc_content.LINES:
             return dlc_decode.decode_json_lines(body)
         dlc_content.check_decodes(kind)
-        return toolkit.preprocess(self, body, dlc_content.usual(kind), *context)
+        decode = blaming_the_request(toolkit.preprocess)  # toolkit 1.0 has its own for CSV
+        return decode(self, body, dlc_content.usual(kind), *context)
 
     def predict(self, data, model, *context):
         task = task_of(model)
@@ -222,7 +223,7 @@ def takes_context(function, count):
 
 
 def blaming_the_request(input_fn):
-    """A team's own input_fn, of which an error is one of the request."""
+    """A team's own input_fn or a decoder, of which an error is one of the request."""
     from mms.service import PredictionException  # noqa: PLC0415
 
     def call(*arguments):

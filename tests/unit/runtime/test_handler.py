@@ -310,6 +310,19 @@ def test_types_that_are_not_supported(handler: Any) -> None:
     assert (status, "send one of application/json" in message) == (400, True)
 
 
+def test_what_the_toolkit_cannot_decode_is_an_error_of_the_request(
+    handler: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(*_: Any) -> None:
+        raise ValueError("line 3 has 2 columns")
+
+    handler.initialize(Context())
+    maps = sys.modules[f"{TOOLKIT}.decoder_encoder"]._decoder_map
+    monkeypatch.setitem(maps, "text/csv", decode)
+    status, message, _ = ask(handler, "a,b", content_type="text/csv")
+    assert (status, message) == (400, "ValueError: line 3 has 2 columns")
+
+
 def test_json_lines(handler: Any) -> None:
     kind = {"content-type": "application/jsonlines"}
     body = '{"inputs": "a"}\n\n{"inputs": "b"}\n'
