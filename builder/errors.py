@@ -28,6 +28,7 @@ __all__ = [
     "RegistryError",
     "RenderError",
     "SelectionError",
+    "SignatureError",
     "StaleLockError",
     "TagError",
     "UnansweredError",
@@ -192,6 +193,12 @@ class FindingError(DlcError):
     """Packages have known vulnerabilities that nobody has accepted."""
 
     exit_code = 19
+
+
+class SignatureError(DlcError):
+    """An image in a registry is not there, or not signed as it must be."""
+
+    exit_code = 20
 
 
 class WriteError(DlcError):

@@ -41,6 +41,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Publish": {
         "release": ("release", "Build, test and push what a registry lacks."),
         "push": ("push", "Push images to a registry, with all tags of a release."),
+        "verify": ("verify", "Verify that images in a registry are signed."),
         "releases": ("releases", "Show what was pushed, by day, or merge records of it."),
         "ecr": ("ecr", "Plan and create repositories in Amazon ECR."),
         "sdk-config": ("sdk_config", "Write image URI configuration for the SageMaker SDK."),

@@ -21,7 +21,9 @@ __all__ = [
     "releases_folder",
     "releases_option",
     "severity_option",
+    "sign_options",
     "uri_options",
+    "whose_options",
 ]
 
 DEFAULT_REGION = "us-east-1"
@@ -82,6 +84,50 @@ severity_option = click.option(
     default="low",
     show_default=True,
     help="Advisories count from this severity on; those that nobody has rated always do.",
+)
+
+
+def sign_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--sign and --transparency-log, as `sign` and `log`."""
+    sign = click.option(
+        "--sign",
+        callback=filled,
+        metavar="KEY",
+        help="Sign what is pushed, with cosign: a private key's file, a KMS's reference, or "
+        "`keyless`.",
+    )
+    return sign(log_option(function))
+
+
+def whose_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--key, --identity, --issuer and --transparency-log: whose signature is wanted."""
+    decorated = log_option(function)
+    for option in (
+        click.option(
+            "--issuer",
+            default="",
+            metavar="URL",
+            help="Who vouches for the identity, like https://token.actions.githubusercontent.com.",
+        ),
+        click.option(
+            "--identity",
+            default="",
+            metavar="URI",
+            help="Who signed keyless: a workflow's URI, or a mail address.",
+        ),
+        click.option(
+            "--key", default="", metavar="KEY", help="A public key's file, or a KMS's reference."
+        ),
+    ):
+        decorated = option(decorated)
+    return decorated
+
+
+log_option = click.option(
+    "--transparency-log",
+    "log",
+    is_flag=True,
+    help="Use Sigstore's public log, as keyless signatures always do.",
 )
 
 releases_option = click.option(

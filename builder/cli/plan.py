@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from builder.cli.main import cli
-from builder.cli.options import comparison_options, filled, output_option
+from builder.cli.options import comparison_options, filled, output_option, whose_options
 from builder.cli.output import print_json, print_table
 from builder.cli.selection import selection_options
 from builder.cli.settings import Settings
@@ -36,6 +36,12 @@ WHY_WIDTH = 80
     metavar="TARGET",
     help="Show every input of one target, and what changed.",
 )
+@click.option(
+    "--require-signed",
+    is_flag=True,
+    help="Fail if an image of the registry that is up to date is not signed; as `dlc verify`.",
+)
+@whose_options
 @output_option
 def plan(
     settings: Settings,
@@ -43,6 +49,11 @@ def plan(
     since: str | None,
     registry: str | None,
     why: str | None,
+    require_signed: bool,
+    key: str,
+    identity: str,
+    issuer: str,
+    log: bool,
     output: str,
 ) -> None:
     """Show what would be built and why, and what is up to date.
@@ -54,6 +65,10 @@ def plan(
     from builder.build.build_times import estimates, load
     from builder.build.comparison import Comparison
 
+    if require_signed and not registry:
+        raise click.UsageError("--require-signed asks a registry: give --registry")
+    if not require_signed and (key or identity or issuer or log):
+        raise click.UsageError("nothing is verified: give --require-signed, too")
     comparison = Comparison(
         matrix=settings.matrix_path,
         images=settings.images,
@@ -68,6 +83,13 @@ def plan(
         _explain(comparison.plan([one])[0], output)
         return
     planned = comparison.plan(targets)
+    if require_signed and registry:
+        from builder.release.signing import verifier_of
+        from builder.release.verify import require, verify_images
+
+        verifier = verifier_of(key=key, identity=identity, issuer=issuer, log=log)
+        up_to_date = [each.target for each in planned if each.up_to_date]
+        require(verify_images(registry, up_to_date, verifier))
     expected = estimates(targets, settings.targets, load())
     rows = [_row(each, expected.get(each.target.name)) for each in planned]
     if output == "json":

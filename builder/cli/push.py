@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from builder.cli.main import cli
-from builder.cli.options import output_option, releases_folder, releases_option
+from builder.cli.options import output_option, releases_folder, releases_option, sign_options
 from builder.cli.output import print_json, print_line
 from builder.cli.selection import all_option, check_all, selection_options
 from builder.cli.settings import Settings
@@ -59,6 +59,7 @@ def _patience(_context: click.Context, _option: click.Parameter, value: float) -
     callback=_revision,
     help="For the tag -vX.Y [default: that of the same image, else the next].",
 )
+@sign_options
 @click.option("--immutable", is_flag=True, help="Let no tag that is there move.")
 @releases_option
 @click.option(
@@ -87,6 +88,8 @@ def push(
     registry: str,
     profile: str,
     revision: str,
+    sign: str | None,
+    log: bool,
     immutable: bool,
     releases: Path | None,
     date: datetime.datetime | None,
@@ -101,9 +104,11 @@ def push(
     from builder.cli.progress import watching_pushes
     from builder.dockerfile.render import Renderer
     from builder.registry.reference import parse_registry
+    from builder.release.attestations import sealer
     from builder.release.push_many import push_all
     from builder.release.pusher import Sources, pusher_to
     from builder.release.record import check_writable, file_of, read, record
+    from builder.release.signing import signer_of
     from builder.release.tags import check_revision
 
     parse_registry(registry)  # what is none is told first
@@ -111,6 +116,7 @@ def push(
     if revision:
         check_revision(revision, targets)
     day = (date.date() if date else today()).isoformat()
+    signer = signer_of(sign, log=log)
     folder = releases_folder(settings, releases)
     # Before anything is pushed that could not be recorded.
     read(file_of(folder, day))
@@ -145,6 +151,7 @@ def push(
             patience=patience,
             immutable=immutable,
             records=folder,
+            seal=sealer(signer, sources.commit) if signer else None,
         ) as pusher,
     ):
         failures = push_all(pusher, targets, at_once=jobs, pushed=pushed)

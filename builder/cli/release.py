@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,7 @@ from builder.cli.options import (
     releases_folder,
     releases_option,
     severity_option,
+    sign_options,
 )
 from builder.cli.output import print_failures, print_json, print_table
 from builder.cli.progress import watching, watching_pushes
@@ -70,6 +71,7 @@ Check = Callable[["Target", str], None]
     help="Push only what has no advisory that the matrix does not accept; as for `dlc audit`.",
 )
 @severity_option
+@sign_options
 @click.option(
     "--remove-images", is_flag=True, help="Remove each image from the engine before the next."
 )
@@ -84,6 +86,8 @@ def release(
     check: str | None,
     advisories: tuple[str, ...],
     severity: str,
+    sign: str | None,
+    log: bool,
     remove_images: bool,
     releases: Path | None,
     output: str,
@@ -97,12 +101,15 @@ def release(
     from builder.dockerfile.render import Renderer
     from builder.registry.reference import parse_registry
     from builder.release import pipeline
+    from builder.release.attestations import sealer
     from builder.release.pusher import Sources
     from builder.release.record import check_writable, file_of, read
+    from builder.release.signing import signer_of
     from builder.release.steps import Here, smoke_test
 
     places = tuple(dict.fromkeys(str(parse_registry(each)) for each in registries))
     check_all("release", targets, every=every)
+    signer = signer_of(sign, log=log)
     day = today().isoformat()
     folder = releases_folder(settings, releases)
     # Before anything is pushed that could not be recorded.
@@ -116,23 +123,27 @@ def release(
     )
     planned = {place: comparison(registry=place).plan(targets) for place in places}
     checks: list[Check] = []
+    passed: dict[str, Mapping[str, Any]] = {}
     if advisories:
         # The quickest one first.
         checks.append(Gate(sources=advisories, threshold=severity, images=settings.images))
     if check:
-        checks.append(_contract if check == "contract" else partial(smoke_test, say=say))
+        contract = partial(_contract, passed=passed)
+        checks.append(contract if check == "contract" else partial(smoke_test, say=say))
+    sources = Sources(
+        targets=settings.targets,
+        images=settings.images,
+        renderer=Renderer(settings.templates),
+    )
     steps = Here(
-        sources=Sources(
-            targets=settings.targets,
-            images=settings.images,
-            renderer=Renderer(settings.templates),
-        ),
+        sources=sources,
         mirrors=settings.mirrors,
         profile=profile,
         records=folder,
         day=day,
         remove_images=remove_images,
         check=_all(checks),
+        seal=sealer(signer, sources.commit, passed) if signer else None,
         watch_builds=watching,
         watch_pushes=watching_pushes,
         failed=print_failures,
@@ -159,12 +170,15 @@ def _all(checks: Sequence[Check]) -> Check | None:
     return check if checks else None
 
 
-def _contract(target: Target, image: str) -> None:
+def _contract(target: Target, image: str, *, passed: dict[str, Mapping[str, Any]]) -> None:
+    """Run the contract; what is signed of it, if it passes, is in `passed` by the target's name."""
     from builder.contract.run import run
+    from builder.release.attestations import test_result
 
     results = run(image, name=target.name)
     if broken := [each.test for each in results if each.outcome == "failed"]:
         raise ContainerError(f"{image} breaks its contract: {', '.join(broken)}")
+    passed[target.name] = test_result(each.test for each in results if each.outcome == "passed")
 
 
 def _report(results: Sequence[Result], output: str) -> None:

@@ -6,21 +6,24 @@ What is said about an image is read from it before anything of it is compressed 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from builder import __version__
 from builder.engine.image import TargetImage
 from builder.errors import PushError
 from builder.inventory import spdx
 from builder.registry.client import OCI_INDEX, OCI_MANIFEST, Manifest
-from builder.release import provenance
+from builder.release import provenance, signing
 from builder.release.compare import OCI_CONFIG
 from builder.release.inventories import inventory_of
 
 if TYPE_CHECKING:
+    from builder.inventory.model import Inventory
     from builder.release.push import Attach, Pusher
+    from builder.release.signing import Signer
 
-__all__ = ["attacher", "attestations", "index"]
+__all__ = ["Seal", "attacher", "attestations", "index", "sealer", "test_result"]
 
 _IN_TOTO = "application/vnd.in-toto+json"
 _STATEMENT = "https://in-toto.io/Statement/v0.1"
@@ -28,6 +31,10 @@ _SPDX = "https://spdx.dev/Document"
 
 # The commit that has the sources of a local image; empty where that is not known.
 Commit = Callable[[TargetImage], str]
+
+# What signs an image in a registry: its name there, its digest, that of what is under its tags, and
+# what is in it, if that was seen here.
+Seal = Callable[[TargetImage, str, str, str, "Inventory | None"], None]
 
 
 def attacher(commit: Commit) -> Attach:
@@ -52,6 +59,42 @@ def attacher(commit: Commit) -> Attach:
         return attach
 
     return ready
+
+
+def sealer(
+    signer: Signer, commit: Commit, results: Mapping[str, Mapping[str, Any]] | None = None
+) -> Seal:
+    """What signs an image that was pushed, and statements of what is in it and what it is made of.
+
+    Also of what its tests said, if `results` has that, by the target's name.
+    """
+
+    def seal(local: TargetImage, name: str, image: str, top: str, found: Inventory | None) -> None:
+        reference = f"{name}@{top}"
+        if found is None:
+            raise PushError(
+                f"{reference} is another build of the same key, and is not signed: what is in it "
+                "was not seen here",
+                remedy="sign it where it was built, or see who did: dlc verify",
+            )
+        signer.sign(reference)
+        listed = spdx.document(found, name=name, digest=image)
+        signer.attest(reference, signing.SPDX, listed)
+        made = provenance.predicate(local, commit=commit(local))
+        signer.attest(reference, signing.PROVENANCE, made)
+        if said := (results or {}).get(local.target.name):
+            signer.attest(reference, signing.TEST_RESULT, said)
+
+    return seal
+
+
+def test_result(passed: Iterable[str]) -> Mapping[str, Any]:
+    """The predicate of tests that passed, as in-toto's test-result 0.1 has it."""
+    return {
+        "result": "PASSED",
+        "configuration": [{"name": "dlc test", "uri": f"urn:dlc:builder:{__version__}"}],
+        "passedTests": sorted(passed),
+    }
 
 
 def attestations(

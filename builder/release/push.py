@@ -40,6 +40,7 @@ from builder.release.upload import upload
 if TYPE_CHECKING:
     from builder.engine.connection import Engine
     from builder.registry.reference import Place
+    from builder.release.attestations import Seal
     from builder.release.layer_store import LayerStore
     from builder.release.progress import PushWatcher
 
@@ -65,6 +66,7 @@ class Pusher:
     `targets` are all of the matrix; `revision` is that of the release, empty for the next one;
     `keeps` tells whether a repository keeps a tag although it is none of those that never move;
     `store` has the compressed layers; `attach` is for the profile `oci`; `stop` is the client's;
+    `seal` signs what was pushed, before people's tags name it, and needs `records`;
     `changed` tells why an image is not what was built of its key (see builder.build.identity);
     below `records` the inventory of each image is kept.
     """
@@ -79,6 +81,7 @@ class Pusher:
     revision: str = ""
     keeps: Callable[[str, str], bool] = lambda _repository, _tag: False
     attach: Attach | None = None
+    seal: Seal | None = None
     changed: Callable[[TargetImage], str] = lambda _local: ""
     records: Path | None = None
     stop: threading.Event = field(default_factory=threading.Event)
@@ -150,6 +153,10 @@ class Pusher:
         )
         if self.records and prepared.inventory:
             keep(self.records, manifest.digest, prepared.inventory)
+        if self.seal:
+            image = self._image_manifest(repository, manifest).digest
+            name = f"{self.place.host}/{repository}"
+            self.seal(local, name, image, manifest.digest, prepared.inventory)
         for tag in tags:
             there = self._tag(local, repository, tag, manifest)
             if tag == target.tag and there not in {"", before, manifest.digest}:

@@ -18,7 +18,7 @@ from builder.matrix.target import Target
 from builder.registry.client import RegistryClient
 from builder.registry.ecr import keeper, logins
 from builder.registry.reference import parse_registry
-from builder.release.attestations import attacher
+from builder.release.attestations import Seal, attacher
 from builder.release.compare import OCI, SAGEMAKER
 from builder.release.layer_store import LayerStore
 from builder.release.progress import PushWatcher
@@ -66,6 +66,7 @@ def pusher_to(
     patience: float = 90.0,
     immutable: bool = False,
     records: Path | None = None,
+    seal: Seal | None = None,
 ) -> Iterator[Pusher]:
     """What pushes the engine's images to HOST[:PORT]/PREFIX; EngineError without a running engine.
 
@@ -93,6 +94,7 @@ def pusher_to(
             revision=revision,
             keeps=keeps,
             attach=attach,
+            seal=seal,
             changed=sources.changed,
             records=records,
             stop=stop,

@@ -18,6 +18,7 @@ from builder.errors import BuildError
 from builder.matrix.mirrors import Mirrors
 from builder.matrix.target import Target
 from builder.release import notes
+from builder.release.attestations import Seal
 from builder.release.progress import PushWatcher
 from builder.release.push_many import push_all
 from builder.release.pusher import Sources, pusher_to
@@ -33,7 +34,8 @@ class Here:
     """The steps as `dlc build`, `dlc push` and their like take them.
 
     `check` is given the engine's name of an image before it is pushed, and raises a DlcError for
-    one that must not be; what is pushed is recorded below `records` under `day`.
+    one that must not be; what is pushed is signed by `seal`, and recorded below
+    `records` under `day`.
     """
 
     sources: Sources
@@ -43,6 +45,7 @@ class Here:
     day: str
     remove_images: bool
     check: Callable[[Target, str], None] | None
+    seal: Seal | None
     watch_builds: Callable[[], AbstractContextManager[Watcher]]
     watch_pushes: Callable[[], AbstractContextManager[PushWatcher]]
     failed: Callable[[list[Outcome]], None]
@@ -91,6 +94,7 @@ class Here:
                 watcher=watcher,
                 profile=self.profile,
                 records=self.records,
+                seal=self.seal,
             ) as pusher,
         ):
             failures = push_all(pusher, [target], at_once=1, pushed=keep)

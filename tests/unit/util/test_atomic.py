@@ -33,6 +33,7 @@ ELSEWHERE = {
     "locks/wheelhouse.py": "copies a wheel of a gigabyte, beside where it goes",
     "matrix/rewrite.py": "the matrix as it would be, in a temporary folder",
     "release/layer_store.py": "a layer beside where it goes, and an empty file to lock",
+    "release/signing.py": "a statement in a temporary file",
     "util/http.py": "what is downloaded, in a temporary folder",
     "util/memory.py": "files in memory",
     "util/scratch.py": "whose a temporary folder is",
