@@ -289,17 +289,19 @@ def _depth_before(error: yaml.YAMLError, content: str, name: str) -> Position | 
     """Where nesting is too deep before an error.
 
     The scanner is up to 1024 characters ahead of the events, and PyYAML 6.0.4 lets it give up at a
-    depth of its own. What it had read by then is read again, without what it gave up at.
+    depth of its own. What it had read by then is read again, without what it gave up at: that is
+    at the problem, or begins at its context.
     """
     import yaml
 
-    mark = getattr(error, "problem_mark", None)
-    try:
-        _Reader(content[: mark.index] if mark else "", name, Report()).documents()
-    except _TooDeepError as deep:
-        return deep.at
-    except yaml.YAMLError:
-        pass
+    for which in ("problem_mark", "context_mark"):
+        mark = getattr(error, which, None)
+        try:
+            _Reader(content[: mark.index] if mark else "", name, Report()).documents()
+        except _TooDeepError as deep:
+            return deep.at
+        except yaml.YAMLError:
+            pass
     return None
 
 

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from builder.errors import MatrixError
@@ -104,6 +104,7 @@ def read_with(libyaml: bool, patch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("libyaml", LOADERS, ids=["libyaml", "python"])
 @pytest.mark.parametrize("block", BLOCKS)
+@example(depth=0, openings=["["] * 21, more=0, tail="'")
 @given(
     depth=st.integers(0, 20),
     openings=st.lists(st.sampled_from(OPENINGS), min_size=21, max_size=40),

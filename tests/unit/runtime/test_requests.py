@@ -418,6 +418,7 @@ def test_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_media_are_never_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numpy")
     inputs = module("dlc_inputs")
     monkeypatch.setattr(inputs, "read_image", lambda content: ("image", bytes(content)))
     monkeypatch.setattr(inputs, "read_sound", lambda content, rate: (rate, bytes(content)))
