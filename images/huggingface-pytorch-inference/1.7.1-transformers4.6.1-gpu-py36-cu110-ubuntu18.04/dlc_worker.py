@@ -26,7 +26,8 @@ PYTHON_PATH = "DLC_PYTHONPATH"  # what dlc_serving wants to be found before Pyth
 LEVEL = "DLC_LOG_LEVEL"
 TAIL_LINES, TAIL_BYTES = 10, 4096
 SCORE = "/proc/self/oom_score_adj"
-VICTIM = 300  # more likely than Java to be killed for memory, by as many thousandths of it
+# Thousandths of the limit that count as a worker's own: Java may have three quarters of it.
+VICTIM = 800
 STANDARD = (os.path.dirname(os.__file__), os.path.join(os.path.dirname(os.__file__), "lib-dynload"))
 
 

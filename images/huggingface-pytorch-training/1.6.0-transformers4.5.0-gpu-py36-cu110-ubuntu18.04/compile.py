@@ -15,7 +15,9 @@ from pathlib import Path
 def main(folder: str, skipped: str = "") -> None:
     """What cannot be compiled, like a template or Python 2, is no module; all else has to be."""
     pattern = re.compile(skipped) if skipped else None
-    if compileall.compile_dir(folder, rx=pattern, quiet=2, workers=0):
+    # Before Python 3.9 it goes no deeper than ten folders, unless told to.
+    deep = sys.getrecursionlimit()
+    if compileall.compile_dir(folder, maxlevels=deep, rx=pattern, quiet=2, workers=0):
         return
     # It does not tell a full disk from a syntax error.
     for path in sorted(Path(folder).rglob("*.py")):

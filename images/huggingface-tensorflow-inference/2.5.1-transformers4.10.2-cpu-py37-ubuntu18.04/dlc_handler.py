@@ -31,6 +31,7 @@ from dlc_requirements import why_not_met
 
 TOOLKIT = "sagemaker_huggingface_inference_toolkit"
 ERROR = "InternalServerException"  # what multi-model-server calls every error of a handler
+HOOKS = (("preprocess", 2), ("predict", 2), ("postprocess", 2), ("transform_fn", 4))
 LOADING = 2000  # characters of why a model does not load: Transformers names all tasks in it
 POSITIONAL = Parameter.POSITIONAL_OR_KEYWORD
 # What a built-in pipeline raises where its inputs are of another shape than it takes.
@@ -127,6 +128,9 @@ class HandlerService:
             if why:
                 raise ValueError(why)
         service.initialize(context)
+        for name, count in HOOKS:  # toolkits before 2.3 do not look at signatures
+            if overridden(service, name):
+                takes_context(getattr(service, name), count)
         dlc_decode.replace_sound_reader(sys.modules)
         if overridden(service, "preprocess"):
             service.preprocess = blaming_the_request(service.preprocess)
@@ -165,8 +169,9 @@ def guarded(toolkit):
 
     def predict(self, data, model, *context):
         task = task_of(model)
-        if task is None:  # the team's own, which knows what it takes
+        if task is None and overridden(self, "load"):  # the team's own, which knows what it takes
             return toolkit.predict(self, data, model, *context)
+        task = os.environ.get("HF_TASK", "") if task is None else task
         if not isinstance(data, dict):
             raise RequestError("the body must be a JSON object with the key inputs")
         dlc_parameters.check_parameters(task, data.get("parameters"))
@@ -239,6 +244,8 @@ def blaming_the_request(input_fn):
 
 def task_of(model):
     """The task of a pipeline of Transformers or of the toolkit; of another model, nothing."""
+    if getattr(model, "__name__", "") == "wrapped_pipeline":  # toolkits 1.1 to 2.4
+        return "conversational"
     names = [each.__name__ for each in type(model).__mro__]
     if "SMDiffusionPipelineForText2Image" in names:
         return "text-to-image"

@@ -474,6 +474,25 @@ def test_an_answer_that_cannot_be_sent_is_an_error(handler: Any) -> None:
     assert create(None, {}, "\ud83d", 200) == (b"The answer cannot be sent", 500, None)
 
 
+def test_parameters_of_what_the_toolkit_makes(
+    handler: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrapped_pipeline(inputs: Any, **parameters: Any) -> Any:
+        return {"generated_text": inputs["text"], **parameters}
+
+    body = {"inputs": {"text": "Is it?"}, "parameters": {"max_length": 9}}
+    wrong = {**body, "parameters": {"trust_remote_code": True}}
+    for made in (wrapped_pipeline, lambda inputs, **parameters: (inputs, parameters)):
+        monkeypatch.setattr(Toolkit, "made", made)
+        handler._service = None
+        assert ask(handler, body)[0] == 200
+        assert "trust_remote_code" in ask(handler, wrong)[1]
+        assert ask(handler, wrong)[0] == 400
+    Toolkit.hooks = {"load": lambda *_: made}
+    handler._service = None
+    assert ask(handler, wrong)[0] == 200
+
+
 # Hooks
 
 
@@ -562,3 +581,10 @@ def test_signatures_of_hooks(handler: Any, arguments: str) -> None:
     else:
         extra = service.function_extra_arg(Toolkit.predict, hook)
         assert extra == ([service.context] if context else [])
+
+
+def test_a_hook_that_cannot_be_called_is_told_when_the_model_loads(handler: Any) -> None:
+    Toolkit.hooks = {"predict": lambda data: data}
+    status, message, _ = ask(handler, {"inputs": "x"})
+    assert status == 503
+    assert "(data) cannot be called: it is given 2 arguments" in message
