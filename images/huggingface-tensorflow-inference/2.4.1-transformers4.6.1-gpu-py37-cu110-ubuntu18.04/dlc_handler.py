@@ -128,9 +128,11 @@ class HandlerService:
             if why:
                 raise ValueError(why)
         service.initialize(context)
+        service.initialized = False  # until its hooks are looked at
         for name, count in HOOKS:  # toolkits before 2.3 do not look at signatures
             if overridden(service, name):
                 takes_context(getattr(service, name), count)
+        service.initialized = True
         dlc_decode.replace_sound_reader(sys.modules)
         if overridden(service, "preprocess"):
             service.preprocess = blaming_the_request(service.preprocess)

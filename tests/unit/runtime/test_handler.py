@@ -585,6 +585,7 @@ def test_signatures_of_hooks(handler: Any, arguments: str) -> None:
 
 def test_a_hook_that_cannot_be_called_is_told_when_the_model_loads(handler: Any) -> None:
     Toolkit.hooks = {"predict": lambda data: data}
+    handler.initialize(Context())
     status, message, _ = ask(handler, {"inputs": "x"})
     assert status == 503
     assert "(data) cannot be called: it is given 2 arguments" in message
