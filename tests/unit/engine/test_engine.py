@@ -54,6 +54,9 @@ class Server(socketserver.ThreadingUnixStreamServer):
 
 
 class Handler(BaseHTTPRequestHandler):
+    # As an engine's. A connection of 1.0 ends with the headers, and by ssh that kills the client
+    # before the body is there.
+    protocol_version = "HTTP/1.1"
     server: Server
 
     def do_GET(self) -> None:
