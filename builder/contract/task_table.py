@@ -25,6 +25,10 @@ of the answer: labels, scores, offsets, numbers of items, masks. Results are kep
 that names the reason under the table, from a server that goes on serving. What an image can do
 follows from what is installed in it, by the rules in `builder/contract/tasks.py`.
 
+Transformers 4.42 removed its pipeline for `conversational`, and 5.3 those for `summarization`,
+`translation_xx_to_yy`, `text2text-generation` and `question-answering`. There the image's own serve
+them, on the same models (`runtime/dlc_pipelines.py`), with the same requests and answers.
+
 """
 
 

@@ -90,14 +90,6 @@ def _since(version: str, task: str) -> Limit:
     )
 
 
-def _gone(version: str, task: str, why: str = "") -> Limit:
-    return Limit(
-        transformers=f">={version}",
-        why=why or f"Transformers {version} removed its pipeline",
-        says=f"Unknown task {task}",
-    )
-
-
 def _pytorch_alone(versions: str = "", why: str = "Transformers has it for PyTorch alone") -> Limit:
     return Limit(
         framework="tensorflow",
@@ -134,26 +126,12 @@ TASKS = (
     Task(name="ner", model="tokens"),
     Task(name="feature-extraction", model="features"),
     Task(name="fill-mask", model="mask"),
-    Task(name="summarization", model="seq2seq", limits=(_gone("5", "summarization"),)),
-    Task(
-        name="parameterized-request",
-        model="seq2seq",
-        hf_task="summarization",
-        limits=(_gone("5", "summarization"),),
-    ),
-    Task(
-        name="translation_xx_to_yy",
-        model="seq2seq",
-        hf_task="translation_en_to_de",
-        limits=(_gone("5", "translation"),),
-    ),
-    Task(
-        name="text2text-generation", model="seq2seq", limits=(_gone("5", "text2text-generation"),)
-    ),
+    Task(name="summarization", model="seq2seq"),
+    Task(name="parameterized-request", model="seq2seq", hf_task="summarization"),
+    Task(name="translation_xx_to_yy", model="seq2seq", hf_task="translation_en_to_de"),
+    Task(name="text2text-generation", model="seq2seq"),
     Task(name="text-generation", model="causal"),
-    Task(
-        name="question-answering", model="questions", limits=(_gone("5.3", "question-answering"),)
-    ),
+    Task(name="question-answering", model="questions"),
     Task(name="zero-shot-classification", model="zero-shot"),
     Task(
         name="table-question-answering",
@@ -189,11 +167,6 @@ TASKS = (
                 why="the toolkit makes conversations of JSON since 1.1",
                 says="Conversation",
             ),
-            _gone(
-                "4.42",
-                "conversational",
-                "Transformers 4.42 removed its pipeline, and toolkit 2.4.1 what it was made of",
-            ),
         ),
     ),
     Task(
@@ -225,9 +198,9 @@ TASKS = (
                 says="not JSON serializable",
             ),
             Limit(
-                transformers=">=5",
+                transformers=">=5,<5.23",  # 5.5.3 was seen to refuse it, and 5.23.0 to answer
                 lacks="torchvision",
-                why="since Transformers 5 its model needs torchvision, which is not in the image",
+                why="in Transformers 5 its model needed torchvision, which is not in the image",
                 says="(?i)torchvision|Unrecognized image processor",
             ),
         ),

@@ -22,6 +22,7 @@ import dlc_content
 import dlc_decode
 import dlc_inputs
 import dlc_parameters
+import dlc_pipelines
 import dlc_tasks
 from dlc_encode import encode_json, encode_json_lines
 from dlc_limits import RequestError, clean
@@ -142,6 +143,7 @@ class HandlerService:
             module = importlib.import_module(TOOLKIT + ".handler_service")
             dlc_decode.replace_decoders()
             dlc_tasks.replace_guess(module)
+            dlc_pipelines.replace_pipelines(module)
             keep_worker_alive()
             self._service = guarded(module.HuggingFaceHandlerService)()
         return self._service

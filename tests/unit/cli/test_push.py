@@ -32,7 +32,10 @@ def test_release_is_two_numbers(dlc: Dlc, revision: str) -> None:
 @pytest.mark.parametrize("revision", ["0.0", "3.1", "11.0"])
 def test_release_is_of_the_major_one_of_each_target(dlc: Dlc, revision: str) -> None:
     """Before the engine is looked for, and for all targets at once."""
-    selectors = ("*inference:2.13.0*", "*-inference:2.6.0-transformers4.51.3-cpu-*")
+    selectors = (
+        "*inference:2.13.0-transformers4.57.1*",
+        "*-inference:2.6.0-transformers4.51.3-cpu-*",
+    )
     told = dlc("push", *selectors, *PUSH[2:], "--release", revision)
     assert (told.code, told.out) == (14, "")
     assert told.err == (

@@ -105,11 +105,15 @@ REFUSED: list[tuple[Facts, Mapping[str, str]]] = [
     ),
     (
         NEWEST,
-        {"table-question-answering": "pandas", "conversational": "4.42", **SOUND},
+        {"table-question-answering": "pandas", **SOUND},
     ),
     (
-        facts("pytorch", "4.57.1", "2.6.0", "pandas", programs=("ffmpeg",)),
-        {"conversational": "4.42"},
+        facts("pytorch", "5.5.3", "2.6.0", "pandas", programs=("ffmpeg",)),
+        {"image-segmentation": "torchvision"},
+    ),
+    (
+        facts("pytorch", "5.23.0", "2.6.0", "pandas", programs=("ffmpeg",)),
+        {},
     ),
 ]
 

@@ -33,6 +33,8 @@ TO_SERVE = {
     "dlc_limits.py",
     "dlc_memory.py",
     "dlc_parameters.py",
+    "dlc_pipelines.py",
+    "dlc_questions.py",
     "dlc_ready.py",
     "dlc_requirements.py",
     "dlc_routes.py",
@@ -183,7 +185,7 @@ def test_check_shows_a_diff_and_writes_nothing(
 --- {changed} (committed)
 +++ {changed} (rendered)
 @@ -{number - 3},7 +{number - 3},7 @@
-      dlc_ready.py dlc_requirements.py dlc_routes.py dlc_serving.py dlc_tasks.py dlc_worker.py \\
+      dlc_serving.py dlc_tasks.py dlc_worker.py \\
       /usr/local/bin/
 {" "}
 -EXPOSE 80

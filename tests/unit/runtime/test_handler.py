@@ -113,6 +113,7 @@ def handler(room: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         TOOLKIT: {},
         f"{TOOLKIT}.handler_service": {
             "HuggingFaceHandlerService": Toolkit,
+            "get_pipeline": None,
             "infer_task_from_model_architecture": None,
         },
         f"{TOOLKIT}.decoder_encoder": {"decode_csv": None, "encode": encode, **maps},
