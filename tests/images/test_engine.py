@@ -130,6 +130,7 @@ def test_second_up_is_the_same_engine_at_once(private: connection.Engine) -> Non
     assert said == []
 
 
+@pytest.mark.slow
 def test_base_is_bootstrapped_once(private: connection.Engine, state: Path) -> None:
     base = bases.ensure(private, DEBIAN, say=print)
     assert base.how == "bootstrapped"

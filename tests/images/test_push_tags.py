@@ -305,6 +305,7 @@ def test_login_that_boto3_gets(
     assert held(reader, TRAINING) == dict.fromkeys(released.tags, released.digest)
 
 
+@pytest.mark.slow
 def test_three_pushes_of_one_image_at_once(
     shop: Workshop, registry: Registry, reader: RegistryClient
 ) -> None:

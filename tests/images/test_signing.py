@@ -75,7 +75,7 @@ def verify(workshop: Workshop, place: str, key: str) -> subprocess.CompletedProc
     )
 
 
-@pytest.mark.parametrize("profile", ["sagemaker", "oci"])
+@pytest.mark.parametrize("profile", [pytest.param("sagemaker", marks=pytest.mark.slow), "oci"])
 def test_signed_verified_and_refused(
     profile: str, workshop: Workshop, registry: Registry, tmp_path: Path
 ) -> None:
