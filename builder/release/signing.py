@@ -39,7 +39,7 @@ KINDS = (SPDX, PROVENANCE, TEST_RESULT)
 _NAMES = {SPDX: "SPDX", PROVENANCE: "provenance", TEST_RESULT: "test result"}
 
 _SECONDS = 180.0  # for one call of cosign, which asks a registry, and a KMS or a log
-_INSTALL = "install cosign 2.4 or later: apt-get install cosign on Debian 13"
+_INSTALL = "install cosign 2.5 or later: apt-get install cosign on Debian 13"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
