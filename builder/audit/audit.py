@@ -17,7 +17,7 @@ from builder.matrix.parts import Accepted
 from builder.matrix.target import Target
 from builder.util.text import counted
 
-__all__ = ["Audited", "Finding", "audit", "findings", "raise_if_open"]
+__all__ = ["Audited", "Finding", "advisories", "audit", "findings", "raise_if_open"]
 
 
 TOLD = 5  # of advisories in a message
@@ -79,7 +79,7 @@ def findings(
 ) -> Iterator[Finding]:
     """The findings of an inventory, in the order of its packages, whoever accepts them."""
     for package in inventory.packages:
-        for advisory, fixed in _advisories(package, database, inventory.operating_system):
+        for advisory, fixed in advisories(package, database, inventory.operating_system):
             fix = constraints.fix(package, fixed)
             yield Finding(package=package, advisory=advisory, fix=fix)
 
@@ -108,7 +108,7 @@ def raise_if_open(audited: Sequence[Audited], threshold: str) -> None:
         )
 
 
-def _advisories(
+def advisories(
     package: Package, database: Database, distribution: str
 ) -> Iterator[tuple[Advisory, str]]:
     """The advisories for a package and the version that each is fixed in; one for each alias."""

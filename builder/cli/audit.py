@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from builder.cli.main import cli
-from builder.cli.options import filled, output_option, severity_option
+from builder.cli.options import advisories_option, output_option, severity_option
 from builder.cli.output import print_json, print_table
 from builder.cli.progress import working
 from builder.cli.selection import selection_options
@@ -29,16 +29,7 @@ __all__: list[str] = []
 
 @cli.command()
 @selection_options
-@click.option(
-    "--advisories",
-    "sources",
-    multiple=True,
-    callback=filled,
-    default=("https://api.osv.dev",),
-    show_default=True,
-    metavar="FILE|DIR|URL",
-    help="Advisories of OSV's format or of safety-db, or a service with OSV's API; repeatable.",
-)
+@advisories_option
 @click.option("--built", is_flag=True, help="Audit built images, not only the locks of Python's.")
 @click.option(
     "--inventory",

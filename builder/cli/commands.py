@@ -28,6 +28,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     },
     "Change the matrix": {
         "add": ("add", "Add a release: write, lock and render it."),
+        "patch": ("patch", "Upgrade what has known vulnerabilities."),
         "lock": ("locks", "Lock requirements by hash, or upgrade a package."),
         "render": ("render", "Write Dockerfiles and the files that they copy."),
     },

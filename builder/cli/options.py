@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_REGION",
+    "advisories_option",
     "builder_options",
     "comparison_options",
     "filled",
@@ -77,6 +78,17 @@ def comparison_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )
     return since(registry(function))
 
+
+advisories_option = click.option(
+    "--advisories",
+    "sources",
+    multiple=True,
+    callback=filled,
+    default=("https://api.osv.dev",),
+    show_default=True,
+    metavar="FILE|DIR|URL",
+    help="Advisories of OSV's format or of safety-db, or a service with OSV's API; repeatable.",
+)
 
 severity_option = click.option(
     "--severity",

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from urllib.parse import unquote
 
-from builder.inventory.model import Package
+from builder.errors import LockError
+from builder.inventory.model import Config, Inventory, Package
 from builder.locks.lockfile import parse, pinned
+from builder.matrix.target import Target
 
-__all__ = ["compare", "requirements"]
+__all__ = ["compare", "of_texts", "requirements"]
 
 _FILE = re.compile(r" @ \S*/([^/\s]+\.whl)")
 
@@ -29,6 +31,33 @@ def requirements(locks: Mapping[str, str]) -> dict[str, tuple[str, str]]:
                 version = unquote(file[1]).split("-")[1]
             found[name] = (version, layer)
     return found
+
+
+def of_texts(target: Target, locks: Mapping[str, str]) -> Inventory:
+    """What a target's locks say that its image is to have; LockError if one is missing."""
+    if missing := [layer for layer, text in locks.items() if not text]:
+        raise LockError(
+            f"{target.name} has no lock of {', '.join(missing)}",
+            remedy=f"run `dlc lock {target.name}`",
+        )
+    # What only the build needs is not in the image.
+    installed = {layer: text for layer, text in locks.items() if layer not in ("build", "tools")}
+    packages = [
+        Package(kind="python", name=name, version=version, layer=layer, evidence="lock")
+        for name, (version, layer) in requirements(installed).items()
+    ]
+    return Inventory(
+        image=target.name,
+        id="",
+        key="",
+        created="",
+        distribution="",
+        release="",
+        packages=tuple(sorted(packages)),
+        config=Config(env={}, labels={}),
+        layers=(),
+        size=0,
+    )
 
 
 def compare(

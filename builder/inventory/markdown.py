@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from builder.inventory.diff import Change, Difference
 from builder.util.text import counted, human_size
 
-__all__ = ["markdown"]
+__all__ = ["code", "markdown", "table"]
 
 _TITLES = {
     "python": "Python packages",
@@ -32,7 +32,7 @@ def _lines(difference: Difference, before: str, after: str) -> Iterator[str]:
     for kind, title in _TITLES.items():
         rows = [each for each in difference.packages if each.kind == kind]
         if rows:
-            yield from _table(title, ("package", "", "before", "after"), map(_package, rows))
+            yield from table(title, ("package", "", "before", "after"), map(_package, rows))
     if difference.advisories:
         told = (
             (
@@ -43,16 +43,16 @@ def _lines(difference: Difference, before: str, after: str) -> Iterator[str]:
             )
             for each in difference.advisories
         )
-        yield from _table("Advisories", ("", "advisory", "severity", "package"), told)
+        yield from table("Advisories", ("", "advisory", "severity", "package"), told)
     if difference.settings:
         rows_of = (
-            (f"{each.what} `{each.name}`", _code(each.before), _code(each.after))
+            (f"{each.what} `{each.name}`", code(each.before), code(each.after))
             for each in difference.settings
         )
-        yield from _table("Settings", ("setting", "before", "after"), rows_of)
+        yield from table("Settings", ("setting", "before", "after"), rows_of)
     if difference.new_layers:
         new = ((f"`{step}`", human_size(size)) for step, size in difference.new_layers)
-        yield from _table("New layers", ("instruction", "size"), new)
+        yield from table("New layers", ("instruction", "size"), new)
 
 
 def _summary(difference: Difference) -> str:
@@ -73,11 +73,12 @@ def _summary(difference: Difference) -> str:
 
 def _package(change: Change) -> tuple[str, str, str, str]:
     within = f" in `{change.within.rpartition('/')[2]}`" if change.within else ""
-    versions = (_code(version or None) for version in (change.before, change.after))
+    versions = (code(version or None) for version in (change.before, change.after))
     return (f"`{change.name}`{within}", change.what, *versions)  # type: ignore[return-value]
 
 
-def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """The lines of a section with a table."""
     yield ""
     yield f"## {title}"
     yield ""
@@ -87,7 +88,7 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) ->
         yield f"| {' | '.join(map(_cell, row))} |"
 
 
-def _code(text: str | None) -> str:
+def code(text: str | None) -> str:
     """A text between marks of its own, however many are in it."""
     if text is None:
         return "-"

@@ -32,6 +32,7 @@ __all__ = [
     "origin",
     "state",
     "under",
+    "without_upgrades",
 ]
 
 # Wheels that glibc 2.28 and older distributions can load; Ubuntu 18.04 has 2.27, and no wheel of
@@ -142,13 +143,24 @@ def concerning(
     """The upgrades that a lock has notes of, and those that would lift what it has."""
     if layer in ("build", "tools"):
         return []
-    noted = {note.split()[1] for note in notes}
+    noted = without_upgrades(notes)
     found = []
     for upgrade in target.upgrades:
         _, version = pinned(entries[upgrade.package]) if upgrade.package in entries else ("", "")
-        if upgrade.package in noted or (version and upgrade.lifts(version)):
+        version = noted.get(upgrade.package, version)
+        if version and upgrade.lifts(version):
             found.append(upgrade)
     return found
+
+
+def without_upgrades(notes: Iterable[str]) -> dict[str, str]:
+    """The versions that the packages in a lock's notes have without the matrix's upgrades.
+
+    >>> without_upgrades(["lifted: a 1 to 2", "kept: b 1, a newer one conflicts with other pins"])
+    {'a': '1', 'b': '1'}
+    """
+    words = (note.split() for note in notes)
+    return {each[1]: each[2].rstrip(",") for each in words}
 
 
 def is_of(lock: Lock, target: Target, below: str) -> bool:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from packaging.version import Version
+
 from builder.errors import LockError, UnansweredError
 from builder.locks.lockfile import Lock, pinned
 from builder.locks.uv.compile import Question
@@ -58,11 +60,15 @@ def before_lifting(lock: Lock) -> dict[str, str]:
 
 def is_lifted(upgrade: Upgrade, lock: Lock) -> bool:
     """Whether a lock has a package higher than without an upgrade."""
-    return upgrade.package in before_lifting(lock)
+    before = before_lifting(lock)
+    return upgrade.package in before and upgrade.lifts(before[upgrade.package])
 
 
 class _Lifting:
-    """An upgrade may bring in what another is for, or be what another needs: so several rounds."""
+    """An upgrade may bring in what another is for, or be what another needs: so several rounds.
+
+    Of several upgrades of one package the newest is tried, and the next once that is given up.
+    """
 
     def __init__(
         self,
@@ -81,12 +87,14 @@ class _Lifting:
         # What a package had before it was lifted, of those that are.
         self._before: dict[str, str] = {}
         self._refused: dict[str, str] = {}
+        # Upgrades that are given up for older ones of the same package.
+        self._passed: dict[Upgrade, str] = {}
         known = before_lifting(held) if held else {}
         self._is_asked = not base
         self._once_lifted = known.keys() - upgrading
         if held is not None and base:
             self._entries = dict(self._held)
-            done = [upgrade for upgrade in upgrades if upgrade.package in known]
+            done = [u for u in upgrades if u.package in known and u.lifts(known[u.package])]
             self._before = {upgrade.package: known[upgrade.package] for upgrade in done}
             self._question = replace(question, upgrades=(*question.upgrades, *done))
             kept = (note.split()[1] for note in held.notes if note.startswith("kept: "))
@@ -101,6 +109,19 @@ class _Lifting:
 
     def run(self) -> None:
         """Lift until nothing more is borne."""
+        self._rounds()
+        while lower := {u: why for u in self._waiting() if (why := self._lower(u)) is not None}:
+            self._passed |= lower
+            for upgrade in lower:
+                del self._refused[upgrade.package]
+            self._rounds()
+
+    def _lower(self, upgrade: Upgrade) -> str | None:
+        """Why an upgrade is refused, if there is another to try in its place."""
+        others = (u for u in self._applicable(upgrade.package) if u != upgrade)
+        return self._refused.get(upgrade.package) if any(others) else None
+
+    def _rounds(self) -> None:
         waiting = [u for u in self._waiting() if u.package not in self._refused]
         while waiting:
             tried = [self._try((upgrade,)) for upgrade in waiting]
@@ -113,22 +134,32 @@ class _Lifting:
         notes = []
         for upgrade in sorted(self._upgrades, key=lambda upgrade: upgrade.package):
             package, version = upgrade.package, _version(self._entries, upgrade.package)
-            if version and package in self._before:
+            if version and package in self._before and upgrade.lifts(self._before[package]):
                 notes.append(f"lifted: {package} {self._before[package]} to {version}")
             elif version and package in self._refused and upgrade.lifts(version):
                 notes.append(f"kept: {package} {version}, a newer one conflicts with other pins")
-        refusals = {package: why for package, why in self._refused.items() if why}
-        return Answer(entries=self._entries, notes=tuple(notes), refusals=refusals)
+        passed = {upgrade.package: why for upgrade, why in reversed(self._passed.items())}
+        refusals = {package: why for package, why in {**self._refused, **passed}.items() if why}
+        # Several upgrades of a package have one note.
+        return Answer(entries=self._entries, notes=tuple(dict.fromkeys(notes)), refusals=refusals)
 
     def _waiting(self) -> list[Upgrade]:
-        """What is not lifted, and would be."""
-        return [
+        """What is not lifted, and would be: of each package the newest that is not given up."""
+        packages = dict.fromkeys(upgrade.package for upgrade in self._upgrades)
+        found = (self._applicable(package)[:1] for package in packages)
+        return [upgrade for one in found for upgrade in one]
+
+    def _applicable(self, package: str) -> list[Upgrade]:
+        """The upgrades of a package that are for the version that it has, the newest first."""
+        version = _version(self._entries, package)
+        if not version or package in self._before:
+            return []
+        found = [
             upgrade
             for upgrade in self._upgrades
-            if upgrade.package not in self._before
-            and (version := _version(self._entries, upgrade.package))
-            and upgrade.lifts(version)
+            if upgrade.package == package and upgrade not in self._passed and upgrade.lifts(version)
         ]
+        return sorted(found, key=_newness, reverse=True)
 
     def _groups(self) -> Iterator[tuple[Upgrade, ...]]:
         """Upgrades that stand in each other's way: packages that pin each other, in uv's words."""
@@ -146,8 +177,6 @@ class _Lifting:
 
     def _try(self, group: tuple[Upgrade, ...]) -> bool:
         """Lift a group; whether that changed anything."""
-        from packaging.version import Version
-
         packages = {upgrade.package for upgrade in group}
         had = {package: _version(self._entries, package) for package in packages}
         if not all(had.values()) or packages & self._before.keys():
@@ -191,6 +220,10 @@ class _Lifting:
             if why or package not in newest:
                 self._refused[package] = why
         return False
+
+
+def _newness(upgrade: Upgrade) -> tuple[bool, Version]:
+    return upgrade.version is None, Version(upgrade.version or "0")
 
 
 def _version(entries: Mapping[str, str], package: str) -> str:

@@ -17,7 +17,14 @@ from builder.locks import wheelhouse
 from builder.locks.accelerator_packages import accelerator_packages, brought_by
 from builder.locks.committed import Committed
 from builder.locks.direct import direct_entries, outside
-from builder.locks.freshness import component, concerning, inputs_digest, layers, origin
+from builder.locks.freshness import (
+    component,
+    concerning,
+    inputs_digest,
+    layers,
+    origin,
+    without_upgrades,
+)
 from builder.locks.lifting import Answer, is_lifted, lift
 from builder.locks.lockfile import Lock
 from builder.locks.uv.compile import Question, compile_requirements
@@ -143,8 +150,12 @@ class Resolver:
             entries = tuple(held.entries.values()) if held else ()
             return Answer(entries=ask(replace(question, preferences=entries)))
         # Whether all that is new is an upgrade of which the lock says nothing.
-        noted = {note.split()[1] for note in held.notes} if held else set()
-        known = [upgrade for upgrade in target.upgrades if upgrade.package in noted]
+        noted = without_upgrades(held.notes) if held else {}
+        known = [
+            upgrade
+            for upgrade in target.upgrades
+            if upgrade.package in noted and upgrade.lifts(noted[upgrade.package])
+        ]
         base = held is not None and held.inputs == inputs_digest(layer, target, under, known)
         return lift(
             ask,

@@ -79,7 +79,9 @@ def findings(
     """
     states = list(states)
     fresh = not any(state.stale for state in states)
-    lifted = {package for state in states for package in state.lifted}
+    lifted = {
+        (package, what.split()[0]) for state in states for package, what in state.lifted.items()
+    }
     found = []
     for upgrade in upgrades:
         if upgrade.until < today:
@@ -90,7 +92,7 @@ def findings(
                     f"{upgrade.until}; extend it or remove it",
                 )
             )
-        if fresh and upgrade.package not in lifted:
+        if fresh and not any(p == upgrade.package and upgrade.lifts(v) for p, v in lifted):
             found.append(
                 Finding(
                     at=upgrade.at,

@@ -107,26 +107,36 @@ class MatrixText:
         dash = self._sequence(entries)[0].start_mark.column - 2
         return self._insert(self._after(entries), f"{' ' * dash}- {flow(entry)}{self._newline}")
 
-    def set_upgrade(self, upgrade: Upgrade) -> MatrixText:
-        """With an upgrade, in the place of one of the same package, else after the others."""
+    def set_upgrade(self, *given: Upgrade) -> MatrixText:
+        """With upgrades of one package, in the place of those of the same, else after the others.
+
+        What stands between those that go stays.
+        """
         upgrades = self._find(self._root, "upgrades")
         if upgrades is None:
-            text = _UPGRADES.replace("\n", self._newline) + self._item(upgrade, 2)
+            text = _UPGRADES.replace("\n", self._newline) + self._items(given, 2)
             return self._insert(self._end_of_document(), text)
         if not upgrades.value:
             if _is_flow(upgrades):
                 raise self._unfit("a list in brackets cannot be added to here", upgrades)
             [key] = (key for key, _ in self._root.value if key.value == "upgrades")
-            return self._insert(self._after(key), self._item(upgrade, 2))
+            return self._insert(self._after(key), self._items(given, 2))
         items = self._sequence(upgrades)
         dash = upgrades.start_mark.column
+        spans = []
         for item in items:
-            if self._scalar(self._value(item, "package")) == upgrade.package:
+            if self._scalar(self._value(item, "package")) == given[0].package:
                 start = self._line(self._mark(item.start_mark))
                 if self.text[start : self._mark(item.start_mark)].strip() != "-":
                     raise self._unfit("an upgrade that begins below its dash", item)
-                return self._replace(start, self._after(item), self._item(upgrade, dash))
-        return self._insert(self._past(items[-1], dash), self._item(upgrade, dash))
+                spans.append((start, self._after(item)))
+        if not spans:
+            return self._insert(self._past(items[-1], dash), self._items(given, dash))
+        text, (first, *others) = self.text, spans
+        for start, end in reversed(others):
+            text = text[:start] + text[end:]
+        text = text[: first[0]] + self._items(given, dash) + text[first[1] :]
+        return MatrixText(text, self._name)
 
     def pin_base(self, name: str, before: str, digest: str) -> MatrixText:
         """With another digest of a base's image than the one `before`."""
@@ -143,9 +153,13 @@ class MatrixText:
         at = self.text.index(before, start, end)
         return self._replace(at, at + len(before), digest)
 
+    def _items(self, upgrades: Sequence[Upgrade], dash: int) -> str:
+        return "".join(self._item(each, dash) for each in upgrades)
+
     def _item(self, upgrade: Upgrade, dash: int) -> str:
         lines = [
             f"- package: {upgrade.package}",
+            *([f"  from: {upgrade.oldest}"] if upgrade.oldest else []),
             *([f"  version: {upgrade.version}"] if upgrade.version else []),
             f"  date: {upgrade.date}",
             # A text in double quotes is YAML's as it is JSON's.

@@ -171,13 +171,22 @@ class Release:
 
 @record
 class Upgrade:
-    """A package that is newer than a lock's date gives; `dlc lock --upgrade` writes them."""
+    """A package that is newer than a lock's date gives; `dlc lock --upgrade` writes them.
+
+    Of several of one package, a lock takes the newest that it can.
+    """
 
     package: str = key(v.PROJECT, "The package.")
     date: datetime.date = key(v.DATE, "The day of the upgrade, until which its versions count.")
     reason: str = key(v.REASON, "Why it is needed.")
     until: datetime.date = key(v.DATE, "The day after which to look again.")
     version: str | None = key(v.ANY_VERSION, "Its version; else the newest.", default=None)
+    oldest: str | None = key(
+        v.ANY_VERSION,
+        "The oldest version that it replaces; else all older ones.",
+        name="from",
+        default=None,
+    )
 
     @property
     def at(self) -> Position:
@@ -192,13 +201,17 @@ class Upgrade:
     @property
     def rule(self) -> str:
         """What of it determines a lock."""
-        return f"upgrade {self.requirement} as of {self.date}"
+        rule = f"upgrade {self.requirement} as of {self.date}"
+        return f"{rule} from {self.oldest}" if self.oldest else rule
 
     def lifts(self, version: str) -> bool:
         """Whether it is for a lock that has this version."""
         from packaging.version import Version
 
-        return self.version is None or Version(version) < Version(self.version)
+        found = Version(version)
+        if self.oldest is not None and found < Version(self.oldest):
+            return False
+        return self.version is None or found < Version(self.version)
 
 
 @record

@@ -82,15 +82,22 @@ def fill(text: str, values: Mapping[str, str]) -> str:
 
 
 def _check_upgrades(matrix: Matrix, report: Report) -> None:
-    first: dict[str, int] = {}
+    first: dict[tuple[str, str | None], int] = {}
     for upgrade in matrix.upgrades:
-        if upgrade.package in first:
+        which = (upgrade.package, upgrade.version)
+        if which in first:
             report.add(
                 upgrade.at,
                 f"a second upgrade of {upgrade.package}",
-                f"the first is on line {first[upgrade.package]}; keep one",
+                f"the first is on line {first[which]}; keep one",
             )
-        first.setdefault(upgrade.package, upgrade.at.line)
+        first.setdefault(which, upgrade.at.line)
+        if upgrade.oldest and upgrade.version and not upgrade.lifts(upgrade.oldest):
+            report.add(
+                upgrade.at,
+                f"the upgrade of {upgrade.package} to {upgrade.version} is from {upgrade.oldest}",
+                "name an older version as `from`, or leave it out",
+            )
         if upgrade.until <= upgrade.date:
             report.add(
                 upgrade.at,

@@ -14,11 +14,10 @@ from builder.errors import (
     ContainerError,
     DlcError,
     InventoryError,
-    LockError,
     SelectionError,
 )
-from builder.inventory.locked import requirements
-from builder.inventory.model import Config, Inventory, Package, from_json
+from builder.inventory.locked import of_texts
+from builder.inventory.model import Inventory, from_json
 from builder.locks import freshness, lockfile
 from builder.matrix.select import select, select_one
 from builder.matrix.target import Target
@@ -90,33 +89,7 @@ class Sides:
 
 def of_locks(target: Target, images: Path) -> Inventory:
     """What a target's locks say that its image is to have; LockError if one is missing."""
-    texts = lockfile.texts(images / target.folder, freshness.layers(target))
-    if missing := [layer for layer, text in texts.items() if not text]:
-        raise LockError(
-            f"{target.name} has no lock of {', '.join(missing)}",
-            remedy=f"run `dlc lock {target.name}`",
-        )
-    packages = [
-        Package(kind="python", name=name, version=version, layer=layer, evidence="lock")
-        for name, (version, layer) in requirements(_installed(texts)).items()
-    ]
-    return Inventory(
-        image=target.name,
-        id="",
-        key="",
-        created="",
-        distribution="",
-        release="",
-        packages=tuple(sorted(packages)),
-        config=Config(env={}, labels={}),
-        layers=(),
-        size=0,
-    )
-
-
-def _installed(texts: Mapping[str, str]) -> dict[str, str]:
-    """The locks of what is in the image, without what only the build needs."""
-    return {layer: text for layer, text in texts.items() if layer not in ("build", "tools")}
+    return of_texts(target, lockfile.texts(images / target.folder, freshness.layers(target)))
 
 
 def _of_image(name: str, target: Target | None) -> Inventory:

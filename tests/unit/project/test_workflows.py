@@ -396,3 +396,39 @@ def test_newer_dependencies_are_proposed(tmp_path: Path, newer: bool) -> None:
         assert (tmp_path / "proposal/changes.patch").read_text() == diff
     else:
         assert "nothing is newer" in told
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("changed", [True, False])
+def test_upgrades_are_proposed_with_what_they_remove(tmp_path: Path, changed: bool) -> None:
+    (tmp_path / "git-status.json").write_text(" M matrix.yaml\n" if changed else "")
+    (tmp_path / "git-diff.json").write_text("the patch\n")
+    (tmp_path / "dlc-patch.json").write_text("Known vulnerabilities: 1 advisory gone\n")
+    [upgrade] = [
+        each for each in steps("patch.yml", "lock") if "dlc patch" in str(each.get("run", ""))
+    ]
+    [write] = [each for each in steps("patch.yml", "lock") if each.get("id") == "proposal"]
+    code, calls, told = run(tmp_path, upgrade["run"])
+    assert code == 0, told
+    assert calls[0] == "dlc patch --format markdown"
+    assert ("dlc table --write docs/images.md" in calls) == changed
+    code, _, told = run(tmp_path, write["run"])
+    assert code == 0, told
+    assert (tmp_path / "output").exists() == changed
+    body = (tmp_path / "proposal/body.md").read_text()
+    assert body.startswith("Known vulnerabilities: 1 advisory gone\n")
+    if changed:
+        assert "approval" in body
+        assert (tmp_path / "proposal/changes.patch").read_text() == "the patch\n"
+    else:
+        assert "nothing can be upgraded" in told
+
+
+@pytest.mark.integration
+def test_advisories_that_cannot_be_had_fail_the_run(tmp_path: Path) -> None:
+    [upgrade] = [
+        each for each in steps("patch.yml", "lock") if "dlc patch" in str(each.get("run", ""))
+    ]
+    (tmp_path / "fails").write_text("patch --format markdown\n")
+    code, calls, _ = run(tmp_path, upgrade["run"])
+    assert (code, calls) == (9, ["dlc patch --format markdown"])
