@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from benchmarks import builds, commands, noop, push, scaling, startup
@@ -19,9 +20,13 @@ ON_AN_ENGINE = {
 
 if __name__ == "__main__":
     names = [*BENCHES, *ON_AN_ENGINE]
-    wanted = sys.argv[1:] or names
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("bench", nargs="*", help=f"one of {', '.join(names)} [default: all]")
+    wanted = parser.parse_args().bench or names
     if unknown := set(wanted) - set(names):
-        sys.exit(f"no bench is named {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+        parser.error(
+            f"no bench is named {', '.join(sorted(unknown))}; there are {', '.join(names)}"
+        )
     try:
         for name in wanted:
             if name in BENCHES:

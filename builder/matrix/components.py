@@ -7,13 +7,14 @@ lock of its own, named after its kind, on top of the framework's.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from builder.matrix.format import Accelerator, Build, Component, Entry, Matrix, Wheel
 from builder.matrix.tags import python_tag
 from builder.matrix.validate import known
 from builder.matrix.values import COMPONENTS
 from builder.matrix.yaml_nodes import Report, Text
+from builder.util.frozen import frozen
 
 __all__ = [
     "KINDS",
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Kind:
     """What a kind of component is made from (a key of the matrix), and for which devices it is.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from builder.matrix.components import check_device, check_wheels, choose, with_components
@@ -172,7 +172,7 @@ class Expansion:
         release = self.release
         values = {"transformers": release.transformers, "datasets": release.datasets}
         try:
-            return tuple(Text(fill(text, values), text.at) for text in texts)
+            return tuple(_filled(text, values) for text in texts)
         except KeyError:  # reported by check_sections
             return None
 
@@ -221,5 +221,9 @@ class Expansion:
 
 def _compilers(libraries: Libraries, python: str, *, standalone: bool) -> tuple[str, ...]:
     """The compilers of a set of libraries; a standalone Python brings its headers itself."""
-    names = (Text(fill(text, {"python": python}), text.at) for text in libraries.compilers)
+    names = (_filled(text, {"python": python}) for text in libraries.compilers)
     return tuple(name for name in names if not (standalone and name.startswith("python")))
+
+
+def _filled(text: Text, values: Mapping[str, str]) -> Text:
+    return Text(fill(text, values), text.at) if "{" in text else text

@@ -145,7 +145,16 @@ class Mode:
     tensorflow: tuple[Entry, ...] = key(_ENTRIES, "TensorFlow versions.", default=())
 
 
-_MODE = struct(Mode, "a mode of a release", any_of=v.FRAMEWORKS)
+def _mode(*, libraries: Text, **frameworks: tuple[Entry, ...]) -> Mode:
+    """A mode whose entries have its libraries, where they name none."""
+    entries = {
+        name: tuple(replace(each, libraries=each.libraries or libraries) for each in found)
+        for name, found in frameworks.items()
+    }
+    return Mode(libraries=libraries, **entries)
+
+
+_MODE = struct(Mode, "a mode of a release", make=_mode, any_of=v.FRAMEWORKS)
 
 
 @record
@@ -160,13 +169,9 @@ class Release:
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """Its entries, each with its libraries."""
-        return tuple(
-            replace(entry, libraries=entry.libraries or mode.libraries)
-            for mode in (self.training, self.inference)
-            if mode
-            for entry in (*mode.pytorch, *mode.tensorflow)
-        )
+        """The entries of both modes."""
+        modes = (mode for mode in (self.training, self.inference) if mode)
+        return tuple(entry for mode in modes for entry in (*mode.pytorch, *mode.tensorflow))
 
 
 @record

@@ -8,22 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from builder.matrix.schema import ListOf, MapOf, Shape, Texts, kind
 from builder.matrix.yaml_nodes import Node, Report, Table, Text
+from builder.util.frozen import dataclass_transform, frozen
 from builder.util.text import did_you_mean
-
-if TYPE_CHECKING:
-    from typing_extensions import dataclass_transform
-else:
-
-    def dataclass_transform(**_: Any) -> Callable[[T], T]:
-        """A decorator that only type checkers have a use for."""
-        return lambda function: function
-
 
 __all__ = [
     "Key",
@@ -41,7 +33,7 @@ __all__ = [
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Key:
     """How a field of a record stands in the file; see `key`."""
 
@@ -56,7 +48,7 @@ class Key:
         return {**schema, "description": f"{self.meaning} ({schema['description']})"}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Named:
     """A field that is a key on the way to its record; see `named`."""
 
@@ -88,34 +80,11 @@ def located() -> Any:
     kw_only_default=True, frozen_default=True, field_specifiers=(key, named, located)
 )
 def record(cls: type[T]) -> type[T]:
-    """A dataclass whose fields are declared.
-
-    There are 14, and to write each its own __eq__ and the like takes much of `dlc list`'s time.
-    """
-    made = dataclass(frozen=True, kw_only=True, slots=True, eq=False, repr=False)(cls)
-    for name, method in (("__eq__", _equal), ("__hash__", _hash), ("__repr__", _shown)):
-        setattr(made, name, method)
-    return made
+    """A dataclass whose fields are declared."""
+    return frozen(cls)
 
 
-def _values_of(self: Any) -> tuple[Any, ...]:
-    return tuple(getattr(self, name) for name in self.__slots__)
-
-
-def _equal(self: Any, other: object) -> bool:
-    return other.__class__ is self.__class__ and _values_of(self) == _values_of(other)
-
-
-def _hash(self: Any) -> int:
-    return hash(_values_of(self))
-
-
-def _shown(self: Any) -> str:
-    values = (f"{name}={getattr(self, name)!r}" for name in self.__slots__)
-    return f"{self.__class__.__name__}({', '.join(values)})"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Struct:
     """A mapping with named keys, some of them required; nothing else may stand in it.
 
@@ -128,6 +97,7 @@ class Struct:
     keys: Mapping[str, Key]
     make: Callable[..., Any] = dict
     declared: Mapping[str, Key | Named | None] = field(default_factory=dict)
+    others: Mapping[str, Key | Named | None] = field(default_factory=dict)
     any_of: tuple[str, ...] = ()
     partial: bool = False
     short: str = ""
@@ -166,7 +136,7 @@ class Struct:
         return values
 
     def _made(self, values: dict[str, Any], node: Table, names: Texts) -> Any:
-        for name, each in self.declared.items():
+        for name, each in self.others.items():
             if each is None:
                 values[name] = {name: text.at for name, text in node.keys.items()}
             elif isinstance(each, Named):
@@ -203,6 +173,13 @@ def _declared(cls: Any) -> dict[str, Key | Named | None]:
     return {each.name: each.metadata["declared"] for each in dataclasses.fields(cls)}
 
 
+@cache
+def _giving(cls: Any) -> tuple[tuple[str, str], ...]:
+    """The fields of a record that give a value of a target, each with that value's name."""
+    declared = _declared(cls).items()
+    return tuple((name, each.gives) for name, each in declared if each and each.gives)
+
+
 def struct(
     cls: Callable[..., Any],
     what: str,
@@ -215,7 +192,10 @@ def struct(
     declared = _declared(cls)
     keys = {each.name or name: each for name, each in declared.items() if isinstance(each, Key)}
     keys |= more or {}
-    return Struct(what=what, keys=keys, make=make or cls, declared=declared, **options)
+    others = {n: each for n, each in declared.items() if not isinstance(each, Key) or each.name}
+    return Struct(
+        what=what, keys=keys, make=make or cls, declared=declared, others=others, **options
+    )
 
 
 def structs(shape: Any, place: str = "") -> Iterator[tuple[Struct, str]]:
@@ -243,13 +223,13 @@ def given(*records: Any) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for each in records:
-        for name, declared in _declared(each.__class__).items():
+        for name, gives in _giving(each.__class__):
             value = getattr(each, name)
-            if declared is None or not declared.gives or not value:
+            if not value:
                 continue
             if isinstance(value, tuple):
-                value = (*found.get(declared.gives, ()), *value)
-            elif isinstance(value, Mapping):
-                value = {**found.get(declared.gives, {}), **value}
-            found[declared.gives] = value
+                value = (*found.get(gives, ()), *value)
+            elif isinstance(value, dict):
+                value = {**found.get(gives, {}), **value}
+            found[gives] = value
     return found

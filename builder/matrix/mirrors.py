@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 from builder.matrix.keys import Key, Struct
 from builder.matrix.schema import MapOf, Section, Shape, TextOf
-from builder.matrix.yaml_nodes import Report, Text, load
+from builder.matrix.yaml_nodes import Report, Text
+from builder.matrix.yaml_reader import load
 from builder.util.text import did_you_mean
 
 __all__ = ["NO_MIRRORS", "PACKAGE_SOURCES", "Archive", "Mirrors", "find", "read", "script"]

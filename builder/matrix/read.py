@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from builder.matrix.format import MATRIX, Matrix
-from builder.matrix.yaml_nodes import Report, load
+from builder.matrix.yaml_nodes import Report
+from builder.matrix.yaml_reader import load
 
 __all__ = ["read"]
 

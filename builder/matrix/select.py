@@ -5,11 +5,12 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from builder.errors import SelectionError
 from builder.matrix.tags import python_from_tag
+from builder.util.frozen import frozen
 from builder.util.text import counted, did_you_mean
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ __all__ = ["Filters", "select", "select_one"]
 _WORD = r"[A-Za-z]+[A-Za-z0-9]*|[0-9.]+"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Filters:
     """Values of which a target must have one each; none admit every value."""
 
@@ -157,4 +158,5 @@ def _nothing(selectors: Sequence[str], filters: Filters) -> SelectionError:
 
 
 def _given(filters: Filters) -> dict[str, tuple[str, ...]]:
-    return {name: values for name in Filters.__slots__ if (values := getattr(filters, name))}
+    names = (field.name for field in fields(filters))
+    return {name: values for name in names if (values := getattr(filters, name))}

@@ -11,9 +11,10 @@ to two numbers, without Transformers, and without the device tag.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from builder.errors import TagError
+from builder.util.frozen import frozen
 
 __all__ = [
     "Repository",
@@ -49,7 +50,7 @@ _GOES_WITH = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Repository:
     """`huggingface-{framework}-{mode}`, for Inferentia and Trainium with the device after it.
 
@@ -67,7 +68,7 @@ class Repository:
         return "-".join(filter(None, ("huggingface", self.framework, mode, self.neuron)))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Tag:
     """The parts of a tag; `python` is a version like 3.8, absent parts are None."""
 

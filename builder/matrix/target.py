@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from builder.matrix.format import (
@@ -21,6 +21,7 @@ from builder.matrix.parts import Accepted
 from builder.matrix.schema import where
 from builder.matrix.tags import Repository, Tag, python_tag
 from builder.matrix.yaml_nodes import Position
+from builder.util.frozen import frozen
 
 __all__ = ["STAND_IN", "STAND_IN_LABEL", "Target"]
 
@@ -33,7 +34,7 @@ _SAGEMAKER = "com.amazonaws.sagemaker.capabilities"
 _ENGINES = "com.amazonaws.ml.engines.sagemaker.dlc"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@frozen
 class Target:
     """One image to build.
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from builder.errors import MatrixError
 from builder.matrix.targets import load_targets
-from builder.matrix.yaml_nodes import Report, load
+from builder.matrix.yaml_nodes import Report
+from builder.matrix.yaml_reader import load
 from tests.conftest import GOLDEN, Dlc, Run
 from tests.unit.corpus import BROKEN, BROKEN_COMPONENTS, SMALL, Broken
 

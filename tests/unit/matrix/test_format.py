@@ -42,8 +42,9 @@ def fits(shape: Any, kind: Any) -> bool:
     if isinstance(shape, TextOf):
         return issubclass(Day if isinstance(shape, DateOf) else Text, origin)
     assert isinstance(shape, Struct)
-    # Builds are made by a function, which looks for the fallback.
-    return shape.what == "a build" or issubclass(shape.make, origin)  # type: ignore[arg-type]
+    # Builds and modes are made by functions, which look for a fallback or fill in libraries.
+    made = shape.make if isinstance(shape.make, type) else get_type_hints(shape.make)["return"]
+    return issubclass(made, origin)
 
 
 @pytest.mark.parametrize("what", RECORDS)

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.matrix.format import MATRIX, schema_text
-from builder.matrix.yaml_nodes import Report, load
+from builder.matrix.yaml_nodes import Report
+from builder.matrix.yaml_reader import load
 from tests.conftest import Dlc
 from tests.unit.corpus import BROKEN, BROKEN_COMPONENTS, SMALL, Broken
 

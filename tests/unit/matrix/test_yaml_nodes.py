@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from builder.matrix.yaml_nodes import Report, load
+from builder.matrix.yaml_nodes import Report
+from builder.matrix.yaml_reader import load
 
 FAULTS = {
     # What stands below a key that does not count is passed over, and what follows is read.
