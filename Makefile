@@ -22,7 +22,7 @@ DEFAULT := huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-deb
 
 .DEFAULT_GOAL := help
 .PHONY: help build test test-all test-engines test-live test-lowest test-image contract tasks unit \
-	integration coverage lint render lock docs serve push prove pages bench clean install deps
+	integration coverage lint render lock docs serve push prove pages site site-serve bench clean install deps
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -107,6 +107,13 @@ render: $(VENV)/.ready ## Write images/ from the matrix and the templates
 lock: $(VENV)/.ready ## Resolve and lock the requirements of TARGET, or of all
 	$(DLC) lock $(ONE)
 
+site: $(VENV)/.ready ## Write the site of all images to build/site
+	$(DLC) site --output build/site
+
+# On this machine alone.
+site-serve: site ## Show the site at http://127.0.0.1:8000, until Ctrl-C
+	$(VENV)/bin/python -m http.server --bind 127.0.0.1 --directory build/site 8000
+
 docs: $(VENV)/.ready ## Write docs/images.md from the matrix and docs/proof.json
 	$(DLC) table --write docs/images.md
 
@@ -136,7 +143,7 @@ bench: $(VENV)/.ready-test ## Compare with what one would do otherwise, in the s
 
 clean: ## Remove the virtual environment and caches; stop our engine (its images stay)
 	test ! -x $(DLC) || $(DLC) engine down
-	rm -rf $(VENV) .venv-lowest .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .venv-lowest .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
 
 install: $(VENV)/.ready ## Make the virtual environment and install the tool, as `make build` does
 

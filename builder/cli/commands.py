@@ -25,6 +25,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "audit": ("audit", "List known vulnerabilities of images or locks."),
         "libraries": ("libraries", "Show the shared libraries that an image needs and has."),
         "table": ("table", "Print a page of all images."),
+        "site": ("site", "Write a static site of all images."),
     },
     "Change the matrix": {
         "add": ("add", "Add a release: write, lock and render it."),

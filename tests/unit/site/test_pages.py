@@ -1,0 +1,124 @@
+"""The site as files: sound links, nothing inline, every text escaped, the same bytes each time."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from builder.matrix.target import Target
+from builder.site.pages import files
+from builder.site.records import Catalog
+from tests import site_samples
+from tests.site_samples import HOSTILE, Links, broken, image
+from tests.unit.site.conftest import EACH
+
+ATOM = "{http://www.w3.org/2005/Atom}"
+
+
+def some(site: dict[str, bytes]) -> list[str]:
+    """All pages but those of images, of which each third: `make test-site` reads all."""
+    pages = [name for name in site if name.endswith(".html")]
+    images = [name for name in pages if name.startswith("images/")]
+    return [name for name in pages if name not in images or images.index(name) % 3 == 0]
+
+
+def test_a_page_for_each_image(targets: tuple[Target, ...], site: dict[str, bytes]) -> None:
+    targets = targets[::EACH]
+    for target in targets:
+        page = site[f"images/{target.repository}/{target.tag}.html"].decode()
+        assert target.name in page
+        data = json.loads(site[f"data/images/{target.repository}/{target.tag}.json"])
+        assert (data["name"], data["transformers"]) == (target.name, target.transformers)
+    listed = json.loads(site["data/images.json"])["images"]
+    assert sorted(each["name"] for each in listed) == sorted(each.name for each in targets)
+    assert all(each["page"] in site and each["data"] in site for each in listed)
+
+
+def test_no_link_is_broken(site: dict[str, bytes]) -> None:
+    assert broken(site, some(site)) == []
+
+
+def test_a_broken_link_is_found() -> None:
+    pages = {"a/b.html": b'<a href="../c.html">c</a><a href="#d">d</a>', "e.html": b""}
+    assert broken(pages, pages) == ["a/b.html: ../c.html", "a/b.html: #d has no such place"]
+
+
+@pytest.mark.parametrize("which", ["real", "hostile"])
+def test_nothing_that_the_policy_refuses(which: str, site: dict[str, bytes]) -> None:
+    found = site if which == "real" else files(site_samples.hostile())
+    for name in some(found):
+        page = Links(found[name])
+        assert page.refused == [], name
+        assert not [each for each in page.addresses if "//" in each or ":" in each], name
+        assert len(page.ids) == len(set(page.ids)), name
+        assert b"default-src 'none'; script-src 'self'" in found[name]
+
+
+def test_hostile_texts_are_only_texts() -> None:
+    """The pages of hostile texts have the elements that those of good texts have."""
+    bad = files(site_samples.hostile())
+    page = image().page
+    text = bad[page].decode()
+    assert HOSTILE not in text
+    assert "{{ 7*7 }}" in text
+    assert "window.broken = 1&lt;/script&gt;" in text
+    elements = Links(bad[page]).elements
+    assert elements.count("script") == 2
+    assert elements.count("img") == 1
+    assert bad["assets/search.js"].isascii()
+    names = json.loads(bad["data/packages.json"])["packages"]
+    assert HOSTILE in names
+    feed = ET.fromstring(bad["feed.xml"])  # noqa: S314 - our own
+    assert HOSTILE in (feed.findtext(f"{ATOM}entry/{ATOM}summary") or "")
+
+
+def test_the_same_bytes_each_time(catalog: Catalog, site: dict[str, bytes]) -> None:
+    assert files(site_samples.real(each=EACH)) == site
+    assert files(catalog) == site
+
+
+def test_search_knows_who_has_a_package(catalog: Catalog, site: dict[str, bytes]) -> None:
+    script = site["assets/search.js"].decode()
+    assert script.startswith("window.dlcPackages = {")
+    index = json.loads(script.removeprefix("window.dlcPackages = ").removesuffix(";\n"))
+    assert index["images"] == [each.name for each in catalog.images]
+    for place, one in enumerate(catalog.images):
+        [numpy] = [each for each in one.packages if each.name == "numpy"]
+        assert place in index["packages"]["numpy"][numpy.version]
+
+
+def test_the_feed_is_in_order_and_has_each_image_once(catalog: Catalog) -> None:
+    feed = ET.fromstring(files(catalog, address="https://example.org/dlc")["feed.xml"])  # noqa: S314
+    entries = feed.findall(f"{ATOM}entry")
+    dates = [each.findtext(f"{ATOM}updated") or "" for each in entries]
+    assert dates == sorted(dates, reverse=True)
+    assert feed.findtext(f"{ATOM}updated") == dates[0]
+    ids = {each.findtext(f"{ATOM}id") for each in entries}
+    assert len(ids) == len(entries) == len(catalog.images)
+    links = [link.get("href", "") for each in entries for link in each.findall(f"{ATOM}link")]
+    assert all(link.startswith("https://example.org/dlc/images/") for link in links)
+
+
+def test_a_page_says_what_is_not_known() -> None:
+    bare = image(proof=None, tasks=None, advisories=None, dockerfile="", state="untried")
+    page = files(Catalog(images=(bare,), templates={}, regions={}))[bare.page].decode()
+    for text in (
+        "It is not proven",
+        "Nobody has recorded the size",
+        "was not asked every task",
+        "written without a database of advisories",
+        "It is not rendered",
+        "the first of its repository",
+    ):
+        assert text in page
+
+
+def test_advisories_open_and_accepted() -> None:
+    catalog = site_samples.hostile()
+    [bad] = catalog.images[0].advisories or ()
+    page = files(catalog)[catalog.images[0].page].decode()
+    assert "accepted until" in page
+    assert "severity-high" in page
+    assert bad.accepted == HOSTILE
