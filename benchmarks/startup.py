@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from builder.engine.containers import log, refused
 from builder.engine.namespace import labels, local_name
 from builder.errors import ContainerError
-from builder.serve.server import QUESTION, Server, run
+from builder.serve.run import run
+from builder.serve.server import QUESTION, Server
 from builder.util.console import say
 
 if TYPE_CHECKING:

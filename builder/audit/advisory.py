@@ -8,7 +8,6 @@ from typing import Any
 
 from builder.audit.names import project
 from builder.errors import AdvisoryError
-from builder.inventory.versions import parsed
 
 __all__ = ["SEVERITIES", "Advisory", "Affected", "Database", "Event", "Range"]
 
@@ -129,8 +128,3 @@ def mapping(value: Any, what: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"has no object as {what}")
     return value
-
-
-def is_version(kind: str, text: str) -> bool:
-    """Whether a text can be compared with versions of its kind."""
-    return text == "0" or parsed(kind, text) is not None

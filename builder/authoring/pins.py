@@ -12,7 +12,8 @@ from builder.dockerfile.render import Change, Renderer, changes
 from builder.engine import bases as base_images
 from builder.engine.base_pins import is_over, pinned_digest
 from builder.engine.connection import Engine
-from builder.errors import BaseImageError, MatrixError
+from builder.engine.failures import engine_errors
+from builder.errors import BaseImageError, EngineError, MatrixError
 from builder.matrix.format import Base
 from builder.matrix.mirrors import Mirrors
 from builder.matrix.rewrite import Original
@@ -74,18 +75,15 @@ def _sources(
     """How the engine got the bases that it has."""
     if engine is None:
         return {}
-    import docker.errors
-    import requests
-
     found: dict[str, str] = {}
     try:
-        with closing(engine.client()) as client:
+        with engine_errors(), closing(engine.client()) as client:
             for base in bases:
                 source = base_images.BaseSource(name=base.name, image=base.image)
                 if had := base_images.existing(client, source):
                     found[base.name] = had.how
-    except (docker.errors.DockerException, requests.RequestException) as error:
-        say(f"warning: the engine says: {error}")
+    except EngineError as error:
+        say(f"warning: {error.message}")
     return found
 
 

@@ -18,6 +18,7 @@ from builder.build.plan import Inputs, find_by_key, index_by_key, inputs
 from builder.build.space import require_space
 from builder.dockerfile.render import Renderer, apply, changes
 from builder.engine import bases
+from builder.engine.failures import engine_errors
 from builder.engine.image import ImageInfo
 from builder.engine.images import images_here
 from builder.engine.namespace import labels
@@ -105,22 +106,17 @@ def _take(
     engine: Engine, made_of: Inputs, name: str, image: ImageInfo, watcher: Watcher, say: Say
 ) -> Outcome:
     """Give an image that was built of the same, wherever it came from, its target's names."""
-    import docker.errors
-    import requests
-
     target = made_of.target
     try:
-        with closing(engine.client(timeout=300)) as client:
+        with (
+            engine_errors(f"{name} cannot be reused", kind=BuildError),
+            closing(engine.client(timeout=300)) as client,
+        ):
             _accept(client, image.id, target)
             keeps = partial(is_anothers, target, than=made_of.key)
             name_image(client, image.id, target, made_of.key, keeps=keeps)
     except DlcError as error:
         return _failure(target, error, watcher)
-    except (docker.errors.DockerException, requests.RequestException) as error:
-        refused = BuildError(
-            f"{name} cannot be reused: the engine says: {error}", remedy="see `dlc engine status`"
-        )
-        return _failure(target, refused, watcher)
     if name != target.name:
         say(f"{target.name}: reused image {name}, which has the same build key")
     return _up_to_date(target, image)
@@ -197,19 +193,13 @@ def _base(
 ) -> BaseImage:
     """A base's image, asked for once, however many targets start from it."""
     if base.image not in found:
-        import docker.errors
-        import requests
-
         image = mirrors.image(base.image)
         source = bases.BaseSource(name=base.name, image=image, bootstrap=base.bootstrap)
         try:
-            found[base.image] = bases.ensure(engine, source, say=say)
+            with engine_errors(f"no base {base.name}", kind=BaseImageError):
+                found[base.image] = bases.ensure(engine, source, say=say)
         except BaseImageError as error:
             found[base.image] = error
-        except (docker.errors.DockerException, requests.RequestException) as error:
-            found[base.image] = BaseImageError(
-                f"no base {base.name}: the engine says: {error}", remedy="see `dlc engine status`"
-            )
     had = found[base.image]
     if isinstance(had, BaseImageError):
         raise had

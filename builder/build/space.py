@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from builder.engine.failures import engine_errors
 from builder.engine.image import inputs_of
 from builder.engine.usage import free_bytes
 from builder.errors import BuildError
@@ -42,17 +43,11 @@ def require_space(
     `images` are those of the engine, `past` the sizes of earlier builds. Nothing is required of a
     disk that is not this machine's.
     """
-    import docker.errors
-    import requests
-
     builds = list(builds)
     if not builds:
         return
-    try:
-        with closing(engine.client()) as client:
-            info = client.info()
-    except (docker.errors.DockerException, requests.RequestException) as error:
-        raise BuildError(f"the engine says: {error}", remedy="see `dlc engine status`") from error
+    with engine_errors(kind=BuildError), closing(engine.client()) as client:
+        info = client.info()
     free, needed = free_bytes(engine, info), expected_bytes(builds, images, past)
     if free is None or needed <= free:
         return

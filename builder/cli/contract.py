@@ -63,13 +63,13 @@ def _run(image: str, target: Target, only: str, progress: Progress) -> Sequence[
         total = count
         progress.start(target.name, total)
 
-    def told(result: Result) -> None:
+    def on_result(result: Result) -> None:
         nonlocal done
         done += 1
         progress.line(line_of(result))
         progress.update(target.name, done, total)
 
-    return run(image, name=target.name, only=only, told=told, selected=selected)
+    return run(image, name=target.name, only=only, on_result=on_result, selected=selected)
 
 
 def tell(result: Result) -> None:

@@ -39,7 +39,8 @@ def list_targets(
 ) -> None:
     """List targets.
 
-    SELECTOR is a repository:tag, a tag, or a glob over either; all targets without one.
+    SELECTOR is a repository:tag, a tag, a glob over either, or an image URI of Amazon ECR; all
+    targets without one.
     """
     if output == "json":
         print_json([{**t.row(), "image_uri": image_uri(t, account, region)} for t in targets])

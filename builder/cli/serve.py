@@ -45,13 +45,13 @@ def serve(
     """Run an inference image as SageMaker would, until Ctrl-C."""
     from builder.engine.connection import engine_client
     from builder.engine.images import find_image
-    from builder.serve import server as containers
+    from builder.serve import run as serving
 
     _refuse_training(target)
     environment = dict(_variable(text) for text in variables)
     with (
         engine_client() as client,
-        containers.run(
+        serving.run(
             client, find_image(client, target), model=model, environment=environment, port=port
         ) as server,
     ):
@@ -72,11 +72,11 @@ def smoke(_: Settings, target: Target, model: Path | None) -> None:
     """Start an inference image, ask it once, print the answer and the seconds it took."""
     from builder.engine.connection import engine_client
     from builder.engine.images import find_image
-    from builder.serve import server as containers
+    from builder.serve import run as serving
 
     _refuse_training(target)
     with engine_client() as client, working(f"running {short_name(target.name)}"):
-        found = containers.smoke(client, find_image(client, target), model=model, say=say)
+        found = serving.smoke(client, find_image(client, target), model=model, say=say)
     click.echo(json.dumps(found.answer))
 
 

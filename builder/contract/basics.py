@@ -88,7 +88,7 @@ def labels(found: Mapping[str, str], target: Target) -> Check:
 
 def predicts(client: docker.DockerClient, image: str, say: Callable[[str], None]) -> Check:
     """An inference image's answer to one text-classification; ContainerError if there is none."""
-    from builder.serve.server import smoke
+    from builder.serve.run import smoke
 
     prediction = smoke(client, image, say=say)
     answer = prediction.answer

@@ -48,8 +48,8 @@ class Job:
         """The output file. TransformError: a record failed; then there is no output at all."""
         for number, answer in enumerate(self.answers, 1):
             if answer.status != 200:
-                said = answer.body.decode("utf-8", "replace")
-                raise TransformError(f"request {number} was answered with {answer.status}: {said}")
+                body = answer.body.decode("utf-8", "replace")
+                raise TransformError(f"request {number} was answered with {answer.status}: {body}")
         end = b"\n" if assemble == "Line" else b""
         return b"".join(answer.body + end for answer in self.answers)
 
@@ -64,13 +64,13 @@ def parameters(server: Server) -> Parameters:
         return Parameters()
     if answer.status != 200:
         raise TransformError(f"/execution-parameters answers {answer.status}")
-    said = json.loads(answer.body)
+    settings = json.loads(answer.body)
     usual = Parameters()
-    strategy = said.get("BatchStrategy", usual.strategy)
+    strategy = settings.get("BatchStrategy", usual.strategy)
     return Parameters(
-        concurrent=said.get("MaxConcurrentTransforms", usual.concurrent),
+        concurrent=settings.get("MaxConcurrentTransforms", usual.concurrent),
         strategy=STRATEGIES[strategy.replace("_", "").lower()],
-        megabytes=said.get("MaxPayloadInMB", usual.megabytes),
+        megabytes=settings.get("MaxPayloadInMB", usual.megabytes),
     )
 
 

@@ -43,28 +43,28 @@ def checks(client: docker.DockerClient, subject: Subject) -> list[Check]:
 
 
 def _check(client: docker.DockerClient, subject: Subject, kind: str, version: str) -> Check:
-    def said(command: str) -> str:
+    def output(command: str) -> str:
         # A command that fails has said why, which is judged here.
         command = f"{{ {command}; }} 2>&1 || true"
         return run_files(client, subject.image, [], command, COMPONENT_SECONDS)
 
     if kind == "openmpi":
         entrypoint = client.images.get(subject.image).attrs["Config"]["Entrypoint"] or []
-        return open_mpi(version, entrypoint, said(OPEN_MPI))
+        return open_mpi(version, entrypoint, output(OPEN_MPI))
     if kind == "efa":
-        return efa(version, said(EFA))
+        return efa(version, output(EFA))
     if kind not in IMPORTS:
         return Check(name=kind, passed=False, detail="no checks are defined for this component")
     module = {"pytorch": "torch"}.get(subject.repository.framework, subject.repository.framework)
     code = f"{IMPORTS[kind].format(module=module)}; print({IMPORTED!r})"
-    return package(kind, version, subject, said(f"python -c {shlex.quote(code)}"))
+    return package(kind, version, subject, output(f"python -c {shlex.quote(code)}"))
 
 
-def open_mpi(version: str, entrypoint: list[str], said: str) -> Check:
+def open_mpi(version: str, entrypoint: list[str], output: str) -> Check:
     """Open MPI of this version, first on PATH; sshd; two processes; the entrypoint for its keys."""
     wanted = ["/opt/amazon/openmpi/bin/mpirun", "/usr/sbin/sshd", f"mpirun (Open MPI) {version}"]
     wanted += ["rank 0 of 2", "rank 1 of 2"]
-    found = said.splitlines()
+    found = output.splitlines()
     wrong = [f"no {line}" for line in wanted if line not in found]
     if not entrypoint or not entrypoint[-1].endswith("/dlc_mpi.py"):
         wrong.append("dlc_mpi.py is not the entrypoint")
@@ -72,15 +72,15 @@ def open_mpi(version: str, entrypoint: list[str], said: str) -> Check:
     return Check(name="openmpi", passed=not wrong, detail=detail)
 
 
-def efa(version: str, said: str) -> Check:
+def efa(version: str, output: str) -> Check:
     """EFA of this version of its installer, and libfabric's program."""
-    first, _, then = said.partition("\n")
+    first, _, then = output.partition("\n")
     passed = first.rpartition(":")[2].strip() == version and then.startswith("fi_info:")
-    detail = f"{version}, {then.splitlines()[0]}" if passed else f"{version} is not in {said!r}"
+    detail = f"{version}, {then.splitlines()[0]}" if passed else f"{version} is not in {output!r}"
     return Check(name="efa", passed=passed, detail=detail)
 
 
-def package(kind: str, version: str, subject: Subject, said: str) -> Check:
+def package(kind: str, version: str, subject: Subject, output: str) -> Check:
     """A package of this version, which is imported as far as a machine without a GPU can.
 
     What asks for the driver's libraries is there; so is smdistributed, which asks for GPUs and for
@@ -88,11 +88,11 @@ def package(kind: str, version: str, subject: Subject, said: str) -> Check:
     """
     name = DISTRIBUTIONS.get(kind, kind)
     installed = subject.packages.get(name, "missing")
-    last = said.rpartition("\n")[2]
+    last = output.rpartition("\n")[2]
     found = last == IMPORTED or any(library in last for library in DRIVER)
     if kind.startswith("smdistributed"):
         found = found or "No module named 'smdistributed" not in last
     right = installed.partition("+")[0] == version
     detail = version if right else f"{name} is {installed}, and the label says {version}"
-    told = "" if last == IMPORTED else f"; {last}"
-    return Check(name=kind, passed=found and right, detail=f"{detail}{told}")
+    ending = "" if last == IMPORTED else f"; {last}"
+    return Check(name=kind, passed=found and right, detail=f"{detail}{ending}")

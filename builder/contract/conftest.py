@@ -11,7 +11,8 @@ import pytest
 from builder.contract.subject import Subject, examine, parse
 from builder.contract.training_job import tiny, train  # noqa: F401 - fixtures
 from builder.engine.connection import engine_client
-from builder.serve import server as containers
+from builder.serve.run import run
+from builder.serve.server import Server
 
 if TYPE_CHECKING:
     import docker
@@ -54,11 +55,9 @@ class Serve:
     def __init__(self, client: docker.DockerClient, image: str, stack: ExitStack) -> None:
         self._client, self._image, self._stack = client, image, stack
 
-    def __call__(
-        self, *, timeout: float = 300, ready: bool = True, **how: Any
-    ) -> containers.Server:
-        """A server as builder.serve.server.run makes it, ready unless told not to wait for that."""
-        server = self._stack.enter_context(containers.run(self._client, self._image, **how))
+    def __call__(self, *, timeout: float = 300, ready: bool = True, **how: Any) -> Server:
+        """A server as builder.serve.run.run makes it, ready unless told not to wait for that."""
+        server = self._stack.enter_context(run(self._client, self._image, **how))
         if ready:
             server.wait_ready(timeout)
         return server
@@ -72,7 +71,7 @@ def serve(client: docker.DockerClient, subject: Subject) -> Iterator[Serve]:
 
 
 @pytest.fixture(scope="module")
-def server(client: docker.DockerClient, subject: Subject) -> Iterator[containers.Server]:
+def server(client: docker.DockerClient, subject: Subject) -> Iterator[Server]:
     """One server of a tiny text-classification model, for all tests of a module that only ask."""
     with ExitStack() as stack:
         yield Serve(client, subject.image, stack)()

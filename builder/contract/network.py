@@ -41,7 +41,7 @@ def network(client: docker.DockerClient) -> Iterator[str]:
 
     name = f"dlc-test-{uuid.uuid4().hex[:12]}"
     try:
-        with refused("no network can be made", "see what the engine says"):
+        with refused("no network can be made", "see `dlc engine status`"):
             client.networks.create(
                 name, driver="bridge", options=NO_WAY_OUT, labels={**LABELS, **labels()}
             )

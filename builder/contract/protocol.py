@@ -193,14 +193,14 @@ def error(response: Response, status: int, kind: str) -> str:
     Errors of the handler have an id, in the header and in the body.
     """
     assert (response.status, response.content_type) == (status, JSON), response
-    said: dict[str, Any] = json.loads(response.body)
+    body: dict[str, Any] = json.loads(response.body)
     if kind == HANDLER and not died(response):
         assert response.request_id, response
-        assert said.pop("request_id") == response.request_id, said
-    assert said.keys() == {"code", "type", "message"}, said
-    assert (said["code"], said["type"]) == (status, kind), said
-    message: str = said["message"]
-    assert message, said
+        assert body.pop("request_id") == response.request_id, body
+    assert body.keys() == {"code", "type", "message"}, body
+    assert (body["code"], body["type"]) == (status, kind), body
+    message: str = body["message"]
+    assert message, body
     return message
 
 

@@ -37,7 +37,7 @@ class Result:
 class Collector:
     """A plugin of pytest's that hands on every test's result, and keeps what went wrong besides."""
 
-    told: Callable[[Result], None]
+    on_result: Callable[[Result], None]
     selected: Callable[[int], None] = lambda _: None
     results: list[Result] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -55,8 +55,8 @@ class Collector:
         """A test has a report for its set-up, itself and its end; one of them tells."""
         if report.when != "call" and report.passed:
             return
-        said = {name: str(value) for name, value in report.user_properties}
-        detail = said.get("detail", "")
+        properties = {name: str(value) for name, value in report.user_properties}
+        detail = properties.get("detail", "")
         if report.skipped and isinstance(report.longrepr, tuple):
             detail = report.longrepr[2].removeprefix("Skipped: ")
         elif report.failed and report.longrepr:
@@ -68,10 +68,10 @@ class Collector:
             seconds=round(report.duration, 1),
             detail=detail,
             output=str(report.longrepr) if report.failed else "",
-            properties=said,
+            properties=properties,
         )
         self.results.append(result)
-        self.told(result)
+        self.on_result(result)
 
 
 def run(
@@ -79,7 +79,7 @@ def run(
     *,
     name: str | None = None,
     only: str = "",
-    told: Callable[[Result], None] = lambda _: None,
+    on_result: Callable[[Result], None] = lambda _: None,
     selected: Callable[[int], None] = lambda _: None,
 ) -> Sequence[Result]:
     """Run all tests of the contract that fit an image, or those that `only` picks (pytest's -k).
@@ -95,7 +95,7 @@ def run(
         raise DlcError(
             "the contract needs pytest", remedy="install it: pip install 'dlc-builder[contract]'"
         ) from error
-    collector = Collector(told=told, selected=selected)
+    collector = Collector(on_result=on_result, selected=selected)
     arguments = ["--config-file", str(HERE / "pytest.ini"), "--rootdir", str(HERE), str(HERE)]
     arguments += ["--image", image, *(["--name", name] if name else [])]
     arguments += ["-k", only] if only else []

@@ -17,9 +17,9 @@ def npy(values: Sequence[float], shape: tuple[int, ...]) -> bytes:
     >>> npy([1.0], (1,))[:8]
     b'\x93NUMPY\x01\x00'
     """
-    said = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}"
+    description = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}"
     # Magic, version and length take ten bytes; all before the values is a multiple of 64.
-    header = said.ljust(-(len(said) + 11) % 64 + len(said)) + "\n"
+    header = description.ljust(-(len(description) + 11) % 64 + len(description)) + "\n"
     start = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode()
     return start + struct.pack(f"<{len(values)}d", *values)
 

@@ -48,40 +48,42 @@ class Answered:
         return items
 
 
-def classes(said: Answered) -> str:
+def classes(response: Answered) -> str:
     """The likeliest label of the model's, for each of the inputs."""
-    number = len(said.inputs) if isinstance(said.inputs, list) else 1
-    items = said.items(number)
+    number = len(response.inputs) if isinstance(response.inputs, list) else 1
+    items = response.items(number)
     for item in items:
         _keys(item, "label", "score")
-        need(item["label"] in said.labels, f"{item['label']!r} is no label of the model's")
+        need(item["label"] in response.labels, f"{item['label']!r} is no label of the model's")
         score = _score(item["score"])
-        need(score >= 1 / len(said.labels) - NEAR, f"{score} is not the highest of the scores")
+        need(score >= 1 / len(response.labels) - NEAR, f"{score} is not the highest of the scores")
     return ", ".join(f"{item['label']} {item['score']:.2f}" for item in items)
 
 
-def ranks(said: Answered) -> str:
+def ranks(response: Answered) -> str:
     """Labels of the model's from the likeliest on: all, or as many as `top_k` says."""
-    number = said.parameters.get("top_k", len(said.labels))
-    items = said.items(number)
+    number = response.parameters.get("top_k", len(response.labels))
+    items = response.items(number)
     for item in items:
         _keys(item, "label", "score")
     found = [item["label"] for item in items]
-    need(set(found) <= set(said.labels), f"labels {found} are not of {said.labels}")
+    need(set(found) <= set(response.labels), f"labels {found} are not of {response.labels}")
     need(len(set(found)) == number, f"a label is twice in {found}")
-    _descending([item["score"] for item in items], whole=number == len(said.labels))
+    _descending([item["score"] for item in items], whole=number == len(response.labels))
     return ", ".join(f"{item['label']} {item['score']:.2f}" for item in items)
 
 
-def candidates(said: Answered) -> str:
+def candidates(response: Answered) -> str:
     """The candidate labels of the request, from the likeliest on."""
-    wanted = said.parameters["candidate_labels"]
-    if isinstance(said.answer, dict):
-        _keys(said.answer, "labels", "scores", "sequence")
-        need(said.answer["sequence"] == said.inputs, "another sequence than was asked about")
-        labels, scores = said.answer["labels"], said.answer["scores"]
+    wanted = response.parameters["candidate_labels"]
+    if isinstance(response.answer, dict):
+        _keys(response.answer, "labels", "scores", "sequence")
+        need(
+            response.answer["sequence"] == response.inputs, "another sequence than was asked about"
+        )
+        labels, scores = response.answer["labels"], response.answer["scores"]
     else:
-        items = said.items(len(wanted))
+        items = response.items(len(wanted))
         for item in items:
             _keys(item, "label", "score")
         labels, scores = [i["label"] for i in items], [i["score"] for i in items]
@@ -91,24 +93,24 @@ def candidates(said: Answered) -> str:
     return ", ".join(f"{label} {score:.2f}" for label, score in zip(labels, scores, strict=True))
 
 
-def entities(said: Answered) -> str:
+def entities(response: Answered) -> str:
     """A label for every piece of the text: together they are the whole of it."""
-    need(isinstance(said.answer, list), f"no list: {_short(said.answer)}")
+    need(isinstance(response.answer, list), f"no list: {_short(response.answer)}")
     covered = ""
-    for item in said.answer:
+    for item in response.answer:
         _keys(item, "entity", "score", "word", "start", "end")
-        need(item["entity"] in said.labels, f"{item['entity']!r} is no label of the model's")
+        need(item["entity"] in response.labels, f"{item['entity']!r} is no label of the model's")
         _score(item["score"])
-        covered += _span(said.inputs, item["start"], item["end"])
-    need(covered == said.inputs.replace(" ", ""), f"the offsets cover {covered!r}")
-    return f"{len(said.answer)} pieces"
+        covered += _span(response.inputs, item["start"], item["end"])
+    need(covered == response.inputs.replace(" ", ""), f"the offsets cover {covered!r}")
+    return f"{len(response.answer)} pieces"
 
 
-def features(said: Answered) -> str:
+def features(response: Answered) -> str:
     """A vector of the model's width for each token."""
-    [vectors] = said.items(1)
+    [vectors] = response.items(1)
     need(isinstance(vectors, list) and len(vectors) > 2, "not a vector for each token")
-    width = said.config["dim"]
+    width = response.config["dim"]
     for vector in vectors:
         need(isinstance(vector, list) and len(vector) == width, f"a vector not {width} wide")
         need(all(isinstance(v, float) and math.isfinite(v) for v in vector), "not all numbers")
@@ -116,99 +118,105 @@ def features(said: Answered) -> str:
     return f"{len(vectors)} tokens by {width}"
 
 
-def masked(said: Answered) -> str:
+def masked(response: Answered) -> str:
     """Words for the mask, from the likeliest on."""
-    items = said.items(said.parameters.get("top_k", 5))
+    items = response.items(response.parameters.get("top_k", 5))
     for item in items:
         _keys(item, "sequence", "score", "token", "token_str")
-        need(0 <= item["token"] < said.config["vocab_size"], f"no token {item['token']}")
+        need(0 <= item["token"] < response.config["vocab_size"], f"no token {item['token']}")
         need("[MASK]" not in item["sequence"], f"the mask is still in {item['sequence']!r}")
     _descending([item["score"] for item in items], whole=False)
     return ", ".join(f"{item['token_str']} {item['score']:.2f}" for item in items)
 
 
-def summary(said: Answered) -> str:
+def summary(response: Answered) -> str:
     """A summary."""
-    return _generated(said, "summary_text")
+    return _generated(response, "summary_text")
 
 
-def other_summary(said: Answered) -> str:
+def other_summary(response: Answered) -> str:
     """A summary that the parameters changed."""
-    found = _generated(said, "summary_text")
-    need(said.answer != said.earlier[-1], "the parameters changed nothing")
+    found = _generated(response, "summary_text")
+    need(response.answer != response.earlier[-1], "the parameters changed nothing")
     return found
 
 
-def translation(said: Answered) -> str:
+def translation(response: Answered) -> str:
     """A translation."""
-    return _generated(said, "translation_text")
+    return _generated(response, "translation_text")
 
 
-def generated(said: Answered) -> str:
+def generated(response: Answered) -> str:
     """A text made of a text."""
-    return _generated(said, "generated_text")
+    return _generated(response, "generated_text")
 
 
-def continued(said: Answered) -> str:
+def continued(response: Answered) -> str:
     """As many texts as `num_return_sequences` says that begin with the prompt and go on."""
-    items = said.items(said.parameters.get("num_return_sequences", 1))
+    items = response.items(response.parameters.get("num_return_sequences", 1))
     for item in items:
         _keys(item, "generated_text")
         found = item["generated_text"]
-        need(found.startswith(said.inputs), f"{found!r} does not begin with the prompt")
-        need(len(found) > len(said.inputs), "nothing was generated")
+        need(found.startswith(response.inputs), f"{found!r} does not begin with the prompt")
+        need(len(found) > len(response.inputs), "nothing was generated")
     return f"{len(items)} texts"
 
 
-def replied(said: Answered) -> str:
+def replied(response: Answered) -> str:
     """A reply, and the conversation with it and what it is to."""
-    _keys(said.answer, "generated_text", "conversation")
-    reply = said.answer["generated_text"]
-    need(isinstance(reply, str) and reply != "", f"no reply: {_short(said.answer)}")
-    users = [*said.inputs["past_user_inputs"], said.inputs["text"]]
-    replies = [*said.inputs["generated_responses"], reply]
+    _keys(response.answer, "generated_text", "conversation")
+    reply = response.answer["generated_text"]
+    need(isinstance(reply, str) and reply != "", f"no reply: {_short(response.answer)}")
+    users = [*response.inputs["past_user_inputs"], response.inputs["text"]]
+    replies = [*response.inputs["generated_responses"], reply]
     wanted = {"past_user_inputs": users, "generated_responses": replies}
-    need(said.answer["conversation"] == wanted, f"another conversation: {_short(said.answer)}")
+    need(
+        response.answer["conversation"] == wanted,
+        f"another conversation: {_short(response.answer)}",
+    )
     return f"a reply of {len(reply)} characters"
 
 
-def answered(said: Answered) -> str:
+def answered(response: Answered) -> str:
     """A part of the context."""
-    _keys(said.answer, "score", "start", "end", "answer")
-    _score(said.answer["score"])
-    part = _span(said.inputs["context"], said.answer["start"], said.answer["end"])
-    need(part == said.answer["answer"], f"{said.answer['answer']!r} is not at its offsets")
-    return f"{part!r} {said.answer['score']:.2f}"
+    _keys(response.answer, "score", "start", "end", "answer")
+    _score(response.answer["score"])
+    part = _span(response.inputs["context"], response.answer["start"], response.answer["end"])
+    need(part == response.answer["answer"], f"{response.answer['answer']!r} is not at its offsets")
+    return f"{part!r} {response.answer['score']:.2f}"
 
 
-def cells(said: Answered) -> str:
+def cells(response: Answered) -> str:
     """Cells of the table, at their coordinates."""
-    _keys(said.answer, "answer", "coordinates", "cells", "aggregator")
-    columns = list(said.inputs["table"].values())
-    at = [columns[column][row] for row, column in said.answer["coordinates"]]
+    _keys(response.answer, "answer", "coordinates", "cells", "aggregator")
+    columns = list(response.inputs["table"].values())
+    at = [columns[column][row] for row, column in response.answer["coordinates"]]
     need(at != [], "no cells")
-    need(said.answer["cells"] == at, f"{said.answer['cells']} are not at their coordinates")
-    known = said.config["aggregation_labels"].values()
-    need(said.answer["aggregator"] in known, f"no aggregator {said.answer['aggregator']!r}")
-    need(", ".join(at) in said.answer["answer"], f"{said.answer['answer']!r} is not of the cells")
-    return f"{said.answer['aggregator']} of {len(at)} cells"
+    need(response.answer["cells"] == at, f"{response.answer['cells']} are not at their coordinates")
+    known = response.config["aggregation_labels"].values()
+    need(response.answer["aggregator"] in known, f"no aggregator {response.answer['aggregator']!r}")
+    need(
+        ", ".join(at) in response.answer["answer"],
+        f"{response.answer['answer']!r} is not of the cells",
+    )
+    return f"{response.answer['aggregator']} of {len(at)} cells"
 
 
-def heard(said: Answered) -> str:
+def heard(response: Answered) -> str:
     """Words, in the letters that the model knows."""
-    _keys(said.answer, "text")
-    text = said.answer["text"]
-    need(isinstance(text, str) and text.strip() != "", f"no words: {_short(said.answer)}")
+    _keys(response.answer, "text")
+    text = response.answer["text"]
+    need(isinstance(text, str) and text.strip() != "", f"no words: {_short(response.answer)}")
     need(all("A" <= sign <= "Z" or sign == " " for sign in text), f"other signs: {text!r}")
     return f"{len(text)} characters"
 
 
-def boxes(said: Answered) -> str:
+def boxes(response: Answered) -> str:
     """A box in the picture for each of the model's queries, which is sure of all."""
-    items = said.items(said.config["num_detection_tokens"])
+    items = response.items(response.config["num_detection_tokens"])
     for item in items:
         _keys(item, "label", "score", "box")
-        need(item["label"] in said.labels, f"{item['label']!r} is no label of the model's")
+        need(item["label"] in response.labels, f"{item['label']!r} is no label of the model's")
         need(_score(item["score"]) >= 0.9, f"{item['score']} is below the threshold")
         box = item["box"]
         _keys(box, "xmin", "ymin", "xmax", "ymax")
@@ -220,13 +228,16 @@ def boxes(said: Answered) -> str:
     return f"{len(items)} boxes"
 
 
-def masks(said: Answered) -> str:
+def masks(response: Answered) -> str:
     """Masks of the picture's size, which share its pixels among them."""
-    need(isinstance(said.answer, list) and said.answer != [], f"no masks: {_short(said.answer)}")
+    need(
+        isinstance(response.answer, list) and response.answer != [],
+        f"no masks: {_short(response.answer)}",
+    )
     pictures = []
-    for item in said.answer:
+    for item in response.answer:
         _keys(item, "label", "mask")
-        need(item["label"] in said.labels, f"{item['label']!r} is no label of the model's")
+        need(item["label"] in response.labels, f"{item['label']!r} is no label of the model's")
         try:
             pictures.append(pixels(base64.b64decode(item["mask"], validate=True)))
         except (ValueError, binascii.Error) as error:
@@ -236,7 +247,7 @@ def masks(said: Answered) -> str:
         need(size == (WIDTH, HEIGHT), f"a mask of {size} pixels")
     flat = [b"".join(rows) for rows in pictures]
     need(all(sorted(spot)[-1] == sum(spot) == 255 for spot in zip(*flat, strict=True)), "no masks")
-    return ", ".join(item["label"] for item in said.answer)
+    return ", ".join(item["label"] for item in response.answer)
 
 
 def need(fact: bool, otherwise: str) -> None:
@@ -245,8 +256,8 @@ def need(fact: bool, otherwise: str) -> None:
         raise WrongAnswerError(otherwise)
 
 
-def _generated(said: Answered, key: str) -> str:
-    [item] = said.items(1)
+def _generated(response: Answered, key: str) -> str:
+    [item] = response.items(1)
     _keys(item, key)
     need(isinstance(item[key], str) and item[key] != "", f"no text: {_short(item)}")
     return f"{len(item[key])} characters"

@@ -68,12 +68,12 @@ def make(client: docker.DockerClient, image: str, folder: Path) -> Makings:
             code = container.wait(timeout=SECONDS)["StatusCode"]
         if code != 0:
             raise failed(f"{image} could not make models for the tasks", container)
-        said = json.loads(text(container.logs(stdout=True, stderr=False)).splitlines()[-1])
+        report = json.loads(text(container.logs(stdout=True, stderr=False)).splitlines()[-1])
         packed = b"".join(container.get_archive(_TARGET)[0])
     return Makings(
         models=_unpack(packed, folder),
-        failed=said["failed"],
-        programs=frozenset(said["programs"]),
+        failed=report["failed"],
+        programs=frozenset(report["programs"]),
     )
 
 

@@ -56,15 +56,15 @@ class Ask:
         """What the check says of an answer, which then is an earlier one; WrongAnswerError."""
         if reply.status != 200:
             raise WrongAnswerError(f"{reply.status}: {reply.body.decode('utf-8', 'replace')}")
-        said = Answered(
+        answered = Answered(
             answer=json.loads(reply.body),
             inputs=self.inputs,
             parameters=self.parameters,
             config=config,
             earlier=tuple(earlier),
         )
-        earlier.append(said.answer)
-        return self.check(said)
+        earlier.append(answered.answer)
+        return self.check(answered)
 
 
 def refused(reply: Response, limits: Sequence[Limit]) -> str:

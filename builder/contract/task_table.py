@@ -93,13 +93,13 @@ def save(path: Path, rows: Iterable[Row]) -> None:
 def wrong(row: Row, tasks: Iterable[str]) -> list[str]:
     """What a row does not show of the tasks as it should, a line for each."""
     found = {result.task: result for result in row.tasks}
-    said = [f"{row.image}: {task} was not asked" for task in tasks if task not in found]
+    problems = [f"{row.image}: {task} was not asked" for task in tasks if task not in found]
     for name, result in found.items():
         if result.outcome != "passed":
-            said.append(f"{row.image}: {name} {result.outcome}: {result.detail}")
+            problems.append(f"{row.image}: {name} {result.outcome}: {result.detail}")
         elif not result.supported and not result.reason:
-            said.append(f"{row.image}: {name} is refused without a reason")
-    return said
+            problems.append(f"{row.image}: {name} is refused without a reason")
+    return problems
 
 
 def table(rows: Sequence[Row], tasks: Sequence[str]) -> str:

@@ -18,8 +18,8 @@ from builder.contract.conftest import Serve
 from builder.contract.subject import Subject
 from builder.engine.containers import created, put, start, text
 from builder.errors import ContainerError
-from builder.serve import server as containers
 from builder.serve.model_archive import make_tiny_model
+from builder.serve.server import QUESTION, READY, Server
 from builder.util.tar import unpack
 
 Record = Callable[[str, object], None]
@@ -94,7 +94,7 @@ def test_killed_worker_comes_back(serve: Serve, record_property: Record) -> None
     deadline = began + BACK_SECONDS
     while True:
         try:
-            answer = server.invoke(containers.QUESTION, timeout=BACK_SECONDS)
+            answer = server.invoke(QUESTION, timeout=BACK_SECONDS)
             status = answer.status
         except ContainerError:
             status = 0
@@ -112,10 +112,10 @@ def test_killed_java_ends_the_container(serve: Serve, record_property: Record) -
     [java] = execute(container, "python", "-c", JAVA).split()
     kill(container, [java])
     code = container.wait(timeout=60)["StatusCode"]
-    said = text(container.logs(stdout=False, stderr=True)).splitlines()[-1]
-    record_property("detail", f"exit code {code}: {said}")
+    last_line = text(container.logs(stdout=False, stderr=True)).splitlines()[-1]
+    record_property("detail", f"exit code {code}: {last_line}")
     assert code == 137
-    assert "(Java) ended with exit code 137" in said
+    assert "(Java) ended with exit code 137" in last_line
 
 
 @pytest.mark.parametrize("user", ["", "1000:1000"])
@@ -162,7 +162,7 @@ def test_any_user_can_serve(
         options={"user": user},
         timeout=120,
     )
-    answer = server.invoke(containers.QUESTION)
+    answer = server.invoke(QUESTION)
     who = execute(server.container, "python", "-c", "import os; print(os.getuid(), os.getgid())")
     record_property("detail", f"{who}: {text(answer.body)}")
     assert answer.status == 200
@@ -175,15 +175,13 @@ def test_needs_no_network(serve: Serve, record_property: Record) -> None:
     record_property("detail", answer_inside(server.container))
 
 
-def test_logs_are_lines_on_standard_output(
-    server: containers.Server, record_property: Record
-) -> None:
+def test_logs_are_lines_on_standard_output(server: Server, record_property: Record) -> None:
     """One line for each request, the worker's among them, and no log file in the container."""
     paths = [f"/no-such-path/{uuid.uuid4()}" for _ in range(3)]
     for path in paths:
         code = f"import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080{path}')"
         server.container.exec_run(["python", "-c", code])
-    assert server.invoke(containers.QUESTION).status == 200
+    assert server.invoke(QUESTION).status == 200
     deadline = time.monotonic() + 10
     while True:
         lines = text(server.container.logs(stdout=True, stderr=False)).splitlines()
@@ -223,7 +221,7 @@ def answer_inside(container: Any) -> str:
     """What a client in the container itself is answered, once the server is ready."""
     deadline = time.monotonic() + READY_SECONDS
     while True:
-        result = container.exec_run(list(containers.READY))
+        result = container.exec_run(list(READY))
         if result.exit_code == 0:
             break
         container.reload()
@@ -231,7 +229,7 @@ def answer_inside(container: Any) -> str:
         assert container.status == "running", logged
         assert time.monotonic() < deadline, f"{text(result.output)}\n{logged}"
         time.sleep(0.5)
-    return execute(container, "python", "-c", ASK, containers.QUESTION.decode())
+    return execute(container, "python", "-c", ASK, QUESTION.decode())
 
 
 def execute(container: Any, *command: str) -> str:

@@ -69,7 +69,7 @@ def test_malformed_requests(server: Server, record_property: Record) -> None:
     assert before["model"], before
     first = post(server, GOOD)
     assert first.status == 200, first
-    told: Counter[str] = Counter()
+    statuses: Counter[str] = Counter()
     slowest, wrong, deaths = 0.0, [], 0
     for number, fault in enumerate(requests(SEED, COUNT), 1):
         try:
@@ -77,19 +77,19 @@ def test_malformed_requests(server: Server, record_property: Record) -> None:
         except TimeoutError:
             wrong.append(f"{number}, {fault.kind}: no answer to {fault.data[:300]!r}")
             continue
-        told[_name(outcome.status)] += 1
+        statuses[_name(outcome.status)] += 1
         slowest = max(slowest, outcome.seconds)
         if outcome.status == 500 and b"Worker died." in outcome.body:
             deaths += 1
             server.wait_ready(RESTART_SECONDS)
         elif outcome.status not in fault.right:
-            said = f"{_name(outcome.status)} {outcome.body!r} to {fault.data[:300]!r}"
-            wrong.append(f"{number}, {fault.kind}: {said}")
+            what = f"{_name(outcome.status)} {outcome.body!r} to {fault.data[:300]!r}"
+            wrong.append(f"{number}, {fault.kind}: {what}")
         if number % EVERY == 0 or number == COUNT:
             assert post(server, GOOD) == first, f"after request {number}, {fault.kind}"
     log = server.logs(LOG_LINES)
     replaced, known = log.count("Retry worker: "), log.count(READ_PAST_END)
-    counts = ", ".join(f"{status} x {times}" for status, times in sorted(told.items()))
+    counts = ", ".join(f"{status} x {times}" for status, times in sorted(statuses.items()))
     record_property(
         "detail",
         f"{COUNT} requests of {len(KINDS)} kinds: {counts}; slowest {slowest:.1f} s; "
@@ -131,7 +131,7 @@ def test_hostile_requests(watched: tuple[Server, Container], record_property: Re
     java, before = processes(server.container)
     _watch(server, secret.encode())
     count = int(os.environ.get(COUNT_VARIABLE) or COUNT)
-    told: Counter[str] = Counter()
+    statuses: Counter[str] = Counter()
     slowest, wrong, deaths = 0.0, [], 0
     for number, asked in enumerate(grammar.requests(SEED, count), 1):
         started = time.monotonic()
@@ -139,21 +139,21 @@ def test_hostile_requests(watched: tuple[Server, Container], record_property: Re
             "POST", "/invocations", body=asked.body, headers=asked.headers, timeout=SECONDS
         )
         slowest = max(slowest, time.monotonic() - started)
-        told[str(answer.status)] += 1
-        said = f"{number}, {asked.name} {asked.headers}: {answer.status} {answer.body[:300]!r}"
-        said += f" to {asked.body[:300]!r}"
+        statuses[str(answer.status)] += 1
+        what = f"{number}, {asked.name} {asked.headers}: {answer.status} {answer.body[:300]!r}"
+        what += f" to {asked.body[:300]!r}"
         if died(answer):
             deaths += 1
             server.wait_ready(RESTART_SECONDS)
         elif answer.status not in (200, 400, 413):
-            wrong.append(said)
+            wrong.append(what)
         if secret.encode() in answer.body or (answer.status != 200 and b"/opt/" in answer.body):
-            wrong.append(f"it tells of the container: {said}")
+            wrong.append(f"it tells of the container: {what}")
         if number % EVERY == 0 or number == count:
-            assert post(server, GOOD) == first, f"after {said}"
+            assert post(server, GOOD) == first, f"after {what}"
     seen = _seen(server)
     asked_of_host = lines(host)[1:]
-    counts = ", ".join(f"{status} x {times}" for status, times in sorted(told.items()))
+    counts = ", ".join(f"{status} x {times}" for status, times in sorted(statuses.items()))
     record_property(
         "detail",
         f"{counted(count, 'request')}: {counts}; slowest {slowest:.1f} s; workers that died: "

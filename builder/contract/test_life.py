@@ -16,7 +16,7 @@ from builder.contract.conftest import Serve
 from builder.contract.protocol import JSON, error, post
 from builder.engine.containers import text
 from builder.errors import ContainerError
-from builder.serve import server as containers
+from builder.serve.server import QUESTION, READY, Server
 
 Record = Callable[[str, object], None]
 
@@ -63,11 +63,11 @@ def test_worker_that_dies_while_it_loads(
         ready=False,
     )
     deadline = time.monotonic() + LOAD_SECONDS
-    while "did not load" not in (said := ready(server)):
-        assert time.monotonic() < deadline, said
+    while "did not load" not in (state := ready(server)):
+        assert time.monotonic() < deadline, state
         time.sleep(0.5)
-    record_property("detail", said[:200])
-    assert f"its worker {why}" in said
+    record_property("detail", state[:200])
+    assert f"its worker {why}" in state
     deadline = time.monotonic() + LOAD_SECONDS
     while True:  # what stands at the port looks twice in a second
         ping = server.ask("GET", "/ping")
@@ -75,7 +75,7 @@ def test_worker_that_dies_while_it_loads(
             break
         assert time.monotonic() < deadline, ping
         time.sleep(0.1)
-    assert why in error(server.invoke(containers.QUESTION), 503, GONE)
+    assert why in error(server.invoke(QUESTION), 503, GONE)
     log = server.logs(1000)
     assert re.search(rf"dlc: the worker of model model {why}.* while it loaded", log)
     if death == "crash":
@@ -198,5 +198,5 @@ def write(folder: Path, files: Mapping[str, str]) -> Path:
     return folder
 
 
-def ready(server: containers.Server) -> str:
-    return text(server.container.exec_run(list(containers.READY)).output)
+def ready(server: Server) -> str:
+    return text(server.container.exec_run(list(READY)).output)

@@ -152,7 +152,7 @@ def test_code_of_a_model(
 
 
 @pytest.mark.parametrize(
-    ("environment", "told"),
+    ("environment", "path"),
     [
         pytest.param({"HF_MODEL_ID": PRIVATE}, f"/{PRIVATE}", id="private"),
         pytest.param({"HF_MODEL_ID": "tests/unknown"}, "/tests/unknown", id="unknown"),
@@ -162,7 +162,7 @@ def test_code_of_a_model(
         pytest.param({"HF_MODEL_ID": PRIVATE, "HF_TOKEN": "hf_bad"}, "/api/", id="bad-token"),
     ],
 )
-def test_no_such_model(environment: Mapping[str, str], told: str, load: Load) -> None:
+def test_no_such_model(environment: Mapping[str, str], path: str, load: Load) -> None:
     """What the Hub does not give ends the container, with the Hub's status and what was asked."""
     server = load(environment, ready=False)
     with refused(f"the server did not end in {END_SECONDS} s", "see what keeps it"):
@@ -174,7 +174,7 @@ def test_no_such_model(environment: Mapping[str, str], told: str, load: Load) ->
     status = "404" if "HF_MODEL_REVISION" in environment else "401"
     # As requests has it, and as httpx, which newer clients of the Hub use.
     assert re.search(f"{status} Client Error|Client error '{status} ", log), log
-    assert f"url: https://huggingface.co/api/models{told}" in log or told == "/api/"
+    assert f"url: https://huggingface.co/api/models{path}" in log or path == "/api/"
     assert "the model server ended by itself with exit code 1" in log
     assert "hf_bad" not in log
 

@@ -15,7 +15,7 @@ import pytest
 
 from builder.contract.conftest import Serve
 from builder.engine.containers import text
-from builder.serve import server as containers
+from builder.serve.server import QUESTION, READY, Server
 
 Record = Callable[[str, object], None]
 
@@ -43,8 +43,8 @@ STATES = """
 import json, sys
 sys.path.insert(0, "/usr/local/bin")
 import dlc_ready
-told = dlc_ready.ask(dlc_ready.management_port(), "/models/model")
-print(json.dumps([worker["status"] for worker in told["workers"]]))
+model = dlc_ready.ask(dlc_ready.management_port(), "/models/model")
+print(json.dumps([worker["status"] for worker in model["workers"]]))
 """
 REASON = "these weights are of another model"
 
@@ -55,8 +55,8 @@ def test_ping_answers_before_the_model_is_loaded(
     """By default /ping is for liveness, as the official images'; the command tells of readiness."""
     server = serve(model=code(tmp_path, SLOW), ready=False)
     seconds = next(at for at, status, _ in pings(server) if status == 200)
-    said = ready(server)
-    assert said == (1, "not ready: model model is still loading")
+    readiness = ready(server)
+    assert readiness == (1, "not ready: model model is still loading")
     loaded = server.wait_ready(START_SECONDS)
     record_property("detail", f"alive after {seconds:.1f} s, ready after {loaded:.1f} s")
     assert loaded > seconds + LOAD_SECONDS / 2
@@ -96,8 +96,8 @@ def test_model_that_does_not_load_is_never_ready(
     """The reason is in the log once, in what `ready` says, and in the body of a waiting /ping."""
     server = serve(model=code(tmp_path, BROKEN), environment={"DLC_PING": ping}, ready=False)
     deadline = time.monotonic() + START_SECONDS
-    while REASON not in (said := ready(server)[1]):
-        assert time.monotonic() < deadline, said
+    while REASON not in (readiness := ready(server)[1]):
+        assert time.monotonic() < deadline, readiness
         time.sleep(0.5)
     assert ready(server) == (1, f"not ready: model model did not load: ValueError: {REASON}")
     logged = text(server.container.logs(stdout=True, stderr=False)).splitlines()
@@ -112,13 +112,13 @@ def test_model_that_does_not_load_is_never_ready(
     else:
         assert status == 503
         assert REASON in json.loads(body)["message"]
-    answer = server.invoke(containers.QUESTION)
+    answer = server.invoke(QUESTION)
     record_property("detail", f"{status}; an invocation is answered {answer.status}")
     assert answer.status == 503
     assert REASON in text(answer.body)
 
 
-def test_other_workers_follow_the_first(server: containers.Server, record_property: Record) -> None:
+def test_other_workers_follow_the_first(server: Server, record_property: Record) -> None:
     """A CPU image has one worker when it is ready, and in the end one for each processor."""
     tell = "import os; print(len(os.sched_getaffinity(0)))"
     wanted = int(text(server.container.exec_run(["python", "-c", tell]).output))
@@ -130,7 +130,7 @@ def test_other_workers_follow_the_first(server: containers.Server, record_proper
         assert time.monotonic() < deadline, states
         time.sleep(0.5)
     record_property("detail", f"{len(states)} workers")
-    assert server.invoke(containers.QUESTION).status == 200
+    assert server.invoke(QUESTION).status == 200
 
 
 def code(folder: Path, inference: str) -> Path:
@@ -140,13 +140,13 @@ def code(folder: Path, inference: str) -> Path:
     return folder
 
 
-def ready(server: containers.Server) -> tuple[int, str]:
+def ready(server: Server) -> tuple[int, str]:
     """The exit code of the command and what it says."""
-    result = server.container.exec_run(list(containers.READY))
+    result = server.container.exec_run(list(READY))
     return result.exit_code or 0, text(result.output)
 
 
-def pings(server: containers.Server) -> Iterator[tuple[float, int, bytes]]:
+def pings(server: Server) -> Iterator[tuple[float, int, bytes]]:
     """Every answer of /ping: seconds from the start, status, body. AssertionError: too late."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while (seconds := time.monotonic() - server.started) < START_SECONDS:

@@ -72,9 +72,9 @@ print(json.dumps(sorted(set(users))))
 
 def users(server: Server) -> list[int]:
     """The user ids that the model server and its workers run as."""
-    said = server.container.exec_run(["python", "-c", USERS]).output
-    assert isinstance(said, bytes)
-    found: list[int] = json.loads(said)
+    output = server.container.exec_run(["python", "-c", USERS]).output
+    assert isinstance(output, bytes)
+    found: list[int] = json.loads(output)
     assert found
     return found
 

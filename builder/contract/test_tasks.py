@@ -22,7 +22,8 @@ from builder.contract.task_requests import ASKS, refused
 from builder.contract.tasks import TASKS, Facts, Task
 from builder.engine.connection import engine_client
 from builder.errors import ContainerError
-from builder.serve import server as containers
+from builder.serve.run import run
+from builder.serve.server import Response, Server
 
 if TYPE_CHECKING:
     import docker
@@ -45,9 +46,9 @@ class Outcome:
     `faults` are hostile requests that were not refused as they should be.
     """
 
-    answers: Sequence[containers.Response]
+    answers: Sequence[Response]
     seconds: float
-    ping: containers.Response
+    ping: Response
     faults: Sequence[str]
 
 
@@ -94,7 +95,7 @@ def _ask(image: str, tasks: Sequence[Task], makings: Makings) -> dict[str, Outco
     outcomes = {}
     with (
         engine_client() as client,
-        containers.run(client, image, model=made.path, environment=environment) as server,
+        run(client, image, model=made.path, environment=environment) as server,
     ):
         _wait(server)
         for task in tasks:
@@ -111,7 +112,7 @@ def _ask(image: str, tasks: Sequence[Task], makings: Makings) -> dict[str, Outco
     return outcomes
 
 
-def _wait(server: containers.Server) -> None:
+def _wait(server: Server) -> None:
     """Wait until the server listens: it keeps the first request until the model is loaded.
 
     Asking whether it is ready would start an interpreter each time, next to one that starts.
@@ -142,15 +143,15 @@ def test_task(task: Task, asked: Asked, record_property: Record) -> None:
     outcome = asked.outcomes[task.name].result()[task.name]
     record_property("seconds", f"{outcome.seconds:.1f}")
     made = asked.makings.models.get(task.model)
-    told: list[str] = []
+    details: list[str] = []
     earlier: list[object] = []
     for ask, answer, refusals in zip(ASKS[task.name], outcome.answers, limits, strict=True):
         if refusals:
-            told.append(refused(answer, refusals))
+            details.append(refused(answer, refusals))
         else:
             assert made
-            told.append(ask.found(answer, made.config, earlier))
-    record_property("detail", "; ".join(told))
+            details.append(ask.found(answer, made.config, earlier))
+    record_property("detail", "; ".join(details))
     if not limit:
         assert not outcome.faults, "\n".join(outcome.faults)
     assert outcome.ping.status == 200

@@ -15,7 +15,7 @@ from builder.contract.subject import Subject
 from builder.contract.training_data import CANARY, HOSTILE, VALUES
 from builder.contract.training_job import ML, Job, Train, program
 from builder.serve.programs import run_files
-from builder.serve.server import run
+from builder.serve.run import run
 
 Record = Callable[[str, object], None]
 
@@ -51,10 +51,10 @@ def test_a_training_image_does_not_serve(client: docker.DockerClient, subject: S
     """It says what it is, and at once."""
     with run(client, subject.image, environment={"HF_MODEL_ID": "unused"}) as server:
         code = server.container.wait(timeout=60)["StatusCode"]
-        said = server.logs(20)
+        log = server.logs(20)
     assert code == 1
-    assert "this is a training image" in said
-    assert "serve the model with the inference image" in said
+    assert "this is a training image" in log
+    assert "serve the model with the inference image" in log
 
 
 def test_hyperparameters(train: Train) -> None:

@@ -15,7 +15,7 @@ import pytest
 from builder.contract.subject import Subject
 from builder.contract.training_data import QUESTIONS, last, metrics, serving_image, table
 from builder.contract.training_job import ML, Job, Run, Train, program
-from builder.serve.server import run
+from builder.serve.run import run
 
 Record = Callable[[str, object], None]
 
@@ -105,8 +105,8 @@ def test_metrics(
         found = {name: last(pattern, log) for name, pattern in wanted.items()}
         missing = [name for name, value in found.items() if value is None]
         assert not missing, f"{', '.join(missing)} not in\n{log}"
-        told = next(value for name, value in found.items() if name in EVALUATED)
-        assert told == pytest.approx(accuracy, abs=1e-3)
+        reported = next(value for name, value in found.items() if name in EVALUATED)
+        assert reported == pytest.approx(accuracy, abs=1e-3)
     record_property("detail", ", ".join(f"{name} {value:g}" for name, value in found.items()))
 
 

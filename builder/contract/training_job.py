@@ -72,10 +72,10 @@ def layout(job: Job, host: str) -> dict[str, bytes]:
     '3'
     """
     instance = {"instance_group_name": "homogeneousCluster", "instance_type": "ml.m5.xlarge"}
-    said = {"sagemaker_program": job.program, "sagemaker_submit_directory": f"{ML}/code"}
+    entry = {"sagemaker_program": job.program, "sagemaker_submit_directory": f"{ML}/code"}
     configuration = {
         # The SDK sends every value as JSON inside of a text.
-        "hyperparameters": {k: json.dumps(v) for k, v in {**said, **job.hyperparameters}.items()},
+        "hyperparameters": {k: json.dumps(v) for k, v in {**entry, **job.hyperparameters}.items()},
         "resourceconfig": {
             "current_host": host,
             "current_instance_type": instance["instance_type"],

@@ -117,8 +117,8 @@ def existing(client: docker.DockerClient, source: BaseSource) -> BaseImage | Non
     except docker.errors.ImageNotFound:
         return None
     how: How
-    if (said := image.labels.get(LABEL_HOW)) in ("bootstrapped", "stand-in"):
-        how = said
+    if (label := image.labels.get(LABEL_HOW)) in ("bootstrapped", "stand-in"):
+        how = label
     elif any(d.endswith(f"@{source.digest}") for d in image.attrs.get("RepoDigests") or ()):
         how = "pulled"
     else:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from builder.engine import buildx
 from builder.engine.docker_config import current_context, docker_configuration
+from builder.engine.failures import engine_errors
 from builder.errors import EngineError
 from builder.util.state import state_directory
 from builder.util.text import system_words
@@ -130,19 +131,11 @@ def find() -> Engine | None:
 @contextmanager
 def engine_client() -> Iterator[docker.DockerClient]:
     """A client of the engine that runs; what the engine refuses is an EngineError."""
-    import docker.errors
-    import requests
-
     found = find()
     if found is None:
         raise EngineError("no Docker Engine is running", remedy="build it: dlc build")
-    with closing(found.client()) as client:
-        try:
-            yield client
-        except (docker.errors.DockerException, requests.RequestException) as error:
-            raise EngineError(
-                f"the engine says: {error}", remedy="see `dlc engine status`"
-            ) from error
+    with engine_errors(), closing(found.client()) as client:
+        yield client
 
 
 def search() -> tuple[Engine | None, tuple[str, ...]]:
@@ -254,13 +247,13 @@ def _reason(error: BaseException) -> str:
 def check_headers(headers: Mapping[str, str], *, host: str) -> None:
     """EngineError if any answer's headers tell that it is not of an engine we can build with."""
     podman = "libpod" in headers.get("Server", "").lower()
-    told = {
+    answer = {
         "Components": [{"Name": "Podman Engine"}] if podman else [],
         "Os": headers.get("Ostype", "linux"),
         "ApiVersion": headers.get("Api-Version", ".".join(map(str, MINIMUM_API))),
         "Version": headers.get("Server", "of an unknown version").removeprefix("Docker/"),
     }
-    _check(told, host=host)
+    _check(answer, host=host)
 
 
 def _check(answer: dict[str, Any], *, host: str) -> None:

@@ -5,13 +5,13 @@ What the engine refuses on the way is a ContainerError.
 
 from __future__ import annotations
 
-import re
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from builder.engine.failures import DISK_FULL, MAKE_ROOM, failure
 from builder.engine.namespace import labels
 from builder.engine.orphans import OWNER_LABEL, remove_orphans
 from builder.errors import ContainerError
@@ -28,10 +28,6 @@ LABELS = {"dlc.role": "serve"}
 POLL_SECONDS = 0.2
 LATE_SECONDS = 5.0
 LOG_LINES = 30
-
-# What the kernel, the engine and programs say when a disk is full.
-_DISK_FULL = re.compile(r"no space left on device|errno 28\b|disk quota exceeded", re.IGNORECASE)
-_MAKE_ROOM = "free disk space where the engine keeps its data (`dlc engine prune`), then try again"
 
 
 @contextmanager
@@ -101,8 +97,8 @@ def failed(what: str, container: Container) -> ContainerError:
         written = log(container)
     container.reload()
     state = container.attrs["State"]
-    if _DISK_FULL.search(written):
-        reason, remedy = "the disk is full", f"{_MAKE_ROOM}; its log ends:\n{written}"
+    if DISK_FULL.search(written):
+        reason, remedy = "the disk is full", f"{MAKE_ROOM}; its log ends:\n{written}"
     elif state["OOMKilled"]:
         reason, remedy = "the memory ran out", "run it where there is more memory"
     elif written:
@@ -120,13 +116,10 @@ def text(output: Any) -> str:
 
 @contextmanager
 def refused(message: str, remedy: str) -> Iterator[None]:
-    """Turn what the engine says no with into a ContainerError."""
+    """Turn what the engine refuses, and a lost connection, into a ContainerError."""
     import docker.errors
 
     try:
         yield
     except (docker.errors.APIError, OSError) as error:
-        cause = getattr(error, "explanation", None) or error
-        if _DISK_FULL.search(str(cause)):
-            remedy = _MAKE_ROOM
-        raise ContainerError(f"{message}: {cause}", remedy=remedy) from error
+        raise failure(error, message, kind=ContainerError, remedy=remedy) from error

@@ -255,11 +255,11 @@ def _command(text: str) -> str:
     """Of a chain of commands the one that says what it is for."""
     commands = text.split(" && ")
     install = "apt-get install "
-    said = next((each for each in commands if each.startswith(install)), commands[0])
-    if said.startswith(install):
-        words = said.split()[2:]
+    command = next((each for each in commands if each.startswith(install)), commands[0])
+    if command.startswith(install):
+        words = command.split()[2:]
         return install + " ".join(word for word in words if not word.startswith("-"))
-    return _VARIABLES.sub("", said)
+    return _VARIABLES.sub("", command)
 
 
 def _sources(text: str) -> str:

@@ -24,7 +24,7 @@ def remove_orphans(client: docker.DockerClient) -> None:
     import docker.errors
 
     for each in client.api.containers(all=True, filters={"label": OWNER_LABEL}):
-        said = str((each.get("Labels") or {}).get(OWNER_LABEL, ""))
-        if not alive(said):
+        owner = str((each.get("Labels") or {}).get(OWNER_LABEL, ""))
+        if not alive(owner):
             with suppress(docker.errors.APIError):  # another run removes it just now
                 client.api.remove_container(each["Id"], force=True, v=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from builder.engine.failures import engine_errors
 from builder.errors import EngineError
 
 if TYPE_CHECKING:
@@ -66,17 +67,17 @@ class Freed:
 def usage(engine: Engine) -> Usage:
     """Ask an engine what it holds; EngineError if it does not say."""
     with _client(engine) as client:
-        told, free = client.df(), free_bytes(engine, client.info())
-        images, containers = _rows(told, "Images"), _rows(told, "Containers")
-        cache = [row for row in _rows(told, "BuildCache") if not row.get("Shared")]
+        disk, free = client.df(), free_bytes(engine, client.info())
+        images, containers = _rows(disk, "Images"), _rows(disk, "Containers")
+        cache = [row for row in _rows(disk, "BuildCache") if not row.get("Shared")]
         return Usage(
             images=len(images),
-            image_bytes=int(told.get("LayersSize") or 0),
+            image_bytes=int(disk.get("LayersSize") or 0),
             untagged_images=sum(_is_untagged(row) for row in images),
             containers=len(containers),
             running_containers=sum(row.get("State") == "running" for row in containers),
             container_bytes=_sum(containers, "SizeRw"),
-            volumes=len(_rows(told, "Volumes")),
+            volumes=len(_rows(disk, "Volumes")),
             cache_records=len(cache),
             cache_bytes=_sum(cache, "Size"),
             cache_reclaimable=_sum((row for row in cache if not row.get("InUse")), "Size"),
@@ -121,23 +122,18 @@ def prune(engine: Engine, *, keep_storage: int) -> Freed:
 @contextmanager
 def _client(engine: Engine) -> Iterator[docker.DockerClient]:
     """A client with patience; what the engine refuses or garbles is an EngineError."""
-    import docker.errors
-    import requests
-
     try:
-        with closing(engine.client(timeout=_SECONDS)) as client:
+        with engine_errors(), closing(engine.client(timeout=_SECONDS)) as client:
             yield client
-    except (docker.errors.DockerException, requests.RequestException) as error:
-        raise EngineError(f"the engine says: {error}", remedy="see `dlc engine status`") from error
     except (AttributeError, TypeError, ValueError) as error:
         raise EngineError(
-            f"{engine.host} does not tell its disk usage as an engine does",
+            f"{engine.host} reports its disk usage in another form than Docker Engine",
             remedy="point DOCKER_HOST at Docker Engine 20.10 or newer",
         ) from error
 
 
-def _rows(told: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    return list(told.get(name) or ())
+def _rows(usage: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    return list(usage.get(name) or ())
 
 
 def _sum(rows: Iterable[Mapping[str, Any]], name: str) -> int:

@@ -50,9 +50,9 @@ def packages(owned: "set[str]") -> "dict[str, list[int]]":
             for row in csv.reader(file):
                 path = os.path.normpath(os.path.join(site, row[0]))
                 files = [path, compiled(path)] if path.endswith(".py") else [path]
-                said = int(row[2] or 0) if len(row) > 2 else 0
+                recorded = int(row[2] or 0) if len(row) > 2 else 0
                 # torch 1.9.1 declares 2.2 GB more for a library than it has.
-                declared += min(said, size(path)) if os.path.lexists(path) else said
+                declared += min(recorded, size(path)) if os.path.lexists(path) else recorded
                 actual += sum(size(each) for each in files if each not in owned)
                 owned.update(files)
         found[folder.name.split("-")[0]] = [declared, actual]

@@ -57,7 +57,7 @@ def train_pytorch(options: Any, tokenizer: Any) -> "dict[str, Any]":
     transformers = importlib.import_module("transformers")
     last_checkpoint = importlib.import_module("transformers.trainer_utils").get_last_checkpoint
 
-    class Told(transformers.TrainerCallback):  # type: ignore[misc,name-defined]
+    class Recorder(transformers.TrainerCallback):  # type: ignore[misc,name-defined]
         """Tells of checkpoints, takes its time, and knows where training began."""
 
         first = 0
@@ -73,7 +73,7 @@ def train_pytorch(options: Any, tokenizer: Any) -> "dict[str, Any]":
             say(f"saved step {state.global_step}")
 
     arguments = transformers.TrainingArguments
-    told = Told()
+    recorder = Recorder()
     trainer = transformers.Trainer(
         model=transformers.AutoModelForSequenceClassification.from_pretrained(
             os.environ["SM_CHANNEL_MODEL"]
@@ -92,14 +92,14 @@ def train_pytorch(options: Any, tokenizer: Any) -> "dict[str, Any]":
         train_dataset=data("train", tokenizer),
         eval_dataset=data("test", tokenizer),
         compute_metrics=lambda found: scores(found.label_ids, found.predictions.argmax(-1)),
-        callbacks=[told],
+        callbacks=[recorder],
         **{either(transformers.Trainer, "processing_class", "tokenizer"): tokenizer},
     )
     trainer.train(resume_from_checkpoint=last_checkpoint(options.checkpoints))
     found = trainer.evaluate()
     trainer.save_model(os.environ["SM_MODEL_DIR"])
     return {
-        "first": told.first,
+        "first": recorder.first,
         "last": trainer.state.global_step,
         "losses": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry],
         "accuracy": found["eval_accuracy"],
@@ -122,7 +122,7 @@ def train_tensorflow(options: Any, tokenizer: Any) -> "dict[str, Any]":
 
     checkpoints = Path(options.checkpoints)
 
-    class Told(keras.callbacks.Callback):  # type: ignore[misc,name-defined]
+    class Recorder(keras.callbacks.Callback):  # type: ignore[misc,name-defined]
         """Writes checkpoints, tells of them, and takes its time."""
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
@@ -152,7 +152,7 @@ def train_tensorflow(options: Any, tokenizer: Any) -> "dict[str, Any]":
         validation_data=batches("test"),
         initial_epoch=done,
         epochs=options.steps,
-        callbacks=[Told()],
+        callbacks=[Recorder()],
         verbose=2,
     )
     model.save_pretrained(os.environ["SM_MODEL_DIR"])

@@ -72,11 +72,6 @@ class Difference:
     locks_only: bool
     advisories: tuple[AdvisoryChange, ...] = ()
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing differs."""
-        return not (self.packages or self.settings or self.new_layers)
-
 
 def compare(before: Inventory, after: Inventory) -> Difference:
     """Everything that is not the same in two images; packages by kind and name."""

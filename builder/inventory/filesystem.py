@@ -112,8 +112,8 @@ def _contents(found: _Found) -> Contents:
             packages.append(one)
     for status in found.status:
         packages += system_packages.installed(status, found.copyrights)
-    said = next((found.releases[path] for path in _OS_RELEASE if path in found.releases), "")
-    distribution, release = system_packages.os_release(said)
+    text = next((found.releases[path] for path in _OS_RELEASE if path in found.releases), "")
+    distribution, release = system_packages.os_release(text)
     return Contents(
         packages=tuple(sorted(set(packages))),
         distribution=distribution,

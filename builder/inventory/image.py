@@ -110,9 +110,9 @@ def _contents(client: docker.DockerClient, image: str) -> Contents:
 def _inventory(
     client: docker.DockerClient, attributes: Mapping[str, Any], contents: Contents, name: str
 ) -> Inventory:
-    said = attributes.get("Config") or {}
-    labels = dict(said.get("Labels") or {})
-    env = dict(each.partition("=")[::2] for each in said.get("Env") or ())
+    config = attributes.get("Config") or {}
+    labels = dict(config.get("Labels") or {})
+    env = dict(each.partition("=")[::2] for each in config.get("Env") or ())
     identity = str(attributes["Id"])
     packages, differences = compare(
         contents.packages, contents.locks, env.get("VIRTUAL_ENV", _ENVIRONMENT)
@@ -129,11 +129,11 @@ def _inventory(
         config=Config(
             env=dict(sorted(env.items())),
             labels=dict(sorted(labels.items())),
-            entrypoint=tuple(said.get("Entrypoint") or ()),
-            cmd=tuple(said.get("Cmd") or ()),
-            user=str(said.get("User") or ""),
-            workdir=str(said.get("WorkingDir") or ""),
-            ports=tuple(sorted(said.get("ExposedPorts") or ())),
+            entrypoint=tuple(config.get("Entrypoint") or ()),
+            cmd=tuple(config.get("Cmd") or ()),
+            user=str(config.get("User") or ""),
+            workdir=str(config.get("WorkingDir") or ""),
+            ports=tuple(sorted(config.get("ExposedPorts") or ())),
         ),
         layers=from_engine(client, identity).layers,
         size=unpacked_size(client, identity),

@@ -99,7 +99,7 @@ def _versions(file: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> dict[str
     found: dict[str, tuple[str, str]] = {}
     declared: dict[str, str] = {}
     for member in members:
-        for name, version, evidence in _said(file, member):
+        for name, version, evidence in _identified(file, member):
             found.setdefault(name, (version, evidence))
         if member.filename == _DEPENDENCIES:
             text = file.read(member).decode("utf-8", "replace")
@@ -120,14 +120,14 @@ def _versions(file: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> dict[str
     return found
 
 
-def _said(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[tuple[str, str, str]]:
+def _identified(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[tuple[str, str, str]]:
     """The libraries that a member of an archive names, with version and evidence."""
     name = member.filename
     if name.startswith("META-INF/maven/") and name.endswith("/pom.properties"):
-        said = _properties(file.read(member))
-        if artifact := said.get("artifactId"):
-            which = f"{said.get('groupId', '')}:{artifact}".lstrip(":")
-            yield which, said.get("version", ""), "pom.properties"
+        properties = _properties(file.read(member))
+        if artifact := properties.get("artifactId"):
+            which = f"{properties.get('groupId', '')}:{artifact}".lstrip(":")
+            yield which, properties.get("version", ""), "pom.properties"
     elif name == _NETTY:
         for key, value in _properties(file.read(member)).items():
             if key.endswith(".version"):
@@ -141,13 +141,13 @@ def _said(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[tuple[str,
 def _itself(path: str, manifest: bytes | str, within: str) -> Package:
     """An archive by its manifest, else by its name."""
     text = manifest.decode("utf-8", "replace") if isinstance(manifest, bytes) else manifest
-    said = dict(re.findall(r"^([\w-]+): *(.*?)\r?$", text, re.MULTILINE))
+    headers = dict(re.findall(r"^([\w-]+): *(.*?)\r?$", text, re.MULTILINE))
     file = PurePosixPath(path).name
     named = _NAMED.match(file)
     version = (
-        said.get("Implementation-Version")
-        or said.get("Bundle-Version")
-        or said.get("Specification-Version")
+        headers.get("Implementation-Version")
+        or headers.get("Bundle-Version")
+        or headers.get("Specification-Version")
         or (named["version"] if named else "")
     )
     name = named["name"] if named else PurePosixPath(path).stem

@@ -69,7 +69,7 @@ def compare(
     distributions carry parts of others. Without any lock nothing is said.
     """
     wanted = requirements(locks)
-    told, installed, problems = [], set(), []
+    found, installed, problems = [], set(), []
     for package in packages:
         mine = (
             package.kind == "python"
@@ -77,11 +77,11 @@ def compare(
             and package.path.startswith(f"{environment}/")
         )
         if not (mine and locks):
-            told.append(package)
+            found.append(package)
             continue
         installed.add(package.name)
         version, layer = wanted.get(package.name, ("", ""))
-        told.append(replace(package, layer=layer))
+        found.append(replace(package, layer=layer))
         if not layer:
             problems.append(f"{package.name} {package.version} is in no lock")
         elif not _equal(package.version, version):
@@ -89,7 +89,7 @@ def compare(
     for name in sorted(wanted.keys() - installed):
         version, layer = wanted[name]
         problems.append(f"{name} {version} of {layer}.lock is missing")
-    return tuple(told), tuple(problems)
+    return tuple(found), tuple(problems)
 
 
 def _equal(installed: str, locked: str) -> bool:

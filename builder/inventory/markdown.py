@@ -34,7 +34,7 @@ def _lines(difference: Difference, before: str, after: str) -> Iterator[str]:
         if rows:
             yield from table(title, ("package", "", "before", "after"), map(_package, rows))
     if difference.advisories:
-        told = (
+        advisories = (
             (
                 each.what,
                 f"`{each.advisory}`",
@@ -43,7 +43,7 @@ def _lines(difference: Difference, before: str, after: str) -> Iterator[str]:
             )
             for each in difference.advisories
         )
-        yield from table("Advisories", ("", "advisory", "severity", "package"), told)
+        yield from table("Advisories", ("", "advisory", "severity", "package"), advisories)
     if difference.settings:
         rows_of = (
             (f"{each.what} `{each.name}`", code(each.before), code(each.after))
@@ -60,8 +60,8 @@ def _summary(difference: Difference) -> str:
     counts: dict[str, int] = {}
     for each in difference.packages:
         counts[each.what] = counts.get(each.what, 0) + 1
-    told = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
-    parts = [f"{what}: {told}" if told else f"the same {what}"]
+    numbers = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
+    parts = [f"{what}: {numbers}" if numbers else f"the same {what}"]
     if not difference.locks_only:
         parts.append(
             f"{counted(len(difference.new_layers), 'new layer')} of {len(difference.after.layers)}"

@@ -12,7 +12,7 @@ __all__ = ["OVERLAP", "components", "interpreter", "is_program", "program"]
 OVERLAP = 256  # bytes that a text in a program has at most
 
 # What a program says of its version; the file is known by how its name begins.
-_SAYS = {"ffmpeg": re.compile(rb"[Ff]fmpeg version n?(\d[\w.~+-]*)", re.IGNORECASE)}
+_VERSIONS = {"ffmpeg": re.compile(rb"[Ff]fmpeg version n?(\d[\w.~+-]*)", re.IGNORECASE)}
 _IN_A_WHEEL = re.compile(
     r".*/site-packages/.*/(?P<name>[a-z][a-z0-9_+]*)(?:-[a-z0-9_]+)*(?:-v(?P<version>\d[\w.]*))?"
 )
@@ -30,16 +30,16 @@ def is_program(path: str) -> bool:
     False
     """
     found = _IN_A_WHEEL.fullmatch(path)
-    return bool(found and found["name"] in _SAYS)
+    return bool(found and found["name"] in _VERSIONS)
 
 
 def program(path: str, blocks: Iterable[bytes]) -> list[Package]:
     """A program by what it says of itself, else by the name of its file."""
     found = _IN_A_WHEEL.fullmatch(path)
-    if found is None or found["name"] not in _SAYS:
+    if found is None or found["name"] not in _VERSIONS:
         return []
-    said = _said(_SAYS[found["name"]], blocks)
-    version = said or found["version"] or ""
+    own = _own_version(_VERSIONS[found["name"]], blocks)
+    version = own or found["version"] or ""
     return [
         Package(
             kind="binary",
@@ -47,7 +47,7 @@ def program(path: str, blocks: Iterable[bytes]) -> list[Package]:
             version=version,
             path=path,
             within=path.partition("/site-packages/")[2].partition("/")[0],
-            evidence="its own text" if said else "file name",
+            evidence="its own text" if own else "file name",
         )
     ]
 
@@ -76,7 +76,7 @@ def components(label: str) -> Iterator[Package]:
             yield Package(kind="binary", name=name, version=version, evidence="label")
 
 
-def _said(pattern: re.Pattern[bytes], blocks: Iterable[bytes]) -> str:
+def _own_version(pattern: re.Pattern[bytes], blocks: Iterable[bytes]) -> str:
     left = b""
     for block in blocks:
         window = left + block

@@ -39,16 +39,16 @@ def is_license(path: str) -> bool:
 
 def distribution(path: str, content: bytes, licenses: Iterable[str]) -> Package | None:
     """The distribution of some metadata; None if it says neither name nor version."""
-    said = BytesHeaderParser().parsebytes(content)
-    name, version = str(said.get("Name") or ""), str(said.get("Version") or "")
+    headers = BytesHeaderParser().parsebytes(content)
+    name, version = str(headers.get("Name") or ""), str(headers.get("Version") or "")
     if not name or not version:
         return None
     folder = path if path.endswith(".egg-info") else str(PurePosixPath(path).parent)
-    declared = str(said.get("License") or "").strip()
+    declared = str(headers.get("License") or "").strip()
     names = [declared] if _is_name(declared) else []
     names += [
         str(each).rpartition(" :: ")[2]
-        for each in said.get_all("Classifier", [])
+        for each in headers.get_all("Classifier", [])
         if str(each).startswith("License :: ")
     ]
     return Package(
@@ -58,11 +58,11 @@ def distribution(path: str, content: bytes, licenses: Iterable[str]) -> Package 
         path=folder,
         within=_within(folder),
         evidence="metadata",
-        license=str(said.get("License-Expression") or ""),
+        license=str(headers.get("License-Expression") or ""),
         licenses=tuple(dict.fromkeys(each for each in names if each != "OSI Approved")),
         requires=tuple(
             str(each)
-            for each in said.get_all("Requires-Dist", [])
+            for each in headers.get_all("Requires-Dist", [])
             if not re.search(r";.*\bextra\b", str(each))
         ),
         license_files=tuple(sorted(each for each in licenses if each.startswith(f"{folder}/"))),

@@ -78,7 +78,7 @@ def _package(package: Package, distribution: str) -> Mapping[str, Any]:
     # A reference to a text of one's own would need that text in the document.
     expression = "" if "LicenseRef-" in package.license else package.license
     names = [*([package.license] if not expression and package.license else []), *package.licenses]
-    told = [
+    comments = [
         *([f"declared: {', '.join(names)}"] if names else []),
         *([f"texts: {', '.join(package.license_files)}"] if package.license_files else []),
     ]
@@ -104,6 +104,6 @@ def _package(package: Package, distribution: str) -> Mapping[str, Any]:
         row["versionInfo"] = package.version
     if found:
         row["sourceInfo"] = found
-    if told:
-        row["licenseComments"] = "; ".join(told)
+    if comments:
+        row["licenseComments"] = "; ".join(comments)
     return row

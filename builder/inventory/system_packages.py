@@ -55,8 +55,8 @@ def os_release(text: str) -> tuple[str, str]:
     >>> os_release('NAME="Ubuntu"\\nID=ubuntu\\nVERSION_ID="22.04"\\n')
     ('ubuntu', '22.04')
     """
-    said = dict(re.findall(r'^([A-Z_]+)="?([^"\n]*)"?$', text, re.MULTILINE))
-    return said.get("ID", ""), said.get("VERSION_ID", "")
+    fields = dict(re.findall(r'^([A-Z_]+)="?([^"\n]*)"?$', text, re.MULTILINE))
+    return fields.get("ID", ""), fields.get("VERSION_ID", "")
 
 
 def _licenses(text: str) -> tuple[str, ...]:

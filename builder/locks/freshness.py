@@ -26,7 +26,6 @@ __all__ = [
     "component",
     "concerning",
     "inputs_digest",
-    "is_fresh",
     "is_of",
     "layers",
     "origin",
@@ -188,8 +187,3 @@ def state(folder: Path, target: Target) -> State:
         lifted=lockfile.notes(texts.values(), "lifted"),
         kept=lockfile.notes(texts.values(), "kept"),
     )
-
-
-def is_fresh(folder: Path, target: Target) -> bool:
-    """Whether a folder holds all locks of a target as they were resolved from what it says now."""
-    return not state(folder, target).stale

@@ -1,4 +1,4 @@
-"""Selectors: `repository:tag`, a tag, or a glob over either; and filters by field."""
+"""Selectors: `repository:tag`, a tag, a glob over either, or an image URI; filters by field."""
 
 from __future__ import annotations
 
@@ -56,10 +56,12 @@ def select(
 ) -> tuple[Target, ...]:
     """The targets that match any selector (all, without one) and every filter, in matrix order.
 
-    SelectionError, with the nearest names, if a selector, a value or all of them match nothing.
+    SelectionError, with the nearest names, if a selector, a value or all of them match nothing;
+    TagError if one that looks like an image URI is none.
     """
     targets = tuple(targets)
     filters = filters or Filters()
+    selectors = [_name(selector) for selector in selectors]
     for selector in selectors:
         if not any(_matches(selector, target) for target in targets):
             # A full name is near to full names only; a tag or a repository to either of these.
@@ -97,6 +99,16 @@ def select_one(
             remedy=f"name one of\n  {names}{more}",
         )
     return found[0]
+
+
+def _name(selector: str) -> str:
+    """The `repository:tag` of an image URI; of any other selector the selector itself."""
+    if ".dkr.ecr." not in selector:
+        return selector
+    from builder.matrix.uris import parse_uri  # for those who have one only
+
+    uri = parse_uri(selector)
+    return f"{uri.repository}:{uri.tag}"
 
 
 def _matches(selector: str, target: Target) -> bool:

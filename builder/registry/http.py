@@ -166,9 +166,9 @@ class Connection(Exchange):
         status = answer.status
         if status < 300:
             return
-        code, said = _complaint(answer)
+        code, complaint = _complaint(answer)
         known = {each.value: each.phrase.lower() for each in HTTPStatus}
-        words = said or known.get(status, "not an HTTP status")
+        words = complaint or known.get(status, "not an HTTP status")
         remedy = "try again later" if status in BUSY else "see the registry"
         seconds = answer.headers.get("Retry-After", "")
         if status in BUSY and seconds.isascii() and seconds.isdecimal():

@@ -38,11 +38,11 @@ class Part:
     """Some bytes of a file, as a request's body."""
 
     def __init__(
-        self, file: IO[bytes], start: int, length: int, told: Callable[[int], None]
+        self, file: IO[bytes], start: int, length: int, progress: Callable[[int], None]
     ) -> None:
         """`told` gets how far in the file it is."""
         self.moved = time.monotonic()
-        self._file, self._start, self._length, self._told = file, start, length, told
+        self._file, self._start, self._length, self._progress = file, start, length, progress
         self.seek(0)
 
     def __len__(self) -> int:
@@ -53,7 +53,7 @@ class Part:
         left = self._length - self.tell()
         content = self._file.read(left if size < 0 else min(size, left))
         self.moved = time.monotonic()
-        self._told(self._file.tell())
+        self._progress(self._file.tell())
         return content
 
     def tell(self) -> int:

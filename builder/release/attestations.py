@@ -53,8 +53,8 @@ def attacher(commit: Commit) -> Attach:
             pusher.client.put_manifest(repository, image.digest, image)
             name = f"{pusher.place.host}/{repository}"
             listed = spdx.document(found, name=name, digest=image.digest)
-            said = {_SPDX: listed, provenance.PREDICATE: made}
-            return _attach(pusher, repository, image, attestations(name, image.digest, said))
+            predicates = {_SPDX: listed, provenance.PREDICATE: made}
+            return _attach(pusher, repository, image, attestations(name, image.digest, predicates))
 
         return attach
 
@@ -82,8 +82,8 @@ def sealer(
         signer.attest(reference, signing.SPDX, listed)
         made = provenance.predicate(local, commit=commit(local))
         signer.attest(reference, signing.PROVENANCE, made)
-        if said := (results or {}).get(local.target.name):
-            signer.attest(reference, signing.TEST_RESULT, said)
+        if result := (results or {}).get(local.target.name):
+            signer.attest(reference, signing.TEST_RESULT, result)
 
     return seal
 
@@ -103,8 +103,8 @@ def attestations(
     """in-toto's statements about an image, one for each type of predicate."""
     subject = {"name": name, "digest": {"sha256": digest.removeprefix("sha256:")}}
     return [
-        {"_type": _STATEMENT, "predicateType": kind, "subject": [subject], "predicate": said}
-        for kind, said in predicates.items()
+        {"_type": _STATEMENT, "predicateType": kind, "subject": [subject], "predicate": predicate}
+        for kind, predicate in predicates.items()
     ]
 
 
@@ -115,14 +115,14 @@ def _attach(
     client = pusher.client
     contents = [_json(each) for each in statements]
     layers = []
-    for said, content in zip(statements, contents, strict=True):
+    for statement, content in zip(statements, contents, strict=True):
         digest = client.put_blob(repository, content)
         layers.append(
             {
                 "mediaType": _IN_TOTO,
                 "digest": digest,
                 "size": len(content),
-                "annotations": {"in-toto.io/predicate-type": said["predicateType"]},
+                "annotations": {"in-toto.io/predicate-type": statement["predicateType"]},
             }
         )
     config = _json(

@@ -12,9 +12,8 @@ from builder.errors import RegistryError
 from builder.registry.ecr import ecr_client
 from builder.release.tags import MAJORS
 
-__all__ = ["KEEPS", "Change", "DesiredRepository", "apply", "changes", "wanted"]
+__all__ = ["Change", "DesiredRepository", "apply", "changes", "wanted"]
 
-KEEPS = ("releases", "all", "none")
 # ECR takes five of them at most, each with two asterisks at most.
 _FIXED = ("key-*", *(f"*-v{major}.*" for major in MAJORS))
 _PULL = (
@@ -55,7 +54,9 @@ def wanted(
     readers: Sequence[str],
     partition: str = "aws",
 ) -> list[DesiredRepository]:
-    """Repositories that keep tags as told (one of KEEPS), and let the accounts `readers` pull.
+    """Repositories that keep tags, and let the accounts `readers` pull.
+
+    `keeps` is releases, all or none.
 
     An image that lost its last tag goes after `untagged_days` days. One that an index names has no
     tag of its own, and ECR keeps it as long as the index.
@@ -161,7 +162,7 @@ def changes(ecr: Ecr, repositories: Sequence[DesiredRepository]) -> Iterator[Cha
                 yield Change(repository=each.name, what=what, before=before, after=after)
 
 
-def apply(ecr: Ecr, found: Sequence[Change], told: Callable[[Change], None]) -> None:
+def apply(ecr: Ecr, found: Sequence[Change], report: Callable[[Change], None]) -> None:
     """Make changes, and tell of each that was made."""
     new = {each.repository for each in found if each.what == "repository"}
     settled = {
@@ -188,7 +189,7 @@ def apply(ecr: Ecr, found: Sequence[Change], told: Callable[[Change], None]) -> 
             ecr.change("put_lifecycle_policy", name, lifecyclePolicyText=json.dumps(after))
         elif each.what == "policy":
             ecr.change("set_repository_policy", name, policyText=json.dumps(after))
-        told(each)
+        report(each)
 
 
 def _plain(value: Any, key: str = "") -> Any:
@@ -214,11 +215,11 @@ def _refused() -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        said = error.response["Error"]
+        fault = error.response["Error"]
         raise RegistryError(
-            f"ECR refuses {error.operation_name}: {said.get('Message') or said.get('Code')}",
+            f"ECR refuses {error.operation_name}: {fault.get('Message') or fault.get('Code')}",
             remedy="see that the credentials and the account are the right ones",
-            code=str(said.get("Code", "")),
+            code=str(fault.get("Code", "")),
         ) from error
     except BotoCoreError as error:
         raise RegistryError(

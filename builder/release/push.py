@@ -16,12 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.engine.failures import engine_errors
 from builder.engine.image import TargetImage, key_tag
 from builder.engine.namespace import local_name
 from builder.engine.unpacked import diff_ids
-from builder.errors import EngineError, Interrupted, PushError, RegistryError
+from builder.errors import PushError, RegistryError
 from builder.matrix.target import STAND_IN_LABEL, Target
 from builder.registry.client import Manifest, RegistryClient
+from builder.release import tagging
 from builder.release.compare import (
     OCI,
     SAGEMAKER,
@@ -34,7 +36,7 @@ from builder.release.compare import (
 )
 from builder.release.inventories import inventory_of, keep
 from builder.release.record import Released
-from builder.release.tags import is_fixed, moving, next_revision, revisions
+from builder.release.tags import moving
 from builder.release.upload import upload
 
 if TYPE_CHECKING:
@@ -45,14 +47,6 @@ if TYPE_CHECKING:
     from builder.release.progress import PushWatcher
 
 __all__ = ["Attach", "Pusher"]
-
-# What registries answer where a tag is to be kept: ECR 400, others 405, 409 or 412.
-_KEPT = frozenset({400, 405, 409, 412})
-
-_TWO = (
-    "somebody else pushed the same release at the same time: see which image has its tags, push "
-    "again, and agree on who does"
-)
 
 # What reads all that it says of an image, and gives what pushes that beside the image, whose
 # manifest it gets; that gives the manifest of both.
@@ -121,15 +115,9 @@ class Pusher:
     @contextmanager
     def _telling(self, target: Target) -> Iterator[None]:
         """The errors of the engine and the registry as errors of this target's push."""
-        import docker.errors
-        import requests
-
         try:
-            yield
-        except (docker.errors.DockerException, requests.RequestException) as error:
-            raise EngineError(
-                f"{target.name}: the engine says: {error}", remedy="see `dlc engine status`"
-            ) from error
+            with engine_errors(f"{target.name}: the engine failed"):
+                yield
         except RegistryError as error:
             where = f"{self.place}/{target.name}"
             raise PushError(f"{where}: {error.message}", remedy=error.remedy) from error
@@ -145,7 +133,7 @@ class Pusher:
         self._check(repository, manifest)
         named = self.client.head(repository, target.tag)
         before = named.digest if named else ""
-        revision = self.revision or self._revision(target, repository, manifest.digest)
+        revision = self.revision or tagging.revision(self, target, repository, manifest.digest)
         tags = (
             key_tag(local.key),
             f"{target.tag}-v{revision}",
@@ -158,16 +146,16 @@ class Pusher:
             name = f"{self.place.host}/{repository}"
             self.seal(local, name, image, manifest.digest, prepared.inventory)
         for tag in tags:
-            there = self._tag(local, repository, tag, manifest)
+            there = tagging.name(self, local, repository, tag, manifest)
             if tag == target.tag and there not in {"", before, manifest.digest}:
                 # Who pushed that may have read its revision back before this push took it over.
                 raise PushError(
                     f"{self.place.host}/{repository}:{tag} became {there} while this pushed "
                     f"{manifest.digest}",
-                    remedy=_TWO,
+                    remedy=tagging.TWO_PUSHES,
                 )
         for tag in tags:
-            self._read_back(repository, tag, manifest)
+            tagging.read_back(self, repository, tag, manifest)
         return Released(
             image=f"{self.place.host}/{repository}",
             tag=target.tag,
@@ -224,7 +212,7 @@ class Pusher:
         moves = moving(target, self.targets, revision=revision)
         kept = [tag for tag in moves if tag != target.tag and self.keeps(repository, tag)]
         for tag in (*fixed, target.tag, *kept):
-            remote = self._remote(repository, tag)
+            remote = self.remote(repository, tag)
             if remote is None:
                 continue
             same = is_same(local, remote) and not self._misfit(remote)
@@ -234,7 +222,8 @@ class Pusher:
                 found = remote.top
         return found
 
-    def _remote(self, repository: str, tag: str) -> Remote | None:
+    def remote(self, repository: str, tag: str) -> Remote | None:
+        """What a tag names in the registry; None if it names nothing."""
         top = self.client.manifest(repository, tag)
         if top is None:
             return None
@@ -268,56 +257,4 @@ class Pusher:
                 f"{self.place.host}/{repository}@{manifest.digest} does not fit the profile "
                 f"{self.profile}: {why}",
                 remedy="build it again: dlc build",
-            )
-
-    def _revision(self, target: Target, repository: str, digest: str) -> str:
-        """The newest revision that is this image already, else the one after the newest."""
-        known = revisions(target.tag, self.client.tags(repository))
-        for revision in reversed(known):
-            there = self.client.head(repository, f"{target.tag}-v{revision}")
-            if there is not None and there.digest == digest:
-                return revision
-        return next_revision(known, target.major)
-
-    def _tag(self, local: TargetImage, repository: str, tag: str, manifest: Manifest) -> str:
-        """Let a tag name a manifest that is there, unless it does; the digest that it named before.
-
-        Empty if it named none.
-        """
-        if self.stop.is_set():
-            raise Interrupted("interrupted")
-        reference = f"{self.place.host}/{repository}:{tag}"
-        there = self.client.head(repository, tag)
-        if there is not None and there.digest == manifest.digest:
-            return there.digest
-        keeps = is_fixed(tag) or self.keeps(repository, tag)
-        remote = self._remote(repository, tag) if there is not None and keeps else None
-        if remote is not None:
-            raise conflict(reference, local, remote, manifest.digest)
-        try:
-            self.client.put_manifest(repository, tag, manifest)
-        except RegistryError as error:
-            if error.status not in _KEPT:
-                raise
-            # A repository that keeps its tags says so only now, and also if an answer was lost.
-            remote = self._remote(repository, tag)
-            if remote is None:
-                raise
-            if remote.top.digest != manifest.digest:
-                refused = conflict(reference, local, remote, manifest.digest)
-                raise PushError(
-                    f"{refused.message} ({error.message})", remedy=refused.remedy
-                ) from error
-        if there is not None:
-            self.watcher.news(local.target.name, f"{tag} moved from {there.digest}")
-        return there.digest if there else ""
-
-    def _read_back(self, repository: str, tag: str, manifest: Manifest) -> None:
-        served = self.client.manifest(repository, tag)
-        if served is None or served.content != manifest.content:
-            what = served.digest if served else "nothing"
-            raise PushError(
-                f"{self.place.host}/{repository}:{tag} was pushed as {manifest.digest}, but the "
-                f"registry serves {what}",
-                remedy=_TWO,
             )

@@ -209,7 +209,7 @@ def _check_key(key: str, option: str) -> None:
 
 def _last_words(done: subprocess.CompletedProcess[str]) -> str:
     lines = [line for line in done.stderr.splitlines() if line.strip()]
-    said = [line for line in lines if line.startswith("Error: ")] or lines or ["nothing"]
-    line = said[-1].removeprefix("Error: ").strip()
+    errors = [line for line in lines if line.startswith("Error: ")] or lines or ["nothing"]
+    line = errors[-1].removeprefix("Error: ").strip()
     text = "".join(each if each.isprintable() else "?" for each in line)  # a registry's words, too
     return text if len(text) <= 300 else f"{text[:299]}…"

@@ -11,10 +11,11 @@ from builder.build.bake import Outcome, Watcher
 from builder.build.build import build
 from builder.engine.base_pins import expired
 from builder.engine.connection import engine_client, find
+from builder.engine.failures import engine_errors
 from builder.engine.images import find_image
 from builder.engine.namespace import local_name
 from builder.engine.tagging import remove_image
-from builder.errors import BuildError
+from builder.errors import BuildError, EngineError
 from builder.matrix.mirrors import Mirrors
 from builder.matrix.target import Target
 from builder.release import notes
@@ -23,7 +24,7 @@ from builder.release.progress import PushWatcher
 from builder.release.push_many import push_all
 from builder.release.pusher import Sources, pusher_to
 from builder.release.record import Released, record
-from builder.serve.server import smoke
+from builder.serve.run import smoke
 from builder.util.clock import today
 
 __all__ = ["Here", "smoke_test"]
@@ -107,15 +108,15 @@ class Here:
         """Remove its image by all names, if that is wanted; layers stay in the builder's cache."""
         if not self.remove_images:
             return
-        import docker.errors
-        import requests
-
         try:
             if engine := find():
-                with closing(engine.client(timeout=300)) as client:
+                with (
+                    engine_errors(f"{target.name} is still there"),
+                    closing(engine.client(timeout=300)) as client,
+                ):
                     remove_image(client, local_name(target.name))
-        except (docker.errors.DockerException, requests.RequestException) as error:
-            self.say(f"warning: {target.name} is still there: the engine says: {error}")
+        except EngineError as error:
+            self.say(f"warning: {error.message}")
 
 
 def smoke_test(target: Target, image: str, *, say: Callable[[str], None]) -> None:

@@ -163,9 +163,9 @@ class _Image:
     def _is_config(self, content: bytes) -> bool:
         """Whether a JSON file is the configuration of this image."""
         try:
-            said: Any = json.loads(content)
-            labels = said["config"]["Labels"]
-            layers = tuple(said["rootfs"]["diff_ids"])
+            config: Any = json.loads(content)
+            labels = config["config"]["Labels"]
+            layers = tuple(config["rootfs"]["diff_ids"])
             return layers == self.local.layers and labels[KEY_LABEL] == self.local.key
         except (ValueError, LookupError, TypeError):
             return False
@@ -197,10 +197,10 @@ class _Image:
             if ended:
                 self.ended.add(layer.digest)
             sizes = {each.digest: each.size for each in self.layers.values()}
-            told = Bytes(
+            progress = Bytes(
                 done=sum(self.gone.values()),
                 total=sum(sizes.values()),
                 layers=len(self.ended),
                 of_layers=len(set(self.local.layers)),
             )
-        self.pusher.watcher.moved(self.local.target.name, told)
+        self.pusher.watcher.moved(self.local.target.name, progress)

@@ -19,9 +19,9 @@ def owner() -> str:
     return ""
 
 
-def alive(said: str) -> bool:
+def alive(text: str) -> bool:
     """Whether an owner may still run; true of one that cannot be seen from here."""
-    rest, _, began = said.rpartition("/")
+    rest, _, began = text.rpartition("/")
     here, _, pid = rest.rpartition("/")
     try:
         if here != _here() or not pid.isdecimal():

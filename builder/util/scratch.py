@@ -34,9 +34,9 @@ def scratch(what: str) -> Iterator[Path]:
 @functools.cache
 def _remove_left(temporary: str) -> None:
     """Remove this user's folders whose process has ended, once in a process."""
-    for said in Path(temporary).glob(f"dlc-*-*/{_OWNER}"):
+    for mark in Path(temporary).glob(f"dlc-*-*/{_OWNER}"):
         with suppress(OSError):
-            folder = said.parent
+            folder = mark.parent
             ours = not folder.is_symlink() and folder.stat().st_uid == os.geteuid()
-            if ours and not alive(said.read_text("utf-8")):
+            if ours and not alive(mark.read_text("utf-8")):
                 shutil.rmtree(folder, ignore_errors=True)

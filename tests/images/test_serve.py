@@ -13,7 +13,8 @@ import docker.errors
 import pytest
 
 from builder.errors import ContainerError
-from builder.serve.server import Server, run, smoke
+from builder.serve.run import run, smoke
+from builder.serve.server import Server
 
 if TYPE_CHECKING:
     import docker
@@ -121,10 +122,10 @@ def test_no_container_is_left_behind(
         pytest.raises(failure),
         run(client, inference_image.tag, model=echo, command=("sleep", "60")) as server,
     ):
-        assert client.containers.get(server.container_id).labels["dlc.role"] == "serve"
+        assert client.containers.get(str(server.container.id)).labels["dlc.role"] == "serve"
         raise failure
     with pytest.raises(docker.errors.NotFound):
-        client.containers.get(server.container_id)
+        client.containers.get(str(server.container.id))
 
 
 def test_missing_image_and_taken_port(inference_image: InferenceImage, echo: Path) -> None:

@@ -177,7 +177,7 @@ def _row(target: Target, targets: Sequence[Target], prover: Prover) -> Row:
         if target.mode == "training" and (twin := serving(target, targets)):
             stack.enter_context(prover.image(twin))
         built = stack.enter_context(prover.image(target))
-        results = run(local_name(built.name), name=target.name, told=tell)
+        results = run(local_name(built.name), name=target.name, on_result=tell)
     for result in results:
         if result.outcome == FAILED:
             say(f"\n{result.test}\n{result.output}")

@@ -56,7 +56,7 @@ def tasks(selectors: tuple[str, ...]) -> None:
 def _row(target: Target, built: Target) -> Row:
     with engine_client() as client:
         subject = examine(client, local_name(built.name), target.name)
-    found = run(local_name(built.name), name=target.name, only="tasks", told=tell)
+    found = run(local_name(built.name), name=target.name, only="tasks", on_result=tell)
     label = {"pytorch": "PyTorch", "tensorflow": "TensorFlow"}[target.framework]
     return Row(
         image=target.name,

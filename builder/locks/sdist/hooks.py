@@ -33,10 +33,10 @@ def main() -> None:
         backend = getattr(backend, attribute)
     wanted = apart(lambda: more(backend))
     if {normal(text) for text in wanted} <= {*map(normal, asked["installed"])}:
-        said = {"metadata": apart(lambda: metadata(backend))}
+        result = {"metadata": apart(lambda: metadata(backend))}
     else:
-        said = {"requires": wanted}
-    answer.write(json.dumps(said))
+        result = {"requires": wanted}
+    answer.write(json.dumps(result))
 
 
 def apart(hook: Any) -> Any:

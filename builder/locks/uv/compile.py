@@ -78,12 +78,12 @@ def compile_requirements(
         options, days = _options(question, uv), _Days(question)
         for _ in range(_MOST_ROUNDS):
             # Copied, since other threads may learn something meanwhile.
-            told = {
+            usable = {
                 source: needs
                 for source, (needs, until) in list(known.items())
                 if until.get(question.python, "") >= days.of(source) and not question.only_binary
             }
-            entries = [source.entry(needs) for source, needs in told.items()]
+            entries = [source.entry(needs) for source, needs in usable.items()]
             result = uv.run("compile", *options, *choice, configuration=entries)
             if result.returncode == 0:
                 for found in _YANKED.finditer(result.stderr):
@@ -91,7 +91,7 @@ def compile_requirements(
                 return _answer(question, parse(result.stdout))
             unknown = _TO_BUILD.search(result.stderr)
             source = Source.parse(unknown["wanted"]) if unknown else None
-            if source is None or source in told:
+            if source is None or source in usable:
                 break
             if source not in known:
                 known[source] = needs_of(source, uv, choice, question.date), {}
@@ -163,17 +163,17 @@ def _choice(question: Question) -> tuple[str, ...]:
     return tuple(options)
 
 
-def _failure(told: str, name: str) -> LockError:
+def _failure(stderr: str, name: str) -> LockError:
     """What uv told of a failure, as an error with a remedy."""
-    said = _NOISE.sub("", told).strip()
-    message = f"{name} cannot be locked:\n{said}\n "
-    if any(sign in said for sign in _UNREACHABLE):
+    words = _NOISE.sub("", stderr).strip()
+    message = f"{name} cannot be locked:\n{words}\n "
+    if any(sign in words for sign in _UNREACHABLE):
         return UnreachableError(
             message, remedy="connect to that host, or put its wheels into a wheelhouse"
         )
-    for file in _UNDATED.findall(told):
+    for file in _UNDATED.findall(stderr):
         package = normalise(re.split(r"-\d", file)[0])
-        if re.search(rf"\b{re.escape(package)}\b", said):
+        if re.search(rf"\b{re.escape(package)}\b", words):
             return UnansweredError(
                 f"{message}\nthe package index has no upload time of {file}, so what it has of "
                 f"{package} is of no date",

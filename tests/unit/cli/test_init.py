@@ -50,7 +50,7 @@ def test_its_image_is_ours(started: Path) -> None:
     own = Renderer(started / "templates").files(target)
     assert own == Renderer().files(ours), "change builder/starter/matrix.yaml like matrix.yaml"
     folder = Path("images", target.folder)
-    assert freshness.is_fresh(started / folder, target), "change builder/starter/matrix.yaml"
+    assert not freshness.state(started / folder, target).stale, "change builder/starter/matrix.yaml"
     for name in LOCKS:
         assert (started / folder / name).read_bytes() == (ROOT / folder / name).read_bytes()
     assert target.name == OURS

@@ -154,11 +154,11 @@ def test_engine_that_went_away(
     monkeypatch.setattr("builder.engine.connection.find", lambda: gone)
     one = dlc(*PUSH, "--releases", tmp_path)
     assert one.code == 10
-    assert ": the engine says: " in one.err
+    assert ": the engine failed: " in one.err
     assert one.err.endswith("; see `dlc engine status`\n")
     many = dlc("push", "*4.12.3*", *PUSH[2:], "--releases", tmp_path)
     assert many.code == 14
-    assert many.err.count(": the engine says: ") > 1
+    assert many.err.count(": the engine failed: ") > 1
     assert list(tmp_path.iterdir()) == []
 
 

@@ -45,7 +45,7 @@ def collected(folder: Path) -> dict[str, Result]:
     program = (
         "import pytest, dataclasses, json\n"
         "from builder.contract.run import Collector\n"
-        "c = Collector(told=lambda _: None)\n"
+        "c = Collector(on_result=lambda _: None)\n"
         "pytest.main(['-p', 'no:cacheprovider', '.'], plugins=[c])\n"
         "print(json.dumps([dataclasses.asdict(r) for r in c.results]))\n"
     )
@@ -94,7 +94,7 @@ def test_an_interruption_in_a_request_gives_no_traceback(tmp_path: Path) -> None
 
 def test_every_result_is_told() -> None:
     told: list[Result] = []
-    collector = Collector(told=told.append)
+    collector = Collector(on_result=told.append)
     report = pytest.TestReport(
         nodeid="test_first.py::test_answers",
         location=("test_first.py", 1, "test_answers"),

@@ -153,4 +153,4 @@ def test_what_is_told_leads_from_one_to_the_other(
         else:
             result[each.name] = each.after
     assert result == other
-    assert found.is_empty == (one == other)
+    assert (found.packages == ()) == (one == other)

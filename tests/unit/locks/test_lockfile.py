@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 from builder.dockerfile.render import LOCK_NAMES
 from builder.errors import WriteError
-from builder.locks.freshness import inputs_digest, is_fresh, state
+from builder.locks.freshness import inputs_digest, state
 from builder.locks.lockfile import CRLF, Lock, load, normalise, parse, pinned, read, write
 from builder.matrix.target import Target
 from tests.conftest import ROOT
@@ -72,7 +72,9 @@ def test_names_are_normalised() -> None:
 
 def test_committed_locks_are_fresh(targets: tuple[Target, ...], root: Path) -> None:
     for target in targets:
-        assert is_fresh(root / "images" / target.folder, target), f"run dlc lock {target.name}"
+        assert not state(root / "images" / target.folder, target).stale, (
+            f"run dlc lock {target.name}"
+        )
 
 
 def test_every_committed_requirement_has_a_hash_or_says_why_not(
@@ -193,14 +195,14 @@ Edit = Callable[[Target], Target]
 )
 def test_what_makes_locks_stale(edit: Edit, locked: tuple[Path, Target]) -> None:
     folder, target = locked
-    assert is_fresh(folder, target)
-    assert not is_fresh(folder, edit(target))
+    assert not state(folder, target).stale
+    assert state(folder, edit(target)).stale
 
 
 def test_what_does_not(locked: tuple[Path, Target]) -> None:
     folder, target = locked
     other = dataclasses.replace(target, origin="official", system_packages=())
-    assert is_fresh(folder, other)
+    assert not state(folder, other).stale
 
 
 @pytest.mark.parametrize("name", LOCK_NAMES)
@@ -208,7 +210,7 @@ def test_a_lock_edited_by_hand_is_not_fresh(name: str, locked: tuple[Path, Targe
     folder, target = locked
     path = folder / name
     path.write_text(path.read_text("utf-8") + entry("numpy", "==1.0", ["0" * 64]), "utf-8")
-    assert not is_fresh(folder, target)
+    assert state(folder, target).stale
 
 
 COMMITTED = {
@@ -272,7 +274,7 @@ def test_nor_beside_any_of_its_lines(layer: str, locked: tuple[Path, Target]) ->
     path.write_bytes(COMMITTED[layer] * 2)
     assert layer in state(folder, target).stale
     path.write_bytes(COMMITTED[layer])
-    assert is_fresh(folder, target)
+    assert not state(folder, target).stale
 
 
 def test_a_title_is_that_of_the_target(locked: tuple[Path, Target]) -> None:
@@ -300,7 +302,7 @@ def test_a_lock_is_compared_byte_by_byte(
 def test_a_missing_lock_is_not_fresh(name: str, locked: tuple[Path, Target]) -> None:
     folder, target = locked
     (folder / name).unlink()
-    assert not is_fresh(folder, target)
+    assert state(folder, target).stale
 
 
 def test_targets_on_one_framework_have_one_framework_layer(small: dict[str, Target]) -> None:
@@ -337,7 +339,7 @@ def test_written_locks_are_fresh(tmp_path: Path, small: dict[str, Target]) -> No
     )
     build = dataclasses.replace(framework, layer="build", inputs=inputs_digest("build", target))
     write(tmp_path / "new", [build, framework, libraries, tools])
-    assert is_fresh(tmp_path / "new", target)
+    assert not state(tmp_path / "new", target).stale
     assert {path.name for path in (tmp_path / "new").iterdir()} == set(LOCK_NAMES)
 
 

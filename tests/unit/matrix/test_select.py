@@ -34,6 +34,10 @@ def test_all_without_a_selector(few: tuple[Target, ...]) -> None:
             [f"huggingface-pytorch-training:{GPU}", f"huggingface-pytorch-inference:{GPU}"],
         ),
         ([f"huggingface-pytorch-training:{GPU}"], [f"huggingface-pytorch-training:{GPU}"]),
+        (
+            [f"763104351884.dkr.ecr.eu-west-1.amazonaws.com/huggingface-pytorch-inference:{CPU}"],
+            [f"huggingface-pytorch-inference:{CPU}"],
+        ),
         (["*-inference:1.9.1*cpu*"], [f"huggingface-pytorch-inference:{CPU}"]),
         (
             [f"*inference:{GPU}", f"*-training:{GPU}", f"*inference:{CPU}"],

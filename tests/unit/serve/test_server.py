@@ -13,7 +13,8 @@ import pytest
 
 from builder.errors import ContainerError
 from builder.serve import model_archive
-from builder.serve import server as containers
+from builder.serve.run import engine_host
+from builder.serve.server import Response, Server, reason
 
 
 def unpacked(tar: bytes) -> dict[str, bytes | None]:
@@ -114,7 +115,7 @@ def test_models_that_are_not(tmp_path: Path, name: str, wrong: str) -> None:
     ],
 )
 def test_engine_host(base_url: str, host: str) -> None:
-    assert containers.engine_host(base_url) == host
+    assert engine_host(base_url) == host
 
 
 class Loading(BaseHTTPRequestHandler):
@@ -136,7 +137,7 @@ def test_what_a_server_says_while_it_is_not_ready() -> None:
     )
     with HTTPServer(("127.0.0.1", 0), Loading) as listener:
         threading.Thread(target=listener.serve_forever, args=(0.01,), daemon=True).start()
-        server = containers.Server(
+        server = Server(
             image="an image",
             url=f"http://127.0.0.1:{listener.server_port}",
             container=container,
@@ -152,8 +153,8 @@ def test_what_a_server_says_while_it_is_not_ready() -> None:
 
 
 def test_a_long_answer_is_cut() -> None:
-    answer = containers.Response(status=500, body=b"<p>no</p> " * 99, content_type="text/html")
-    said = containers.reason(answer)
+    answer = Response(status=500, body=b"<p>no</p> " * 99, content_type="text/html")
+    said = reason(answer)
     assert said.startswith("500: <p>no</p> <p>no</p>")
     assert said.endswith("...")
     assert len(said) < 520
