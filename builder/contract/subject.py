@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 __all__ = ["Subject", "components", "examine", "parse"]
 
 COMPONENTS_LABEL = "dlc.components"
+TOOLCHAIN_LABEL = "dlc.toolchain"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
     """An image and its name, taken apart. `packages` are versions by normalised name.
 
-    `components` are the versions of those that its label names, by their kinds.
+    `components` are the versions of those that its label names, by their kinds; `toolchain` is what
+    its label says that it compiles with, empty for nothing.
     """
 
     image: str
@@ -30,6 +32,7 @@ class Subject:
     tag: Tag
     packages: Mapping[str, str]
     components: Mapping[str, str] = field(default_factory=dict)
+    toolchain: str = ""
 
     def version(self, package: str) -> tuple[int, ...]:
         """The numbers of an installed version, to compare; empty if it is not installed.
@@ -73,10 +76,12 @@ def examine(client: docker.DockerClient, image: str, name: str) -> Subject:
 
     repository, tag = parse(name)
     packages = run_report(client, image, "image_report.py")["packages"]
+    labels = client.images.get(image).labels
     return Subject(
         image=image,
         repository=repository,
         tag=tag,
         packages={normalise(key): version for key, version in packages.items()},
-        components=components(client.images.get(image).labels.get(COMPONENTS_LABEL, "")),
+        components=components(labels.get(COMPONENTS_LABEL, "")),
+        toolchain=labels.get(TOOLCHAIN_LABEL, ""),
     )

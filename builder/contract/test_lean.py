@@ -18,7 +18,7 @@ STRAYS = {
     "package lists": "find /var/lib/apt/lists /var/cache/apt -type f -size +0 -print",
     "caches": "find /root /home /tmp -mindepth 1 -name .cache -print",
     "tests of packages": ("find /opt/venv/lib -type d -name tests ! -path '*.dist-info/*' -print"),
-    "compilers": "command -v gcc g++ cc javac || true",
+    "Java's compiler": "command -v javac || true",
 }
 
 
@@ -27,6 +27,14 @@ def test_image_has_no(what: str, client: docker.DockerClient, subject: Subject) 
     """What is left over, by the files' names."""
     found = run_files(client, subject.image, [], STRAYS[what], 120)
     assert found == "", f"{what}: {found}"
+
+
+def test_compilers_are_there_by_promise_alone(
+    client: docker.DockerClient, subject: Subject
+) -> None:
+    """An image has those that its label names, and else none."""
+    found = run_files(client, subject.image, [], "command -v cc gcc g++ || true", 60)
+    assert bool(found) == bool(subject.toolchain), found
 
 
 @pytest.mark.inference

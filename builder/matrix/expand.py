@@ -31,6 +31,10 @@ _TAG_LENGTH = 128
 _DEFAULT_DEVICES = {"training": ("gpu",), "inference": ("cpu", "gpu")}
 # Wheels of these frameworks carry CUDA and cuDNN; TensorFlow loads them from the system.
 _CARRIES_CUDA = frozenset({"pytorch"})
+# torch.compile is there from this PyTorch on.
+_COMPILES = 2
+# What g++ brings along.
+_TOOLCHAIN = frozenset({"g++", "gcc", "libc6-dev"})
 
 
 class Expansion:
@@ -106,9 +110,13 @@ class Expansion:
 
         standalone = "" if python in base.pythons else matrix.tools.pythons[python]
         values.pop("device_tag", None)
+        toolchain = values.get("toolchain") or _toolchain(entry)
         values |= {
             "library_requirements": requirements,
-            "compilers": _compilers(libraries, python, standalone=bool(standalone)),
+            "compilers": _compilers(
+                libraries, python, standalone=bool(standalone), kept=toolchain != "none"
+            ),
+            "toolchain": toolchain,
             "datasets": release.datasets if entry.mode == "training" else None,
             # A default device is nowhere in the file.
             "device": device if entry.devices else str(device),
@@ -219,10 +227,22 @@ class Expansion:
         return possible
 
 
-def _compilers(libraries: Libraries, python: str, *, standalone: bool) -> tuple[str, ...]:
-    """The compilers of a set of libraries; a standalone Python brings its headers itself."""
+def _toolchain(entry: Entry) -> str:
+    """What official images have: training installs from source, and torch.compile compiles."""
+    compiles = entry.framework == "pytorch" and int(entry.version.partition(".")[0]) >= _COMPILES
+    return "g++" if compiles or entry.mode == "training" else "none"
+
+
+def _compilers(
+    libraries: Libraries, python: str, *, standalone: bool, kept: bool
+) -> tuple[str, ...]:
+    """What a set of libraries is compiled with and the image does not have or keep anyway."""
     names = (_filled(text, {"python": python}) for text in libraries.compilers)
-    return tuple(name for name in names if not (standalone and name.startswith("python")))
+    there = _TOOLCHAIN if kept else ()
+    headers = standalone or kept
+    return tuple(
+        name for name in names if name not in there and not (headers and name.startswith("python"))
+    )
 
 
 def _filled(text: Text, values: Mapping[str, str]) -> Text:

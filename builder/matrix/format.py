@@ -113,6 +113,9 @@ class Entry:
     major: Text | None = key(
         v.MAJOR, "Of the official image's releases, vX.Y; else 1.", "major", default=None
     )
+    toolchain: Text | None = key(
+        v.TOOLCHAIN, "Else the framework version's.", "toolchain", default=None
+    )
     components: Texts = key(
         ListOf(v.COMPONENT, "components"),
         "Optional parts, for training.",

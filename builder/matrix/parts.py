@@ -208,6 +208,13 @@ class FrameworkVersion:
         v.REQUIREMENTS, "What all its builds need.", "framework_requirements", default=()
     )
     constraints: Texts = key(v.REQUIREMENTS, "Limits to other packages.", "constraints", default=())
+    toolchain: Text | None = key(
+        v.TOOLCHAIN,
+        "What compiles C and C++ in its images: else g++ in those of training and of PyTorch 2 and "
+        "later, where `torch.compile` needs it.",
+        "toolchain",
+        default=None,
+    )
 
     @property
     def accelerators(self) -> dict[str, Text]:

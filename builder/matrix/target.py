@@ -39,7 +39,8 @@ class Target:
     """One image to build.
 
     `python` is a version like 3.8; `standalone_python` the whole version of the build that uv puts
-    in where the base has none, else empty; `datasets` is None where the image has none (inference);
+    in where the base has none, else empty; `toolchain` is what the image compiles C and C++ with,
+    or none; `datasets` is None where the image has none (inference);
     `major` is the first number of the releases of the official image, vX.Y;
     `stand_in` is what an image that is only for tests has instead of the real parts, else empty;
     `budget` is what the matrix says of its size, if it does (see builder.build.size_budget);
@@ -73,6 +74,7 @@ class Target:
     constraints: tuple[str, ...] = ()
     compilers: tuple[str, ...] = ()
     system_packages: tuple[str, ...] = ()
+    toolchain: str = "none"
     origin: str = "official"
     major: str = "1"
     stand_in: str = ""
@@ -124,6 +126,14 @@ class Target:
     def framework_title(self) -> str:
         """The framework as it spells itself: PyTorch."""
         return _FRAMEWORK_TITLES[self.framework]
+
+    @property
+    def toolchain_packages(self) -> tuple[str, ...]:
+        """The distribution packages of its toolchain, with the headers of a Python of theirs."""
+        if self.toolchain == "none":
+            return ()
+        packaged = self.base.pythons.get(self.python)
+        return (self.toolchain, *([f"libpython{self.python}-dev"] if packaged else []))
 
     @property
     def driver_cuda(self) -> str:
@@ -215,6 +225,8 @@ class Target:
         }
         if self.components:
             labels["dlc.components"] = " ".join(f"{c.kind}={c.version}" for c in self.components)
+        if self.toolchain != "none":
+            labels["dlc.toolchain"] = self.toolchain
         if self.stand_in:
             labels[STAND_IN_LABEL] = self.stand_in
         return dict(sorted({**labels, **self.own_labels}.items()))

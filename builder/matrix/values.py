@@ -9,6 +9,8 @@ MODES = ("training", "inference")
 DEVICES = ("cpu", "gpu", "neuron", "neuronx")
 # Released by AWS; in the reference tables but never released; or a target of our own.
 ORIGINS = ("official", "unreleased", "own")
+# What an image compiles C and C++ with, once it runs.
+TOOLCHAINS = ("g++", "none")
 
 # Kinds of components, in the order in which an image takes them; `components` knows them.
 COMPONENTS = (
@@ -110,6 +112,7 @@ FRAMEWORK = TextOf(what="a framework", choices=FRAMEWORKS)
 DEVICE = TextOf(what="a device", choices=DEVICES)
 ACCELERATED = TextOf(what="gpu, neuron or neuronx", choices=DEVICES[1:])
 ORIGIN = TextOf(what="an origin", choices=ORIGINS)
+TOOLCHAIN = TextOf(what="a toolchain", choices=TOOLCHAINS)
 MAJOR = TextOf(what="a major release", like="2", pattern=r"[1-9]\d*", number=True)
 PROJECT = TextOf(
     what="a package's name as indexes write it",

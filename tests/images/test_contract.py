@@ -31,11 +31,20 @@ CORE_MODULES = {
 MODULES = {
     INFERENCE: {
         *("batch", "citizen", "echo", "first", "from_pretrained", "fuzz", "guess", "lean"),
-        *("loading", "multi_model", "protocol", "readiness", "security", "tasks", "user_code"),
+        *(
+            "loading",
+            "multi_model",
+            "protocol",
+            "readiness",
+            "security",
+            "tasks",
+            "toolchain",
+            "user_code",
+        ),
     },
     TRAINING: {
         *("first", "from_pretrained", "lean"),
-        *("training_end", "training_hosts", "training_start", "training_text"),
+        *("toolchain", "training_end", "training_hosts", "training_start", "training_text"),
     },
 }
 

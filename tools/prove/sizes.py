@@ -54,7 +54,7 @@ tag), which files belong to no package, and the largest layers.
   2.13.0. Nothing but other tools for tests imports them.
 - Java is linked with the modules that multi-model-server and its logging use: 72 MB with its
   class-data archive, where the distribution's headless runtime is 217 MB.
-- What only the build needs: uv, compilers, package lists, caches, the JDK. pip is there once.
+- What only the build needs: uv, package lists, caches, the JDK. pip is there once.
 
 ## What was kept, and why
 
@@ -64,6 +64,8 @@ tag), which files belong to no package, and the largest layers.
   model's own `inference.py` may import what is in the official image.
 - PyTorch's headers and test tools, 44 MB in 2.13.0: who builds an extension on top of an image
   needs the first, and the second are public modules.
+- g++ with its headers, 300 MB on Debian 12: torch.compile needs it from PyTorch 2 on, and training
+  jobs do for packages that are only there as source. `toolchain: none` leaves it out.
 - botocore, 22 MB: sagemaker-inference wants boto3.
 - Bytecode, 212 MB on Debian 12.
 

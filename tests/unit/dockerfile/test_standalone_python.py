@@ -25,6 +25,7 @@ PYTHON = (
     "tensorflow: [2.4.1]}\n    inference",
     "tensorflow: [{version: 2.4.1, python: 3.10}]}\n    inference",
 )
+LEAN = "3.10, toolchain: none}"
 COMPILERS = ("    system: [git, git-lfs]\n", '    compilers: [gcc, "python{python}-dev"]\n')
 
 
@@ -49,16 +50,26 @@ def standalone(tmp_path: Path) -> Target:
 def test_where_the_base_has_none(standalone: Target) -> None:
     assert standalone.standalone_python == "3.10.22"
     # It brings its headers itself.
-    assert standalone.compilers == ("gcc",)
+    assert standalone.toolchain_packages == ("g++",)
+    assert standalone.compilers == ()
+
+
+def test_where_the_base_has_none_and_no_compiler_stays(tmp_path: Path) -> None:
+    found = targets(tmp_path, TOOLS, (PYTHON[0], PYTHON[1].replace("3.10}", LEAN)), COMPILERS)
+    [target] = [each for each in found.values() if each.standalone_python]
+    assert target.toolchain_packages == ()
+    assert target.compilers == ("gcc",)
 
 
 def test_where_the_base_has_it(tmp_path: Path) -> None:
     found = targets(tmp_path, TOOLS, COMPILERS).values()
     assert {target.standalone_python for target in found} == {""}
-    assert {target.compilers for target in found if target.mode == "training"} == {
-        ("gcc", "python3.6-dev"),
-        ("gcc", "python3.7-dev"),
-        ("gcc", "python3.8-dev"),
+    training = [target for target in found if target.mode == "training"]
+    assert {target.compilers for target in training} == {()}
+    assert {target.toolchain_packages for target in training} == {
+        ("g++", "libpython3.6-dev"),
+        ("g++", "libpython3.7-dev"),
+        ("g++", "libpython3.8-dev"),
     }
 
 

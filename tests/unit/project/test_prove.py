@@ -27,7 +27,7 @@ from tools.prove.prove import in_groups
 from tools.prove.result import Row, load, passed, save, table
 from tools.prove.targets import lock, requirements, stand_in
 
-DEBIAN = "huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12"
+DEBIAN = "huggingface-pytorch-inference:2.13.0-transformers5.23.0-cpu-py311-debian12"
 CPU = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
 THREE_WHEELS = "huggingface-pytorch-training:1.13.1-transformers4.26.0-gpu-py39-cu117-ubuntu20.04"
 CUDA_PACKAGES = "huggingface-pytorch-training:2.6.0-transformers4.51.3-gpu-py312-cu126-ubuntu22.04"
@@ -216,7 +216,7 @@ def test_a_stand_in_brings_its_python_itself(real: dict[str, Target]) -> None:
     assert target.standalone_python.startswith("3.12.")
     found = stand_in(target, base=other_base(target), wheels=False).target
     assert found.standalone_python == ""
-    assert found.compilers == ("g++",)
+    assert found.toolchain_packages == ("g++",)
 
 
 def test_debians_own_python_gets_its_headers(real: dict[str, Target]) -> None:
@@ -227,7 +227,7 @@ def test_debians_own_python_gets_its_headers(real: dict[str, Target]) -> None:
     base = replace(debian, name=target.base.name)
     assert base.pythons[target.python]
     found = stand_in(target, base=base, wheels=False).target
-    assert found.compilers == ("g++", "python3.11-dev")
+    assert found.toolchain_packages == ("g++", "libpython3.11-dev")
 
 
 # Dockerfiles
@@ -280,7 +280,8 @@ def expected(target: Target, *, base: Base | None, wheels: bool) -> list[list[st
         if base and words[0] == "ARG":
             instead = {f"BASE={target.base.image}": f"BASE={base.image}"}
         elif base and stage in ("python", "java") and "apt-get" in words:
-            left_out = {*pythons, f"python{target.python}-dev"}
+            headers = {f"{prefix}python{target.python}-dev" for prefix in ("", "lib")}
+            left_out = {*pythons, *headers}
             instead = {target.base.jdk: base.jdk}
         elif wheels and words[-1] == "/opt/dlc/framework.lock":
             left_out = addresses
@@ -413,7 +414,11 @@ def framework_layer(target: Target, images: Path) -> tuple[Any, ...]:
         stage = words[-1] if words[0] == "FROM" else stage
         if stage != "java":  # a stage of its own, on no other's way
             found.append(words)
-    until = len(found) - found[::-1].index(["COPY", "libraries.lock", "/opt/dlc/"]) - 1
+    [until] = [
+        at
+        for at, words in enumerate(found, 1)
+        if words[-2:] == ["/mnt/install.sh", "/opt/dlc/framework.lock"]
+    ]
     locked = [(images / target.folder / f"{name}.lock").read_bytes() for name in LAYERS[:2]]
     return (*map(tuple, found[:until]), *locked)
 
