@@ -18,7 +18,7 @@ PYTHON ?= python3
 VENV := .venv
 LOCK := requirements/all.txt
 DLC := $(VENV)/bin/dlc
-DEFAULT := huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12
+DEFAULT := huggingface-pytorch-inference:2.13.0-transformers5.23.0-cpu-py311-debian12
 
 .DEFAULT_GOAL := help
 .PHONY: help build test test-all test-engines test-live test-lowest test-image contract tasks unit \

@@ -33,7 +33,7 @@ __all__ = ["measure"]
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILES = Path(__file__).parent / "dockerfiles"
-TARGET = "huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12"
+TARGET = "huggingface-pytorch-inference:2.13.0-transformers5.23.0-cpu-py311-debian12"
 ROUNDS = 3
 NAMES = {"ours": "dlc build", "pip": "pip and the same locks", "floor": "the floor"}
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["measure"]
 
 DOCKERFILE = Path(__file__).parent / "dockerfiles" / "serve.Dockerfile"
-TARGET = "huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12"
+TARGET = "huggingface-pytorch-inference:2.13.0-transformers5.23.0-cpu-py311-debian12"
 ROUNDS = 5
 ANSWER_SECONDS = 300
 OTHERS: Mapping[str, Mapping[str, str]] = {

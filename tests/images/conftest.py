@@ -32,8 +32,8 @@ from tests.own_namespace import left_of, namespace, shared_engine, stoppable
 from tests.package_index import PackageIndex
 
 ROOT = Path(__file__).parents[2]
-INFERENCE = "huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12"
-TRAINING = "huggingface-pytorch-training:2.13.0-transformers4.57.1-cpu-py311-debian12"
+INFERENCE = "huggingface-pytorch-inference:2.13.0-transformers5.23.0-cpu-py311-debian12"
+TRAINING = "huggingface-pytorch-training:2.13.0-transformers5.23.0-cpu-py311-debian12"
 # Stands in every bundle that builds get here, and so must stand in no layer.
 CANARY = b"canary-of-the-build-secret-5d1f7c9a"
 

@@ -43,7 +43,7 @@ def host(inference_image: Image) -> Iterator[Any]:
     [
         ("sys.version", "3.11."),
         ("__import__('torch').__version__", "2.13.0+cpu"),
-        ("__import__('transformers').__version__", "4.57.1"),
+        ("__import__('transformers').__version__", "5.23.0"),
         ("__import__('importlib.metadata').metadata.version('multi-model-server')", "1.1.11"),
         (
             "__import__('importlib.metadata').metadata"
@@ -154,7 +154,7 @@ def test_training_image_has_its_libraries(training_image: Image) -> None:
         training_image.tag,
         ["python", "-c", "import datasets, torch; print(datasets.__version__, torch.__version__)"],
     )
-    assert said.decode().split() == ["4.3.0", "2.13.0+cpu"]
+    assert said.decode().split() == ["5.2.0", "2.13.0+cpu"]
 
 
 def _shared(images: dict[str, Image]) -> list[str]:

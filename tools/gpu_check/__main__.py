@@ -9,7 +9,7 @@ from pathlib import Path
 
 from builder.errors import DlcError
 
-TARGET = "huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12"
+TARGET = "huggingface-pytorch-inference:2.13.0-transformers5.23.0-cpu-py311-debian12"
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ from builder.matrix.targets import load_targets
 from tests.conftest import ROOT, Dlc
 
 LOCKS = ["build.lock", "framework.lock", "libraries.lock", "tools.lock"]
-OURS = "huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12"
+OURS = "huggingface-pytorch-inference:2.13.0-transformers5.23.0-cpu-py311-debian12"
 
 
 # All that it writes.
@@ -74,7 +74,7 @@ def test_it_renders_and_is_checked(started: Path, dlc: Dlc) -> None:
     assert dlc("render", "--check").code == 0
     assert dlc("lock", "--check").code == 0
     assert dlc("build", "--dry-run").out.splitlines()[1].split()[-2:] == ["build", "-"]
-    assert dlc("table").out.count(" 4.57.1 ") == 1
+    assert dlc("table").out.count(" 5.23.0 ") == 1
 
 
 def test_example_in_its_template_works(started: Path, dlc: Dlc) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.wheel import run, unpacked_wheel
 
-INFERENCE = "huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12"
+INFERENCE = "huggingface-pytorch-inference:2.13.0-transformers5.23.0-cpu-py311-debian12"
 
 
 @pytest.fixture(scope="module")
