@@ -21,7 +21,7 @@ DLC := $(VENV)/bin/dlc
 DEFAULT := huggingface-pytorch-inference:2.13.0-transformers5.23.0-cpu-py311-debian12
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-all test-engines test-live test-lowest test-image contract tasks unit \
+.PHONY: help build test test-all test-engines test-site test-live test-lowest test-image contract tasks unit \
 	integration coverage lint render lock docs serve push prove pages site site-serve bench clean install deps
 
 help: ## Show this help
@@ -46,6 +46,7 @@ test-all: $(VENV)/.ready-test ## Run what is rare and slow, too: the whole contr
 	$(MAKE) --no-print-directory lint
 	$(PYTEST) --hypothesis-profile thorough $(PARALLEL) -m 'not images and not live' tests/unit
 	$(PYTEST) -m 'images and not live' $(AT_ONCE)
+	$(MAKE) --no-print-directory test-site
 
 # Each worker has a namespace of its own, and most of its time it waits for a server to start.
 AT_ONCE := --numprocesses 3 --dist loadfile
@@ -66,6 +67,9 @@ integration: $(VENV)/.ready-test ## Run the tests with programs (uv, git, make, 
 
 test-engines: $(VENV)/.ready-test ## Run what dlc promises on Docker Engines of several Debian releases
 	$(PYTEST) -m engines tests/engines
+
+test-site: $(VENV)/.ready-test ## Look at the site of all images in a headless Chromium, installed if it is missing
+	$(PYTEST) -m browser tests/browser
 
 test-live: $(VENV)/.ready-test ## Run the tests that ask the real package index
 	$(PYTEST) -m live

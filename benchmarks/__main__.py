@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks import builds, commands, noop, push, scaling, startup
+from benchmarks import builds, commands, noop, push, scaling, site, startup
 from builder.errors import DlcError
 from tests.own_namespace import own_part
 
-BENCHES = {"commands": commands.measure, "scaling": scaling.measure}
+BENCHES = {"commands": commands.measure, "scaling": scaling.measure, "site": site.measure}
 # With images and containers of their own, which are removed however a bench ends.
 ON_AN_ENGINE = {
     "noop": noop.measure,

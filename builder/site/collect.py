@@ -153,8 +153,8 @@ def _state(proof: Proof | None, texts: Mapping[str, str]) -> tuple[str, str]:
     if not proof.stand_in:
         return "proven", "the real image was built, and all its checks passed"
     if proof.gaps:
-        return "partial", f"{proof.base}; without {', '.join(proof.gaps)}"
-    return "stand-in", f"{proof.base}: all checks passed"
+        return "partial", f"built on {proof.base}, without {', '.join(proof.gaps)}"
+    return "stand-in", f"built on {proof.base}, and all checks passed"
 
 
 def _locks(images: Path, target: Target) -> dict[str, str]:

@@ -45,8 +45,14 @@ def packages(catalog: Catalog) -> dict[str, Any]:
 
 
 def script(name: str, value: Any) -> bytes:
-    """A value as a script that pages load, since those of a file may not read other files."""
-    return b"window." + name.encode() + b" = " + dumps(value).rstrip() + b";\n"
+    """A value as a script that pages load, since those of a file may not read other files.
+
+    >>> print(script("x", {"__proto__": "it's"}).decode(), end="")
+    window.x = JSON.parse('{"__proto__":"it\\u0027s"}');
+    """
+    # Not an object of JavaScript's own syntax: that takes a name like __proto__ for something else.
+    text = dumps(value).decode().rstrip().replace("\\", "\\\\").replace("'", "\\u0027")
+    return f"window.{name} = JSON.parse('{text}');\n".encode()
 
 
 def dumps(value: Any) -> bytes:

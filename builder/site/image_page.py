@@ -108,11 +108,12 @@ def _parts(image: Image) -> list[Part]:
     for place, box in enumerate(boxes):
         layer = layers[box.index]
         room = int((box.width - 12) / _GLYPH) if box.height > 20 else 0
-        label = layer.step if len(layer.step) <= room else f"{layer.step[: room - 1]}…"
+        whole = len(layer.step) <= room
+        label = layer.step if whole else f"{layer.step[: room - 1]}…"
         found.append(
             Part(
                 box=box,
-                label=label if room > 5 else "",
+                label=label if whole or room > 8 else "",
                 step=layer.step,
                 size=layer.size,
                 colour=place % COLOURS,

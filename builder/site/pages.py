@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builder.site import data, feed, image_page
+from builder.site import data, feed, image_page, overview
 from builder.site.dockerfile import Templates
 from builder.site.records import STATES, Catalog
 from builder.util.text import counted, human_size
@@ -20,7 +20,15 @@ __all__ = ["files"]
 _HERE = Path(__file__).parent
 NEWEST = 6
 # What the top of each page leads to.
-NAVIGATION = {"index.html": "Images", "compare.html": "Compare"}
+NAVIGATION = {
+    "index.html": "Images",
+    "matrix.html": "Matrix",
+    "layers.html": "Layers",
+    "sizes.html": "Sizes",
+    "tasks.html": "Tasks",
+    "proof.html": "Proof",
+    "compare.html": "Compare",
+}
 
 
 def files(catalog: Catalog, *, address: str = "") -> dict[str, bytes]:
@@ -38,6 +46,8 @@ def files(catalog: Catalog, *, address: str = "") -> dict[str, bytes]:
 def _pages(catalog: Catalog) -> Iterator[tuple[str, bytes]]:
     yield "index.html", _page("index", catalog, "", **_home(catalog))
     yield "compare.html", _page("compare", catalog, "")
+    for name, told in overview.PAGES.items():
+        yield name, _page(name.partition(".")[0], catalog, "", **told(catalog))
     templates = Templates(catalog.templates)
     for name, source in catalog.templates.items():
         path = image_page.template_page(name)

@@ -111,7 +111,8 @@
     box.focus();
   };
 
-  document.getElementById("finder").hidden = false;
+  const finder = document.getElementById("finder");
+  finder.hidden = false;
   box.addEventListener("input", changed);
   for (const each of selects) each.addEventListener("change", changed);
   document.getElementById("clear").addEventListener("click", clear);
@@ -125,4 +126,6 @@
     }
   });
   read();
+  // Whoever was sent a choice sees what it chose.
+  if (location.hash.includes("=")) finder.scrollIntoView();
 })();

@@ -32,7 +32,7 @@ LOCKS = {
 # The extras that the programs of each folder may import from.
 IMPORTERS = {
     "builder": ("aws", "contract"),
-    "tests": ("test", "sagemaker"),
+    "tests": ("test", "sagemaker", "browser"),
     "benchmarks": (),
     "tools": ("dev", "test"),
     "docs/examples": ("sagemaker",),

@@ -10,9 +10,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builder.site import overview
+from builder.site.charts import Series, chart
 from builder.site.dockerfile import Templates, highlighted, sections
 from builder.site.pictures import treemap
-from builder.site.records import Catalog
+from builder.site.records import Catalog, Published
 from builder.site.snippets import FILLS, default_fills, snippets
 from tests.conftest import ROOT
 from tests.site_samples import HOSTILE, image
@@ -109,3 +111,55 @@ def test_snippets_are_sound(mode: str, device: str) -> None:
 def test_an_official_image_is_in_the_official_registry() -> None:
     assert default_fills(image(origin="official"))["host"].startswith("763104351884.")
     assert default_fills(image(origin="own"))["host"].startswith("123456789012.")
+
+
+def test_a_chart_has_every_point_in_its_frame() -> None:
+    lines = [
+        Series(name="a", points=(("2021-03-01", 2 * 10**9, "x"), ("2026-01-01", 9 * 10**9, "y"))),
+        Series(name="b", points=(("2023-06-01", 1, "z"),)),
+    ]
+    found = chart(lines)
+    assert found
+    dots = {dot.label: dot for _, _, dots in found.lines for dot in dots}
+    assert dots["x"].x < dots["z"].x < dots["y"].x
+    assert dots["y"].y < dots["x"].y < dots["z"].y
+    assert all(0 < dot.x < found.width and 0 < dot.y < found.height for dot in dots.values())
+    assert [year for _, year in found.years] == ["2022", "2023", "2024", "2025", "2026"]
+    assert [size for _, size in found.sizes] == [number * 2 * 10**9 for number in range(6)]
+
+
+def test_a_chart_of_one_day_and_of_nothing() -> None:
+    assert chart([]) is None
+    found = chart([Series(name="a", points=(("2026-01-01", 5, "x"),))])
+    assert found
+    assert len(found.lines) == 1
+
+
+def test_the_matrix_has_each_image_once(catalog: Catalog) -> None:
+    grids = overview.matrix(catalog)["grids"]
+    shown = [one.name for grid in grids for _, row in grid.rows for cell in row for _, one in cell]
+    assert sorted(shown) == sorted(each.name for each in catalog.images)
+    assert [grid.framework for grid in grids] == ["PyTorch", "TensorFlow"]
+
+
+def test_sizes_over_time_are_those_that_were_pushed() -> None:
+    one = image()
+    assert not overview.sizes(Catalog(images=(one,), templates={}, regions={}))["pushed"]
+    days = [("2026-03-01", 700), ("2026-02-01", 600)]
+    pushed = tuple(
+        Published(date=day, image="r", tags=(), digest="d", size=size, profile="oci")
+        for day, size in days
+    )
+    told = overview.sizes(Catalog(images=(image(published=pushed),), templates={}, regions={}))
+    assert told["pushed"]
+    [(name, _, dots)] = told["chart"].lines
+    assert name == one.name
+    assert [(dot.date, dot.size) for dot in dots] == sorted(days)
+
+
+def test_proof_and_tasks_tell_of_all(catalog: Catalog) -> None:
+    told = overview.proof(catalog)
+    missing = [one for images in told["missing"].values() for one in images]
+    assert len(told["proven"]) + len(missing) == len(catalog.images)
+    asked = overview.tasks(catalog)
+    assert all(len(answers) == len(asked["asked"]) for _, answers in asked["rows"])
