@@ -153,6 +153,7 @@ def hostile() -> Catalog:
                 until=HOSTILE,
             ),
         ),
+        accepted=((HOSTILE, HOSTILE, HOSTILE),),
         published=(
             Published(
                 date="2026-02-01",

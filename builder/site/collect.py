@@ -82,7 +82,6 @@ def collect(sources: Sources) -> Catalog:
         images=tuple(found),
         templates=_templates(sources.templates),
         regions=regions(),
-        audited=f"{len(sources.advisories)}" if sources.advisories else "",
         version=__version__,
     )
 
@@ -133,6 +132,10 @@ def _image(
         packages=_packages(inventory or locked),
         proof=proof,
         tasks=recorded.tasks.get(target.name),
+        accepted=tuple(
+            (str(each.advisory), str(each.reason), each.until.isoformat())
+            for each in target.accepted
+        ),
         published=pushed,
         inventory_of=inventory_of,
     )

@@ -110,9 +110,10 @@ class Published:
 class Image:
     """Everything that the site tells of one image.
 
-    `state` is one of STATES and `reason` says more of it; `tasks` is None for one that was not
-    asked, `advisories` for one that was not audited; `former` is the image before it, by name, and
-    `changes` is what differs. `order` is the place in the reference page's tables.
+    `state` is one of STATES, and `reason` says more of it. `tasks` is None for one that was not
+    asked, `advisories` for one that was not audited; `accepted` are advisories that the matrix
+    lets it have, with reason and last day. `former` is the image before it, by name, and `changes`
+    what differs.
     """
 
     name: str
@@ -146,6 +147,7 @@ class Image:
     proof: Proof | None = None
     tasks: tuple[Task, ...] | None = None
     advisories: tuple[Advisory, ...] | None = None
+    accepted: tuple[tuple[str, str, str], ...] = ()
     published: tuple[Published, ...] = ()
     inventory_of: str = ""
     former: str = ""
@@ -177,13 +179,12 @@ class Catalog:
     """All images, in the order of the reference page and then of the matrix.
 
     `templates` are the sources of the Dockerfiles by their addresses; `regions` those with official
-    images: account and DNS suffix. `audited` tells what the advisories are from, if any are.
+    images: account and DNS suffix.
     """
 
     images: tuple[Image, ...]
     templates: Mapping[str, str]
     regions: Mapping[str, Mapping[str, Any]]
-    audited: str = ""
     version: str = ""
 
     def image(self, name: str) -> Image | None:

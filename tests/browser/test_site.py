@@ -293,6 +293,19 @@ def test_a_phone_shows_all_of_it(name: str, browser: Browser) -> None:
     assert wide == []
 
 
+def test_paper_has_all_of_it(online: Browser) -> None:
+    online.open(page(INFERENCE))
+    online.command("Emulation.setEmulatedMedia", media="print")
+    try:
+        online.run("window.dispatchEvent(new Event('beforeprint'))")
+        for shown_there in ("#code-pull", "#code-kubernetes", "#layers", "#dockerfile-text"):
+            assert online.driver.find_element("css selector", shown_there).is_displayed()
+        for gone in (".top nav", "#chooser", ".tablist", ".copy"):
+            assert not online.driver.find_element("css selector", gone).is_displayed()
+    finally:
+        online.command("Emulation.setEmulatedMedia", media="")
+
+
 def test_dark_mode_is_dark(browser: Browser) -> None:
     colours = {}
     for dark in (False, True):

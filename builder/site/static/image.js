@@ -152,6 +152,11 @@
     }
   });
 
+  // On paper nothing can be opened.
+  window.addEventListener("beforeprint", () => {
+    for (const each of document.querySelectorAll("details")) each.open = true;
+  });
+
   // An end of life that is over is marked: a page is read long after it was written.
   for (const each of document.querySelectorAll("[data-end]")) {
     if (each.dateTime < new Date().toISOString().slice(0, 10)) each.classList.add("over");

@@ -157,7 +157,13 @@ def test_who_may_write_runs_nothing_of_the_index(path: Path) -> None:
             assert "github.token" not in str(job), name
             continue
         if "steps" not in job:
-            assert job["uses"] == "./.github/workflows/propose.yml"
+            own = {"propose": {"contents", "pull-requests"}, "site": {"pages", "id-token"}}
+            assert grants <= own[Path(job["uses"]).stem]
+            continue
+        if path.name == "site.yml":
+            assert [each["uses"].partition("@")[0] for each in job["steps"]] == [
+                "actions/deploy-pages"
+            ]
             continue
         assert path.name == "propose.yml"
         script = "\n".join(step.get("run", "") for step in job["steps"]).replace("\\\n", "")
@@ -225,6 +231,21 @@ def test_what_the_jobs_pushed_becomes_one_artifact(tmp_path: Path) -> None:
     code, calls, told = run(tmp_path, merge["run"])
     assert (code, calls) == (0, [f"dlc releases merge {download['with']['path']}"]), told
     assert (tmp_path / download["with"]["path"]).is_dir()
+
+
+@pytest.mark.integration
+def test_the_site_has_what_this_run_pushed(tmp_path: Path) -> None:
+    *_, kept = steps("build-and-push.yml", "record")
+    *_, download, write, upload = steps("site.yml", "write")
+    assert download["with"]["pattern"] == kept["with"]["name"]
+    code, calls, told = run(tmp_path, write["run"], ADDRESS="https://example.org/it's here")
+    pushed, site = download["with"]["path"], upload["with"]["path"]
+    assert code == 0, told
+    assert calls == [
+        f"dlc releases merge {pushed}",
+        f"dlc site --output {site} --address https://example.org/it's here",
+    ]
+    assert (tmp_path / pushed).is_dir()
 
 
 def outdated(folder: Path, **newest: tuple[str, bool]) -> None:

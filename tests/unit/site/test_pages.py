@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 
 from builder.matrix.target import Target
 from builder.site.pages import files
-from builder.site.records import Catalog
+from builder.site.records import Advisory, Catalog, Package
 from tests import site_samples
 from tests.site_samples import HOSTILE, Links, broken, image
 from tests.unit.site.conftest import EACH
@@ -117,9 +119,32 @@ def test_a_page_says_what_is_not_known() -> None:
 
 
 def test_advisories_open_and_accepted() -> None:
-    catalog = site_samples.hostile()
-    [bad] = catalog.images[0].advisories or ()
-    page = files(catalog)[catalog.images[0].page].decode()
-    assert "accepted until" in page
-    assert "severity-high" in page
-    assert bad.accepted == HOSTILE
+    open_one = Advisory(
+        id="TEST-1",
+        aliases=(),
+        severity="high",
+        summary="it is bad",
+        package="numpy",
+        version="1.26.4",
+        fix="upgrade",
+        fixed_in="2.0",
+    )
+    accepted = replace(open_one, id="TEST-2", accepted="not reachable", until="2027-01-01")
+    one = image(
+        advisories=(open_one, accepted), accepted=(("TEST-3", "no answer uses it", "2027-02-02"),)
+    )
+    page = files(Catalog(images=(one,), templates={}, regions={}))[one.page].decode()
+    rows = [row for row in page.split("<tr>") if "TEST-" in row]
+    assert ["TEST-1" in rows[0], "<td>open</td>" in rows[0]] == [True, True]
+    assert "accepted until 2027-01-01: not reachable" in rows[1]
+    assert "severity-high" in rows[0]
+    assert re.search("TEST-3</code> until <time [^>]*>2027-02-02</time>: no answer uses it", page)
+
+
+def test_licences_where_an_inventory_has_them() -> None:
+    licensed = Package(kind="python", name="numpy", version="1.26.4", licenses=("BSD-3-Clause",))
+    one = image(packages=(licensed, Package(kind="system", name="bash", version="5.2")))
+    page = files(Catalog(images=(one,), templates={}, regions={}))[one.page].decode()
+    assert '<span class="license">BSD-3-Clause</span>' in page
+    assert "Packages of the distribution" in page
+    assert "Licences are shown where" not in page
