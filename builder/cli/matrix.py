@@ -12,6 +12,7 @@ from builder.cli.options import DEFAULT_REGION, output_option, uri_options
 from builder.cli.output import print_json, print_table
 from builder.cli.selection import selection_options, target_options
 from builder.cli.settings import Settings
+from builder.errors import RegionError
 
 if TYPE_CHECKING:
     from builder.matrix.target import Target
@@ -20,10 +21,25 @@ LISTED = ("repository", "tag", "datasets", "date", "origin")
 
 
 def image_uri(target: Target, account: str | None, region: str) -> str:
-    """Where a target's image is, or would be, in ECR."""
+    """Where a target's image is, or would be, in ECR.
+
+    RegionError for an image of one's own without an account: AWS's has none of these.
+    """
     from builder.matrix.uris import registry_host
 
+    account = account or target.account or None
+    if account is None and target.origin == "own":
+        raise RegionError(
+            f"{target.name} is in no registry of AWS's",
+            remedy="name the --account that has it, or `account:` in the matrix",
+        )
     return f"{registry_host(region, account)}/{target.name}"
+
+
+def known_uri(target: Target, account: str | None, region: str) -> str | None:
+    """The same, or nothing for an image whose account nobody named."""
+    own = target.origin == "own" and not (account or target.account)
+    return None if own else image_uri(target, account, region)
 
 
 @cli.command("list")
@@ -43,9 +59,9 @@ def list_targets(
     targets without one.
     """
     if output == "json":
-        print_json([{**t.row(), "image_uri": image_uri(t, account, region)} for t in targets])
+        print_json([{**t.row(), "image_uri": known_uri(t, account, region)} for t in targets])
     elif account is not None or region != DEFAULT_REGION:
-        print_table([{"image_uri": image_uri(t, account, region)} for t in targets], ["image_uri"])
+        print_table([{"image_uri": known_uri(t, account, region)} for t in targets], ["image_uri"])
     else:
         print_table([target.row() for target in targets], LISTED)
 
@@ -63,7 +79,7 @@ def show(settings: Settings, target: Target, account: str | None, region: str, o
     folder = settings.images / target.folder
     values: dict[str, Any] = {
         **target.row(),
-        "image_uri": image_uri(target, account, region),
+        "image_uri": known_uri(target, account, region),
         "aliases": list(aliases(target.parts)),
         "folder": str(folder),
         **{

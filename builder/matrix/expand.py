@@ -126,6 +126,8 @@ class Expansion:
             "build": build,
             "components": components,
         }
+        if matrix.account and values.get("origin") == "own":
+            values["account"] = matrix.account
         values["accepted"] = (*matrix.accepted, *values.get("accepted", ()))
         if accelerator and not (device == "gpu" and version.framework in _CARRIES_CUDA):
             values["accelerator_packages"] = accelerator.packages

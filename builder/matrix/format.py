@@ -275,6 +275,12 @@ class Matrix:
         "budget",
         default_factory=dict,
     )
+    account: Text | None = key(
+        v.ACCOUNT,
+        "The AWS account whose registries have your own rows' images; `dlc uri` names it.",
+        "account",
+        default=None,
+    )
     components: Mapping[str, Component] = key(
         MapOf(v.COMPONENT, struct(Component, "a component"), "components"),
         "Optional parts of training images; see [components.md](components.md).",

@@ -41,6 +41,7 @@ class Target:
     `python` is a version like 3.8; `standalone_python` the whole version of the build that uv puts
     in where the base has none, else empty; `toolchain` is what the image compiles C and C++ with,
     or none; `datasets` is None where the image has none (inference);
+    `account` is the AWS account that the matrix names for its own images, else empty;
     `major` is the first number of the releases of the official image, vX.Y;
     `stand_in` is what an image that is only for tests has instead of the real parts, else empty;
     `budget` is what the matrix says of its size, if it does (see builder.build.size_budget);
@@ -76,6 +77,7 @@ class Target:
     system_packages: tuple[str, ...] = ()
     toolchain: str = "none"
     origin: str = "official"
+    account: str = ""
     major: str = "1"
     stand_in: str = ""
     budget: str = ""
@@ -200,13 +202,13 @@ class Target:
         if device == "gpu" and self.accelerator:
             device = f"gpu.{self.accelerator.name}"
         engines = {
-            f"framework.{self.framework}.{_dashes(self.framework_version)}",
+            f"framework.huggingface-{self.framework}.{_dashes(self.framework_version)}",
             f"lib.transformers.{_dashes(self.transformers)}",
             f"device.{device}",
             f"python.{python_tag(self.python)}",
             f"os.{_dashes(self.base.name)}",
             f"job.{self.mode}",
-            "arch.x86_64",
+            "arch.x86",
             "contributor.huggingface",
         }
         labels = {f"{_ENGINES}.{engine}": "true" for engine in engines}

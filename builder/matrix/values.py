@@ -112,6 +112,7 @@ FRAMEWORK = TextOf(what="a framework", choices=FRAMEWORKS)
 DEVICE = TextOf(what="a device", choices=DEVICES)
 ACCELERATED = TextOf(what="gpu, neuron or neuronx", choices=DEVICES[1:])
 ORIGIN = TextOf(what="an origin", choices=ORIGINS)
+ACCOUNT = TextOf(what="an AWS account", like="123456789012", pattern=r"[0-9]{12}", number=True)
 TOOLCHAIN = TextOf(what="a toolchain", choices=TOOLCHAINS)
 MAJOR = TextOf(what="a major release", like="2", pattern=r"[1-9]\d*", number=True)
 PROJECT = TextOf(

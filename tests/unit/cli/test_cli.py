@@ -17,7 +17,7 @@ from builder.cli.selection import FILTERS
 from builder.matrix.select import Filters
 from builder.matrix.target import Target
 from builder.matrix.values import DEVICES, FRAMEWORKS, MODES, ORIGINS
-from tests.conftest import Dlc, Run
+from tests.conftest import ROOT, Dlc, Run
 
 CPU = "1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
 GPU = "1.9.1-transformers4.12.3-gpu-py38-cu111-ubuntu20.04"
@@ -333,3 +333,35 @@ def test_an_empty_text_is_not_the_same_as_none(
     run = dlc(command, option, text)
     assert (run.code, run.out) == (2, "")
     assert f"Invalid value for '{option}': it is empty; leave the option out" in run.err
+
+
+# Images of one's own are in no registry of AWS's
+
+
+OWN = "huggingface-pytorch-inference:2.13.0-transformers5.23.0-cpu-py311-debian12"
+
+
+def test_uri_of_our_own_asks_for_an_account(dlc: Dlc) -> None:
+    run = dlc("uri", OWN)
+    assert (run.code, run.out) == (6, "")
+    assert run.err == (
+        f"dlc: {OWN} is in no registry of AWS's; name the --account that has it, or `account:` in "
+        "the matrix\n"
+    )
+    host = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
+    assert dlc("uri", OWN, "--account", "123456789012").out == f"{host}/{OWN}\n"
+    [row] = json.loads(dlc("list", OWN, "--format", "json").out)
+    assert row["image_uri"] is None
+
+
+def test_uri_of_our_own_with_the_account_of_the_matrix(dlc: Dlc, tmp_path: Path) -> None:
+    """It is for rows of one's own; official images stay where they are."""
+    matrix = tmp_path / "matrix.yaml"
+    text = (ROOT / "matrix.yaml").read_text("utf-8")
+    matrix.write_text(f"account: 123456789012\n{text}", "utf-8")
+    ours = dlc("--matrix", str(matrix), "uri", OWN)
+    assert ours.out == f"123456789012.dkr.ecr.us-east-1.amazonaws.com/{OWN}\n"
+    official = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
+    theirs = dlc("--matrix", str(matrix), "uri", official)
+    assert theirs.out == dlc("uri", official).out
+    assert not theirs.out.startswith("123456789012")

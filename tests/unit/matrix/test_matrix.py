@@ -159,10 +159,10 @@ def test_labels(small: dict[str, Target]) -> None:
     name = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-gpu-py38-cu111-ubuntu20.04"
     engines = "com.amazonaws.ml.engines.sagemaker.dlc"
     assert small[name].labels() == {
-        f"{engines}.arch.x86_64": "true",
+        f"{engines}.arch.x86": "true",
         f"{engines}.contributor.huggingface": "true",
         f"{engines}.device.gpu.cu111": "true",
-        f"{engines}.framework.pytorch.1-9-1": "true",
+        f"{engines}.framework.huggingface-pytorch.1-9-1": "true",
         f"{engines}.job.inference": "true",
         f"{engines}.lib.transformers.4-12-3": "true",
         f"{engines}.os.ubuntu20-04": "true",
