@@ -156,7 +156,7 @@ def _state(proof: Proof | None, texts: Mapping[str, str]) -> tuple[str, str]:
     if not proof.stand_in:
         return "proven", "the real image was built, and all its checks passed"
     if proof.gaps:
-        return "partial", f"built on {proof.base}, without {', '.join(proof.gaps)}"
+        return "partial", f"built on {proof.base}, {', '.join(proof.gaps)}"
     return "stand-in", f"built on {proof.base}, and all checks passed"
 
 

@@ -39,7 +39,7 @@ class Package:
 class Proof:
     """What became of an image when it was built and checked; sizes are bytes unpacked.
 
-    `stand_in` is what was not the real thing, `gaps` what nothing stood in for.
+    `stand_in` is what was not the real thing, `gaps` what nothing stood in for: without this.
     """
 
     base: str

@@ -23,6 +23,7 @@ __all__ = [
     "passed",
     "picture",
     "save",
+    "span",
     "table",
     "unproven",
 ]
@@ -30,9 +31,11 @@ __all__ = [
 _INTRODUCTION = """\
 # Which rows build
 
-Written by `make prove`: each target in the table was built from its committed locks, checked, and
-asked or trained once. *Contract* counts the checks that passed: Python and versions as the tag
-says, every package as locked, `pip check`, labels, and the answer of the last column.
+Written by `make prove`: each target was built from its committed locks, checked, and asked or
+trained once: Python and versions as the tag says, every package as locked, `pip check`, labels, and
+an answer. Row by row it is in [proof.json](proof.json), in the last column of
+[images.md](images.md), and with bases, seconds and answers on the page *Proof* of the
+[site](site.md): `make site`.
 
 Where a base or a wheel could not be reached, a stand-in took its place: Debian 12 with a CPython of
 the same minor version for Ubuntu, the package index's wheel of the same version for PyTorch's own
@@ -141,6 +144,28 @@ def save(path: Path, rows: Mapping[str, Row], targets: Iterable[Target]) -> None
     temporary.replace(path)
 
 
+def span(least: str, most: str) -> str:
+    """From one to another, or the one if both are the same.
+
+    >>> span("1 s", "20 s"), span("1 s", "1 s")
+    ('1 s to 20 s', '1 s')
+    """
+    return least if least == most else f"{least} to {most}"
+
+
+def _by_repository(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.image.partition(":")[0], []).append(row)
+    return found
+
+
+def _wrong(row: Row) -> list[str]:
+    """What keeps a row from being proven, a line each."""
+    failed = [f"{check.name}: {check.detail}" for check in row.checks if not check.passed]
+    return [*([row.error.split("\n")[0]] if row.error else []), *failed]
+
+
 def layers(rows: Iterable[Row]) -> list[ImageLayers]:
     """The layers of the rows that have an image."""
     return [
@@ -155,36 +180,31 @@ def picture(rows: Iterable[Row]) -> str:
 
 
 def table(rows: Sequence[Row], missing: Mapping[str, str]) -> str:
-    """The page: a line for each row, and below what stood in and what went wrong.
+    """The page: a line for each repository, and below what went wrong and what is missing.
 
     `missing` are the targets without a row, each with the reason.
     """
     lines = [
-        "| image | base | locked as of | built in | size | contract | answer |",
+        "| images | proven | on the real parts | on stand-ins | in part | built in | sizes |",
         "|---|---|---|---|---|---|---|",
     ]
-    for row in rows:
-        good = sum(check.passed for check in row.checks)
-        wheels = ", ".join(part for part in row.stand_in.split() if part.endswith(".whl"))
+    for repository, group in _by_repository(rows).items():
+        good = [row for row in group if row.passed]
+        seconds, sizes = [row.seconds for row in group], [row.size for row in group]
         cells = (
-            f"`{row.image}`",
-            row.base + (f"; index wheels for {wheels}" if wheels else ""),
-            row.locked if row.locked == row.date else f"{row.locked}, {row.date}",
-            f"{row.seconds:.0f} s",
-            human_size(row.size),
-            f"{good} of {len(row.checks)}" if row.checks else "-",
-            row.checks[-1].detail if row.checks and not row.error else row.error.split("\n")[0],
+            f"`{repository}`",
+            f"{len(good)} of {len(group)}",
+            f"{sum(not row.stand_in for row in good)}",
+            f"{sum(bool(row.stand_in and not row.gaps) for row in good)}",
+            f"{sum(bool(row.stand_in and row.gaps) for row in good)}",
+            span(f"{min(seconds):.0f} s", f"{max(seconds):.0f} s"),
+            span(human_size(min(sizes)), human_size(max(sizes))),
         )
-        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+        lines.append(f"| {' | '.join(cells)} |")
     shared = summary(sharing(layers(rows)))
     total = len(rows) + len(missing)
     head = f"{passed(rows)} of {total} targets are proven. What they share: {shared}."
-    wrong = [
-        f"- `{row.image}`: {check.name}: {check.detail}"
-        for row in rows
-        for check in row.checks
-        if not check.passed
-    ]
+    wrong = [f"- `{row.image}`: {text}" for row in rows for text in _wrong(row)]
     lacking: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
         if row.gaps:

@@ -1,4 +1,4 @@
-"""The page of sizes: every proven image against its budget and against the official one."""
+"""The page of sizes: the proven images against their budgets and against the official ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from packaging.version import Version
 
 from builder.matrix.target import Target
 from builder.util.text import human_size
-from tools.prove.result import Row
+from tools.prove.result import Row, span
 
 __all__ = ["page"]
 
@@ -69,28 +69,36 @@ tag), which files belong to no package, and the largest layers.
 - botocore, 22 MB: sagemaker-inference wants boto3.
 - Bytecode, 212 MB on Debian 12.
 
+## What was measured
+
+Image by image, with what takes the room and how that went over time, it is on the page *Sizes* of
+the [site](site.md): `make site`. The last column is the size of an official image where somebody
+told it, else the baseline that its build is held to.
+
 """
 
 
 def page(rows: Sequence[Row], targets: Sequence[Target]) -> str:
-    """The page, with a line for each row that was built."""
+    """The page, with a line for the rows of each kind that were built."""
     named = {target.name: target for target in targets}
-    lines = [
-        "| image | size | closure | budget | of it | official | on |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
-        if not row.fills:
-            continue
-        closure = sum(row.fills[part] for part in ("locked", "java", "system"))
+        if row.fills:
+            target = named[row.image]
+            kind = (target.framework_title, target.mode, target.device)
+            groups.setdefault(kind, []).append(row)
+    lines = [
+        "| images | number | size | of the budget, at most | the official ones |",
+        "|---|---|---|---|---|",
+    ]
+    for kind, group in groups.items():
+        told = dict.fromkeys(_official(named[row.image]) for row in group)
         cells = (
-            f"`{row.image}`",
-            human_size(row.size),
-            human_size(closure),
-            human_size(row.limit),
-            f"{row.size / row.limit:.0%}",
-            _official(named[row.image]),
-            "stand-ins" if row.stand_in else "the real parts",
+            f"{kind[0]} {kind[1]}, {kind[2]}",
+            str(len(group)),
+            span(*(human_size(most(row.size for row in group)) for most in (min, max))),
+            f"{max(row.size / row.limit for row in group):.0%}",
+            ", ".join(each for each in told if each != "-") or "-",
         )
         lines.append(f"| {' | '.join(cells)} |")
     return _INTRODUCTION + "\n".join(lines) + "\n"

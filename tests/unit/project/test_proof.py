@@ -51,13 +51,11 @@ def test_rows_are_in_the_order_of_the_matrix(named: dict[str, Target], root: Pat
     assert list(rows) == [name for name in named if name in rows]
 
 
-def test_every_target_is_on_the_page(named: dict[str, Target], root: Path) -> None:
-    proven, _, missing = (
-        (root / "docs" / "proof.md").read_text("utf-8").partition("## What is not proven")
-    )
+def test_every_target_without_a_proof_is_on_the_page(named: dict[str, Target], root: Path) -> None:
+    text = (root / "docs" / "proof.md").read_text("utf-8")
+    _, _, missing = text.partition("## What is not proven")
     rows = load(root / "docs" / "proof.json")
     for name in named:
-        assert (f"| `{name}` |" in proven) == (name in rows)
         assert (f"- `{name}`: " in missing) == (name not in rows)
 
 
