@@ -95,7 +95,7 @@ class Browser:
             for each in messages
             if each["method"] == "Network.requestWillBeSent"
         )
-        return [each for each in found if not each.startswith("chrome:")]
+        return [each for each in found if not each.startswith(("chrome:", "chrome-untrusted:"))]
 
     def complaints(self) -> list[str]:
         """What the browser's console said since the last call: errors, refusals of the policy."""
@@ -153,6 +153,7 @@ def driver(
         "--disable-background-networking",
         "--disable-component-update",
         "--no-first-run",
+        "--homepage=about:blank",
         "--hide-scrollbars",
         f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
         # Whatever a page asks of another host fails, and is seen.
