@@ -95,6 +95,14 @@ def _with_remedy(error: str, failed: Step | None) -> str:
     return error
 
 
+def _silent(code: int) -> str:
+    """Why buildx failed that gave no reason."""
+    if code >= 0:
+        return f"buildx ended with code {code} and gave no reason"
+    name = signal.Signals(-code).name
+    return f"buildx was killed ({name}); build again, and free memory if that repeats"
+
+
 class Baker:
     """Runs bakes on one engine."""
 
@@ -190,7 +198,7 @@ class Baker:
                 on_a_cached_framework=solve.on_a_cached_framework,
             )
         failed = solve.failed
-        error = failed.error if failed else "\n".join(text[-5:]) or "buildx gave no reason"
+        error = failed.error if failed else "\n".join(text[-5:]) or _silent(process.returncode)
         return Outcome(
             target=job.target,
             seconds=seconds,
