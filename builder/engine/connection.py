@@ -149,9 +149,13 @@ def search() -> tuple[Engine | None, tuple[str, ...]]:
         if named_by and not candidate.private:
             raise EngineError(
                 f"the Docker Engine that {named_by} names does not answer ({failures[-1]})",
-                remedy=f"start it, or unset {named_by} to use another",
+                remedy=f"start it, or {_undo(named_by)} to use another",
             )
     return None, tuple(failures)
+
+
+def _undo(named_by: str) -> str:
+    return f"unset {named_by}" if named_by.startswith("DOCKER_") else "`docker context use default`"
 
 
 def status() -> Status:
@@ -190,7 +194,7 @@ def candidates() -> Iterator[tuple[Engine, str]]:
         yield _candidate(host, certificates=tls, verify=bool(insisted)), "DOCKER_HOST"
     elif context := current_context():
         there = _candidate(context.host, certificates=context.certificates, verify=context.verify)
-        yield there, "DOCKER_CONTEXT" if context.named else ""
+        yield there, context.chosen_by
     yield _candidate(DEFAULT_HOST), ""
     yield _candidate(private_host()), ""
 

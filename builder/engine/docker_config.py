@@ -18,13 +18,13 @@ __all__ = ["Context", "current_context", "docker_configuration", "read_json"]
 class Context:
     """Where an engine is; `certificates` is a directory, empty for a connection without TLS.
 
-    `named` says that the user insists on it by DOCKER_CONTEXT.
+    `chosen_by` is how the user chose it.
     """
 
     host: str
     certificates: str
     verify: bool
-    named: bool
+    chosen_by: str
 
 
 def docker_configuration() -> Path:
@@ -35,13 +35,14 @@ def docker_configuration() -> Path:
 def current_context() -> Context | None:
     """Return the current context, None for the default one.
 
-    Raises EngineError where DOCKER_CONTEXT names none that there is.
+    Raises EngineError where it is not there any more, as the Docker command line does.
     """
     directory = docker_configuration()
     named = os.environ.get("DOCKER_CONTEXT", "")
     name = named or read_json(directory / "config.json").get("currentContext", "default")
     if name == "default":
         return None
+    chosen_by = "DOCKER_CONTEXT" if named else f"the current context {name}"
     key = hashlib.sha256(name.encode()).hexdigest()
     description = read_json(directory / "contexts/meta" / key / "meta.json")
     endpoint = description.get("Endpoints", {}).get("docker", {})
@@ -51,14 +52,17 @@ def current_context() -> Context | None:
             host=host,
             certificates=str(tls) if tls.is_dir() else "",
             verify=not endpoint.get("SkipTLSVerify", False),
-            named=bool(named),
+            chosen_by=chosen_by,
         )
     if named:
         raise EngineError(
             f"DOCKER_CONTEXT names {named!r}, which is no context",
             remedy="list them with `docker context ls`, or unset DOCKER_CONTEXT",
         )
-    return None
+    raise EngineError(
+        f"{chosen_by} is not there: nothing in {directory / 'contexts'} describes it",
+        remedy="`docker context use default`, or set DOCKER_HOST",
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import socketserver
 import subprocess
 import sys
@@ -268,9 +269,18 @@ def test_our_own_engine_may_be_named_while_it_does_not_run(
 
 
 @pytest.mark.integration
-def test_a_context_that_is_merely_current_need_not_answer(serve: Serve, home: Path) -> None:
-    context(home, f"unix://{home}/stopped.sock")
+def test_a_current_context_is_used_or_nothing_is(serve: Serve, home: Path) -> None:
+    """As by the Docker command line: what it shows and what we build must be of one engine."""
     serve("default.sock")
+    context(home, f"unix://{home}/stopped.sock")
+    with pytest.raises(EngineError) as caught:
+        connection.find()
+    assert "the current context elsewhere names does not answer" in caught.value.message
+    assert caught.value.remedy == "start it, or `docker context use default` to use another"
+    shutil.rmtree(home / "docker/contexts")
+    with pytest.raises(EngineError, match="the current context elsewhere is not there"):
+        connection.find()
+    (home / "docker/config.json").write_text("{}", encoding="utf-8")
     assert version_found() == "default.sock"
 
 
@@ -336,7 +346,8 @@ def test_environment_carries_the_certificates_of_a_context(home: Path) -> None:
     tls = context(home, "tcp://box:2376")
     tls.mkdir(parents=True)
     candidate, named_by = next(connection.candidates())
-    assert (candidate.certificates, candidate.verify, named_by) == (str(tls), True, "")
+    assert (candidate.certificates, candidate.verify) == (str(tls), True)
+    assert named_by == "the current context elsewhere"
     given = candidate.environment()
     assert (given["DOCKER_CERT_PATH"], given["DOCKER_TLS_VERIFY"]) == (str(tls), "1")
 
