@@ -6,11 +6,15 @@ Importing this module is cheap: the Docker SDK is loaded only once an engine is 
 from __future__ import annotations
 
 import os
+import re
 import socket
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from builder.engine import buildx
 from builder.engine.docker_config import current_context, docker_configuration
@@ -92,11 +96,30 @@ class Engine:
         from docker.constants import DEFAULT_DOCKER_API_VERSION
 
         return docker.from_env(
-            environment=self.environment(),
+            environment={**self.environment(), "DOCKER_HOST": _with_port(self.host)},
             version=self.api or (DEFAULT_DOCKER_API_VERSION if unasked else "auto"),
             timeout=timeout,
             use_ssh_client=self.host.startswith("ssh://"),
         )
+
+
+@cache
+def _with_port(host: str) -> str:
+    """An ssh:// address with the port that the user's settings of ssh have for it.
+
+    The SDK insists on port 22 where none is named.
+    """
+    parts = urlsplit(host)
+    if parts.scheme != "ssh" or parts.port:
+        return host
+    try:
+        asked = subprocess.run(
+            ["ssh", "-G", "--", parts.netloc], capture_output=True, check=False, encoding="utf-8"
+        )
+    except OSError:  # whoever asks the engine is told that there is no ssh
+        return host
+    port = re.search(r"^port (\d+)$", asked.stdout, re.MULTILINE)
+    return f"ssh://{parts.netloc}:{port[1]}" if port else host
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -33,7 +33,7 @@ from tests.engines.forwarder import forwarding
 from tests.images.conftest import INFERENCE, OWN, ROOT
 from tests.images.mirror_server import gateway
 from tests.images.own_engine import OwnEngine, own_engine
-from tests.images.pushing import Workshop
+from tests.images.pushing import Workshop, wait_for
 from tests.images.registries import Registry, held, noise, running
 from tests.images.small_matrix import SMALL_NAMES, SmallMatrix, files, write_small_matrix
 from tests.package_index import PackageIndex
@@ -280,6 +280,11 @@ def give_base(there: docker.DockerClient, here: docker.DockerClient) -> None:
     here.images.load(b"".join(there.images.get(reference).save(named=reference)))
 
 
+def programs(own: OwnEngine) -> list[str]:
+    """What runs beside an engine; a container's shim ends a moment after the container."""
+    return sorted(Path(words[0]).name for words in own.processes().values())
+
+
 def _kill_engines(
     own: OwnEngine, rounds: Site, environment: dict[str, str], namespace: str
 ) -> None:
@@ -320,8 +325,7 @@ def _kill_engines(
         with closing(own.client()) as client:
             check_image(client, number)
             assert left(client, namespace, named) == []
-        programs = sorted(Path(words[0]).name for words in own.processes().values())
-        assert programs == ["containerd", "dockerd", "sh", "sleep"], own.processes()
+        wait_for(lambda: programs(own) == ["containerd", "dockerd", "sh", "sleep"])
         assert SECRET not in on_disk(Path(environment["TMPDIR"]))
     print(f"{KILLS} engines killed, {count} builds failed of it: {dict(codes)}")  # noqa: T201
     assert count
