@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 @selection_options
 @all_option
 @click.option("--dry-run", is_flag=True, help="Only report what can be built; ask no engine.")
-@click.option("--again", is_flag=True, help="Build what is up to date, too.")
-@click.option("--strict", is_flag=True, help="Fail where a base's end of life is over.")
+@click.option("--again", is_flag=True, help="Build targets that are up to date, too.")
+@click.option("--strict", is_flag=True, help="Fail if a base has reached its end of life.")
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
     default=os.cpu_count() or 1,
-    help="Number of parallel builds.",
+    metavar="N",
+    help="Number of parallel builds [default: one for each CPU].",
 )
 @click.option(
     "--skip-space-check", is_flag=True, help="Build even if the engine's disk seems too full."
@@ -56,7 +57,10 @@ def build(
     cache: Cache,
     output: str,
 ) -> None:
-    """Render, bake and tag images."""
+    """Render, build and tag images.
+
+    A target whose image is up to date is not built.
+    """
     if not dry_run:
         check_all("build", targets, every=every)
     if strict or not dry_run:

@@ -26,8 +26,10 @@ __all__ = ["tell"]
 
 @cli.command()
 @target_options
-@click.option("--image", metavar="REFERENCE", help="Another image that must do the same.")
-@click.option("--only", default="", metavar="EXPRESSION", help="Tests to run, as of pytest's -k.")
+@click.option("--image", metavar="REFERENCE", help="Test this image instead of the target's own.")
+@click.option(
+    "--only", default="", metavar="EXPRESSION", help="Run only tests that match, as pytest's -k."
+)
 @output_option
 def test(_: Settings, target: Target, image: str | None, only: str, output: str) -> None:
     """Test a built image: every task, variable and hook that it promises.

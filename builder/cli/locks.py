@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @cli.command()
 @selection_options
-@click.option("--check", is_flag=True, help="Only report locks that are not fresh; no network.")
+@click.option("--check", is_flag=True, help="Only report stale locks; needs no network.")
 @click.option("--refresh", is_flag=True, help="Resolve again, whatever is locked.")
 @click.option(
     "--upgrade",

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 __all__ = ["cli", "main", "run_command"]
 
 
+_SELECTOR = (
+    "SELECTOR is a repository:tag, a tag, a glob over either, like '*inference*cpu*', or an image "
+    "URI of Amazon ECR. `dlc list` shows all targets."
+)
+
+
 class _Command(click.Command):
     """A command that takes the global options too.
 
@@ -46,6 +52,12 @@ class _Command(click.Command):
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if any(parameter.name == "selectors" for parameter in self.params):
+            formatter.write_paragraph()
+            formatter.write_text(_SELECTOR)
+        super().format_epilog(ctx, formatter)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         _, _, given = self.make_parser(ctx).parse_args(args=list(args))

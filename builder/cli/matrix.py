@@ -53,11 +53,7 @@ def list_targets(
     region: str,
     output: str,
 ) -> None:
-    """List targets.
-
-    SELECTOR is a repository:tag, a tag, a glob over either, or an image URI of Amazon ECR; all
-    targets without one.
-    """
+    """List targets; all without a SELECTOR."""
     if output == "json":
         print_json([{**t.row(), "image_uri": known_uri(t, account, region)} for t in targets])
     elif account is not None or region != DEFAULT_REGION:

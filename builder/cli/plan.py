@@ -60,7 +60,7 @@ def plan(
 
     `dlc lock --check` and `dlc render --check` compare the committed files with the matrix alone.
 
-    Seconds and bytes (unpacked) are those of the last build here, or, after a ~, of like targets'.
+    Seconds and bytes (unpacked) are those of the last build here; after a ~, of similar targets'.
     """
     from builder.build.build_times import estimates, load
     from builder.build.comparison import Comparison

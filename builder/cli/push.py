@@ -43,7 +43,9 @@ def _patience(_context: click.Context, _option: click.Parameter, value: float) -
 @cli.command()
 @selection_options
 @all_option
-@click.option("--registry", required=True, metavar="HOST[:PORT][/PREFIX]")
+@click.option(
+    "--registry", required=True, metavar="HOST[:PORT][/PREFIX]", help="Where the images go."
+)
 @click.option(
     "--profile",
     type=click.Choice(_PROFILES),
@@ -60,7 +62,7 @@ def _patience(_context: click.Context, _option: click.Parameter, value: float) -
     help="For the tag -vX.Y [default: that of the same image, else the next].",
 )
 @sign_options
-@click.option("--immutable", is_flag=True, help="Let no tag that is there move.")
+@click.option("--immutable", is_flag=True, help="Move no tag that exists.")
 @releases_option
 @click.option(
     "--date",
@@ -75,10 +77,15 @@ def _patience(_context: click.Context, _option: click.Parameter, value: float) -
     show_default=True,
     metavar="SECONDS",
     callback=_patience,
-    help="Give up when nothing got through for so long.",
+    help="Give up after so long without progress.",
 )
 @click.option(
-    "--jobs", type=click.IntRange(min=1), default=4, show_default=True, help="Images at a time."
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="Number of parallel pushes.",
 )
 @output_option
 def push(

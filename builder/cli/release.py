@@ -68,7 +68,7 @@ Check = Callable[["Target", str], None]
     multiple=True,
     callback=filled,
     metavar="FILE|DIR|URL",
-    help="Push only what has no advisory that the matrix does not accept; as for `dlc audit`.",
+    help="Push nothing with a vulnerability that the matrix does not accept; as for `dlc audit`.",
 )
 @severity_option
 @sign_options

@@ -7,6 +7,10 @@ from collections.abc import Iterable
 __all__ = ["causes", "counted", "did_you_mean", "human_size", "short_name", "system_words"]
 
 
+# A list that is longer is no help.
+_MOST_KNOWN = 20
+
+
 def human_size(size: int) -> str:
     """Bytes as people read them, in powers of ten as Docker does.
 
@@ -47,7 +51,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
     if near:
         return f"did you mean {' or '.join(repr(match) for match in near)}?"
-    return f"known: {', '.join(known) or 'none'}"
+    more = f" and {len(known) - _MOST_KNOWN} more" if len(known) > _MOST_KNOWN else ""
+    return f"known: {', '.join(known[:_MOST_KNOWN]) or 'none'}{more}"
 
 
 def system_words(error: BaseException) -> str:

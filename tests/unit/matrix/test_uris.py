@@ -105,7 +105,9 @@ def test_an_account_of_ones_own(dlc: Dlc, golden: Path) -> None:
         (
             ["--account", "012345678901", "--region", "Ohio"],
             6,
-            "'Ohio' is not a region with official images; known: " + ", ".join(regions()),
+            "'Ohio' is not a region with official images; known: "
+            + ", ".join([*regions()][:20])
+            + f" and {len(regions()) - 20} more",
         ),
     ],
 )
