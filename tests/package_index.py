@@ -21,7 +21,7 @@ from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from urllib.parse import unquote
 
-from builder.locks.lockfile import normalise
+from builder.matrix.requirements import normalise
 from tests.quiet_server import QuietServer
 
 __all__ = ["IndexFile", "PackageIndex", "sdist", "wheel"]

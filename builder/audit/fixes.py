@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from builder.inventory.model import Package
 from builder.locks.direct import wheel_name
-from builder.locks.lockfile import normalise, parse
+from builder.locks.lockfile import parse
+from builder.matrix.requirements import normalise
 from builder.matrix.target import Target
 
 __all__ = ["LIFT", "NONE", "NO_CONSTRAINTS", "REMOVE", "UPGRADE", "Constraints", "Fix"]

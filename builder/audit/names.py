@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from builder.locks.lockfile import normalise
+from builder.matrix.requirements import normalise
 
 __all__ = ["project"]
 

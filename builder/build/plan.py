@@ -16,8 +16,9 @@ from pathlib import Path
 from builder.dockerfile.render import Renderer
 from builder.engine.image import DIGITS, INPUTS_LABEL, KEY_LABEL, ImageInfo
 from builder.errors import LockError, StaleLockError
-from builder.locks import freshness, lockfile
+from builder.locks import freshness
 from builder.matrix import components
+from builder.matrix.requirements import normalise
 from builder.matrix.tags import python_tag
 from builder.matrix.target import Target
 
@@ -259,7 +260,7 @@ def rebuild_reasons(now: Inputs, image: ImageInfo | None) -> list[str]:
 def _places(target: Target) -> dict[str, str]:
     """Where the matrix names the wheels of a target's components, by package, to end a reason."""
     return {
-        lockfile.normalise(wheel.filename.split("-")[0]): f"; {wheel.at.exact}"
+        normalise(wheel.filename.split("-")[0]): f"; {wheel.at.exact}"
         for component in target.components
         for wheel in component.wheels
     }

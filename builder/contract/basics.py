@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from builder.locks.lockfile import normalise, pinned
+from builder.locks.lockfile import pinned
+from builder.matrix.requirements import normalise
 from builder.serve.programs import run_files, run_report
 from builder.util.check import Check
 

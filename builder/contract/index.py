@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from builder.contract.network import neighbour, network
 from builder.engine.containers import text
-from builder.locks.lockfile import normalise
+from builder.matrix.requirements import normalise
 
 if TYPE_CHECKING:
     import docker

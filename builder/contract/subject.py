@@ -72,7 +72,7 @@ def components(label: str) -> dict[str, str]:
 
 def examine(client: docker.DockerClient, image: str, name: str) -> Subject:
     """Ask an image for its packages and labels; ContainerError if its Python does not tell."""
-    from builder.locks.lockfile import normalise
+    from builder.matrix.requirements import normalise
 
     repository, tag = parse(name)
     packages = run_report(client, image, "image_report.py")["packages"]

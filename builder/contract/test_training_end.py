@@ -9,7 +9,7 @@ import pytest
 from builder.contract.index import wheel
 from builder.contract.subject import Subject
 from builder.contract.training_job import ML, Job, Train, program
-from builder.locks.lockfile import normalise
+from builder.matrix.requirements import normalise
 
 Record = Callable[[str, object], None]
 

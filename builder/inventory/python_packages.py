@@ -8,7 +8,7 @@ from email.parser import BytesHeaderParser
 from pathlib import PurePosixPath
 
 from builder.inventory.model import Package
-from builder.locks.lockfile import normalise
+from builder.matrix.requirements import normalise
 
 __all__ = ["distribution", "is_license", "is_metadata"]
 

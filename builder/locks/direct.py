@@ -14,7 +14,7 @@ from pathlib import Path
 from builder.errors import LockError
 from builder.locks import wheelhouse
 from builder.locks.freshness import component
-from builder.locks.lockfile import Lock, normalise
+from builder.locks.lockfile import Lock
 from builder.locks.uv.compile import (
     Question,
     UnreachableError,
@@ -24,6 +24,7 @@ from builder.locks.uv.compile import (
 from builder.matrix import components
 from builder.matrix.format import Wheel
 from builder.matrix.mirrors import Mirrors
+from builder.matrix.requirements import normalise
 from builder.matrix.target import Target
 
 __all__ = ["address", "direct_entries", "outside", "wheel_name"]

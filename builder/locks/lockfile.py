@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import WriteError
+from builder.matrix.requirements import normalise
 from builder.util import atomic
 from builder.util.links import leads_out
 
@@ -23,7 +24,6 @@ __all__ = [
     "entries",
     "files",
     "load",
-    "normalise",
     "notes",
     "parse",
     "pinned",
@@ -194,11 +194,6 @@ def pinned(entry: str) -> tuple[str, str]:
     [line] = [line for line in entry.splitlines() if _REQUIREMENT.match(line)]
     match, version = _REQUIREMENT.match(line), _VERSION.match(line)
     return normalise(match["name"]) if match else "", version["version"] if version else ""
-
-
-def normalise(name: str) -> str:
-    """A package's name as indexes compare them (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _sha256(text: str) -> str:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from builder.errors import ArgumentError
 from builder.locks.freshness import State
-from builder.locks.lockfile import normalise
 from builder.matrix.format import Upgrade
+from builder.matrix.requirements import normalise
 from builder.matrix.yaml_nodes import Position, Text
 
 __all__ = ["Finding", "findings", "parse_upgrade"]

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from builder.errors import LockError, UnansweredError
 from builder.locks.lifting import before_lifting, names_package
-from builder.locks.lockfile import Lock, normalise, pinned
+from builder.locks.lockfile import Lock, pinned
 from builder.locks.uv.compile import Question, compile_requirements
 from builder.matrix.mirrors import Mirrors
+from builder.matrix.requirements import normalise
 from builder.matrix.target import Target
 
 __all__ = ["refuse_vanished", "with_vanished"]

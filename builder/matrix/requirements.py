@@ -10,7 +10,7 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-__all__ = ["Requirement", "parse_requirement", "parse_wheel_name"]
+__all__ = ["Requirement", "normalise", "parse_requirement", "parse_wheel_name"]
 
 _NAME = r"(?P<name>[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*)"
 _NUMBER = r"(?:0|[1-9]\d*)"
@@ -45,7 +45,7 @@ def parse_requirement(text: str) -> Requirement | None:
     """Read a requirement; None if pip could not. One text is in many entries."""
     if plain := _REQUIREMENT.fullmatch(text):
         specifiers = sorted({*plain["rest"].split(",")})
-        return Requirement(_normalised(plain["name"]), ",".join(specifiers))
+        return Requirement(normalise(plain["name"]), ",".join(specifiers))
     from packaging import requirements
 
     try:
@@ -55,13 +55,13 @@ def parse_requirement(text: str) -> Requirement | None:
     address = f"@{found.url}" if found.url else ""
     marker = f";{found.marker}" if found.marker else ""
     rest = f"{found.specifier}{address}{marker}"
-    return Requirement(_normalised(found.name), rest, found.url or "")
+    return Requirement(normalise(found.name), rest, found.url or "")
 
 
 def parse_wheel_name(filename: str) -> tuple[str, str] | None:
     """The normalised name and the version in a wheel's file name; None if it is not one's."""
     if plain := _WHEEL.fullmatch(filename):
-        return _normalised(plain["name"]), plain["version"]
+        return normalise(plain["name"]), plain["version"]
     if not re.fullmatch(r"[\w.+!-]+", filename, re.ASCII):  # tags may be anything to packaging
         return None
     from packaging.utils import InvalidWheelFilename, parse_wheel_filename
@@ -73,5 +73,6 @@ def parse_wheel_name(filename: str) -> tuple[str, str] | None:
     return name, str(version)
 
 
-def _normalised(name: str) -> str:
+def normalise(name: str) -> str:
+    """A package's name as indexes compare them (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()

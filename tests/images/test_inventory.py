@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from builder.locks.lockfile import normalise
+from builder.matrix.requirements import normalise
 from builder.util.tar import unpack
 from tests.images.conftest import INFERENCE, Image, dlc
 

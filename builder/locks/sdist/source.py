@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from builder.errors import LockError
-from builder.locks.lockfile import normalise
+from builder.matrix.requirements import normalise
 from builder.util.scratch import scratch
 
 __all__ = ["Archive", "Needs", "checked", "noted_needs", "opened"]

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 from builder.errors import LockError, UnansweredError, UnreachableError
 from builder.locks.freshness import LAST_PATCH, PLATFORM
-from builder.locks.lockfile import normalise, parse, pinned
+from builder.locks.lockfile import parse, pinned
 from builder.locks.sdist.needs import Source, needs_of
 from builder.locks.sdist.source import Needs
 from builder.locks.uv.process import Uv, uv_process
 from builder.matrix.format import Upgrade
 from builder.matrix.mirrors import NO_MIRRORS, Mirrors
+from builder.matrix.requirements import normalise
 
 __all__ = ["Question", "UnreachableError", "compile_requirements", "requirement_name"]
 

@@ -17,7 +17,8 @@ from packaging.requirements import Requirement
 from builder.dockerfile.render import LOCK_NAMES
 from builder.errors import WriteError
 from builder.locks.freshness import inputs_digest, state
-from builder.locks.lockfile import CRLF, Lock, load, normalise, parse, pinned, read, write
+from builder.locks.lockfile import CRLF, Lock, load, parse, pinned, read, write
+from builder.matrix.requirements import normalise
 from builder.matrix.target import Target
 from tests.conftest import ROOT
 
