@@ -412,7 +412,11 @@ def test_who_only_asks_for_images_refuses_what_cannot_build(
 # What the client of an engine elsewhere has `ssh` run there: it passes the connection on.
 SSH = """#!{python}
 import socket, sys, threading
+if sys.argv[1] == "-G":
+    print("user me", "port 2222", sep="\\n")
+    sys.exit()
 assert sys.argv[-2:] == ["there", "docker system dial-stdio"], sys.argv
+assert sys.argv[sys.argv.index("-p") + 1] == "2222", sys.argv
 engine = socket.socket(socket.AF_UNIX)
 engine.connect("{socket}")
 def back():
