@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,13 +146,16 @@ def check_image(client: docker.DockerClient, number: int) -> None:
 
 def child(pid: int, word: str) -> int | None:
     """A process below another that has a word in its command line."""
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for each in map(int, children.read_text("ascii").split()):
-            words = Path(f"/proc/{each}/cmdline").read_bytes().split(b"\0")
-            if word.encode() in words:
-                return each
-            if below := child(each, word):
-                return below
+    try:
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            for each in map(int, children.read_text("ascii").split()):
+                words = Path(f"/proc/{each}/cmdline").read_bytes().split(b"\0")
+                if word.encode() in words:
+                    return each
+                if below := child(each, word):
+                    return below
+    except OSError:  # one of them has just ended
+        return None
     return None
 
 
@@ -190,7 +193,7 @@ def test_killed_builds(
     left(client, own_namespace, named)
     rounds.change(-1)
     begin = time.monotonic()
-    assert small.run("build", NAME, **environment).returncode == 0
+    running = with_buildx(command, environment)
     seconds = time.monotonic() - begin
     assert left(client, own_namespace, named) == []
     moments, count = random.Random(1), 0  # noqa: S311
@@ -201,7 +204,7 @@ def test_killed_builds(
         if victim == "dlc":
             count += killed(command, environment, after)
         else:
-            count += killed_buildx(command, environment, after / 3)
+            count += with_buildx(command, environment, moments.uniform(0, running)) > 0
         assert SECRET not in on_disk(temporary)
         between = key_of(client)
         again = small.run("build", NAME, **environment)
@@ -215,8 +218,13 @@ def test_killed_builds(
     assert count
 
 
-def killed_buildx(command: list[str], environment: dict[str, str], after: float) -> bool:
-    """Start a build and kill its buildx so many seconds after its start; whether it still ran."""
+def with_buildx(
+    command: list[str], environment: dict[str, str], after: float | None = None
+) -> float:
+    """Start a build, and kill its buildx `after` seconds of it; 0 if that came too late.
+
+    Else, and without a moment to kill it at, the seconds that buildx ran.
+    """
     with subprocess.Popen(
         command,
         cwd="/",
@@ -227,20 +235,18 @@ def killed_buildx(command: list[str], environment: dict[str, str], after: float)
     ) as process:
         buildx = None
         while process.poll() is None and buildx is None:
-            with suppress(OSError):  # a process that has just ended
-                buildx = child(process.pid, "bake")
-            time.sleep(0.01)
-        time.sleep(after)
-        ended = buildx is None
-        try:
-            if buildx is not None:
+            buildx = child(process.pid, "bake")
+        begin = time.monotonic()
+        while buildx and child(process.pid, "bake") == buildx:
+            if after is not None and time.monotonic() - begin >= after:
                 os.kill(buildx, signal.SIGKILL)
-        except ProcessLookupError:
-            ended = True
+                break
+            time.sleep(0.01)
+        seconds = time.monotonic() - begin
         code, err = end_of(process)
-        assert code in (0, BuildError.exit_code), err
-        assert code == 0 or "buildx was killed" in err, err
-        return not ended and code != 0
+    assert code in (0, BuildError.exit_code), err
+    assert code == 0 or "buildx was killed" in err, err
+    return seconds if code or after is None else 0.0
 
 
 def test_killed_engines(
