@@ -55,8 +55,7 @@ class _Command(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if any(parameter.name == "selectors" for parameter in self.params):
-            formatter.write_paragraph()
-            formatter.write_text(_SELECTOR)
+            self.epilog = _SELECTOR
         super().format_epilog(ctx, formatter)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

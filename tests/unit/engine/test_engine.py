@@ -443,6 +443,7 @@ def test_an_engine_by_ssh(home: Path, serve: Serve, monkeypatch: pytest.MonkeyPa
         gc.collect()
 
 
+@pytest.mark.integration
 def test_ssh_without_what_it_needs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "ssh://me@there")
     monkeypatch.delattr("docker.api.client.SSHHTTPAdapter")
