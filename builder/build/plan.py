@@ -16,7 +16,7 @@ from pathlib import Path
 from builder.dockerfile.render import Renderer
 from builder.engine.image import DIGITS, INPUTS_LABEL, KEY_LABEL, ImageInfo
 from builder.errors import LockError, StaleLockError
-from builder.locks import freshness
+from builder.locks import freshness, system
 from builder.matrix import components
 from builder.matrix.requirements import normalise
 from builder.matrix.tags import python_tag
@@ -157,6 +157,8 @@ def inputs(target: Target, images: Path, renderer: Renderer) -> Inputs:
     files = renderer.files(target)
     names = (f"{layer}.lock" for layer in freshness.layers(target))
     files |= {name: (committed / name).read_bytes() for name in names}
+    if target.system_date:
+        files[system.NAME] = (committed / system.NAME).read_bytes()
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     texts = {
         "base": target.base.image,

@@ -14,12 +14,13 @@ from builder.cli.output import print_json
 from builder.cli.progress import showing
 from builder.cli.selection import selection_options
 from builder.cli.settings import Settings
-from builder.errors import DlcError, LockError, StaleLockError
+from builder.errors import ArgumentError, DlcError, LockError, StaleLockError
 from builder.util.clock import today
 from builder.util.console import say
 from builder.util.text import counted, short_name
 
 if TYPE_CHECKING:
+    from builder.cli.progress import Progress
     from builder.locks.freshness import State
     from builder.locks.lockfile import Lock
     from builder.matrix.target import Target
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 @selection_options
 @click.option("--check", is_flag=True, help="Only report stale locks; needs no network.")
 @click.option("--refresh", is_flag=True, help="Resolve again, whatever is locked.")
+@click.option(
+    "--system",
+    is_flag=True,
+    help="Lock the distribution's packages as of today, in the matrix too.",
+)
 @click.option(
     "--upgrade",
     "packages",
@@ -49,6 +55,7 @@ def lock(
     targets: tuple[Target, ...],
     check: bool,
     refresh: bool,
+    system: bool,
     packages: tuple[str, ...],
     reason: str | None,
     until: datetime.datetime | None,
@@ -56,10 +63,16 @@ def lock(
 ) -> None:
     """Lock requirements by hash, as of a release's date.
 
+    So are the distribution's packages of targets that have a `system_date`; that takes an engine.
     What is locked stays as long as it satisfies the matrix. --check looks at locks alone, as
     `dlc render --check` does at Dockerfiles; `dlc plan` tells which images to build.
     """
-    given = {"--check": check, "--refresh": refresh, "--upgrade": bool(packages)}
+    given = {
+        "--check": check,
+        "--refresh": refresh,
+        "--system": system,
+        "--upgrade": bool(packages),
+    }
     if len(several := [name for name, is_given in given.items() if is_given]) > 1:
         raise click.UsageError(f"{' and '.join(several)} are different things: give one.")
     if len({option is None for option in (packages or None, reason, until)}) > 1:
@@ -70,6 +83,8 @@ def lock(
         if len(targets) < len(settings.targets):
             raise click.UsageError("--upgrade is for all targets: leave the selection out.")
         _upgrade(settings, packages, reason, until.date())
+    elif system:
+        _move_system(settings, targets)
     else:
         _lock(settings, targets, refresh=refresh)
 
@@ -100,6 +115,7 @@ def _lock(settings: Settings, targets: tuple[Target, ...], *, refresh: bool) -> 
             progress.line(f"{target.name}: {f'{count} locked' if new else 'fresh'}")
             for name, why in freshness.state(folder, target).unhashed.items():
                 progress.line(f"{target.name}: no SHA-256 of {name}: {why}")
+        failures += _lock_system(settings, targets, progress, refresh=refresh)
     others = [target for target in settings.targets if target not in targets]
     if apart := [each.name for each in others if differs(each, committed, changed)]:
         others_have = f"{len(apart)} other target{'s have' if len(apart) > 1 else ' has'}"
@@ -109,6 +125,61 @@ def _lock(settings: Settings, targets: tuple[Target, ...], *, refresh: bool) -> 
         )
     if failures:
         raise LockError("\n".join(dict.fromkeys(str(error) for error in failures)))
+
+
+def _lock_system(
+    settings: Settings, targets: tuple[Target, ...], progress: Progress, *, refresh: bool
+) -> list[DlcError]:
+    """Lock the distribution's packages of targets that have a date; why some cannot be locked."""
+    from builder.build.system_lock import SystemResolver, file_of
+    from builder.locks import system
+    from builder.util import atomic
+
+    resolver = SystemResolver(mirrors=settings.mirrors, today=today(), say=progress.line)
+    if not refresh:
+        resolver.know(settings.images, settings.targets)
+    failures = []
+    for target in targets:
+        if target.system_date is None:
+            continue
+        before = system.load(settings.images / target.folder)
+        try:
+            made = resolver.lock(target)
+        except DlcError as error:
+            failures.append(error)
+            progress.line(f"{target.name}: {system.NAME} failed")
+            continue
+        if made != before:
+            atomic.write_all([file_of(settings.images, target, made)])
+            count = counted(len(made.packages), "package")
+            progress.line(f"{target.name}: {count} of the distribution locked")
+    return failures
+
+
+def _move_system(settings: Settings, targets: tuple[Target, ...]) -> None:
+    """Lock the distribution's packages as of today; all or nothing is written."""
+    from builder.build.system_lock import SystemResolver, file_of
+    from builder.locks import system
+    from builder.matrix.rewrite import Original
+
+    days = {each.system_date.at: each.system_date for each in targets if each.system_date}
+    if not days:
+        raise ArgumentError(
+            "none of these targets has a `system_date`",
+            remedy="give one to the row, its framework version or its base in the matrix",
+        )
+    original, day = Original(settings.matrix_path), today()
+    edit = original.edited(original.text.set_days(days.values(), day))
+    with showing() as progress:
+        resolver = SystemResolver(mirrors=settings.mirrors, today=day, say=progress.line)
+        files = []
+        for target in edit.targets:
+            if target.system_date and target.system_date.at in days:
+                made = resolver.lock(target)
+                changes = system.changes(system.load(settings.images / target.folder), made)
+                progress.line(f"{target.name}: {', '.join(changes) or 'nothing newer'}")
+                files.append(file_of(settings.images, target, made))
+        edit.save(files)
 
 
 def _check(settings: Settings, targets: tuple[Target, ...], output: str) -> None:

@@ -39,7 +39,7 @@ __all__ = [
 LOCK_NAMES = ("build.lock", "framework.lock", "libraries.lock", "tools.lock")
 
 # What is beside a Dockerfile and comes from elsewhere than the templates' folders.
-_LOCKS = (*LOCK_NAMES, *(f"{kind}.lock" for kind in COMPONENTS))
+_LOCKS = (*LOCK_NAMES, "system.lock", *(f"{kind}.lock" for kind in COMPONENTS))
 _RESERVED = ("Dockerfile", *_LOCKS)
 
 # What the context has besides rendered files, so that no template folder needs to have it.

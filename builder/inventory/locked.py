@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from builder.errors import LockError
 from builder.inventory.model import Config, Inventory, Package
+from builder.locks import system
 from builder.locks.lockfile import parse, pinned
 from builder.matrix.target import Target
 
@@ -66,8 +67,11 @@ def compare(
     """The packages with the layers of Python's, and how they differ from the locks.
 
     Only what is installed into the virtual environment counts; an interpreter has its own pip, and
-    distributions carry parts of others. Without any lock nothing is said.
+    distributions carry parts of others. Without any lock nothing is said. The distribution's
+    packages are compared where they are locked.
     """
+    system_text = locks.get("system", "")
+    locks = {layer: text for layer, text in locks.items() if layer != "system"}
     wanted = requirements(locks)
     found, installed, problems = [], set(), []
     for package in packages:
@@ -89,7 +93,35 @@ def compare(
     for name in sorted(wanted.keys() - installed):
         version, layer = wanted[name]
         problems.append(f"{name} {version} of {layer}.lock is missing")
+    if system_text:
+        problems += _system(found, system_text)
     return tuple(found), tuple(problems)
+
+
+def _system(packages: Iterable[Package], text: str) -> list[str]:
+    """How the distribution's packages differ from their lock."""
+    lock = system.read(text)
+    if isinstance(lock, str):
+        return [f"{system.NAME} in the image is {lock}"]
+    wanted = lock.final
+    there = {each.name: each.version for each in packages if each.kind == "system"}
+    return [
+        *(
+            f"{name} is {there[name]}, and {system.NAME} has {version}"
+            for name, version in wanted.items()
+            if there.get(name, version) != version
+        ),
+        *(
+            f"{name} {version} of {system.NAME} is missing"
+            for name, version in wanted.items()
+            if name not in there
+        ),
+        *(
+            f"{name} {version} is not in {system.NAME}"
+            for name, version in sorted(there.items())
+            if name not in wanted
+        ),
+    ]
 
 
 def _equal(installed: str, locked: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.locks import lockfile
+from builder.locks import lockfile, system
 from builder.locks.lockfile import Lock, pinned
 from builder.matrix.components import locked
 from builder.matrix.format import Component, Upgrade
@@ -177,8 +177,11 @@ def state(folder: Path, target: Target) -> State:
     for layer, lock in found.items():
         if isinstance(lock, Lock) and not is_of(lock, target, under(layer, target, texts)):
             stale[layer] = "stale"
+    ordered = {layer: stale[layer] for layer in found if layer in stale}
+    if why := system.stale(folder, target):
+        ordered["system"] = why
     return State(
-        stale={layer: stale[layer] for layer in found if layer in stale},
+        stale=ordered,
         requirements=sum(
             len(lock.entries if isinstance(lock, Lock) else lockfile.parse(texts[layer]))
             for layer, lock in found.items()

@@ -6,14 +6,16 @@ is put between or in the place of them.
 
 from __future__ import annotations
 
+import datetime
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
 from builder.errors import MatrixError, Problem
 from builder.matrix.format import Upgrade
+from builder.matrix.schema import Day
 
 if TYPE_CHECKING:
     import yaml
@@ -152,6 +154,25 @@ class MatrixText:
             )
         at = self.text.index(before, start, end)
         return self._replace(at, at + len(before), digest)
+
+    def set_days(self, days: Iterable[Day], to: datetime.date) -> MatrixText:
+        """With another day in the places of some."""
+        text = self.text
+        for day in days:
+            line = text.split("\n")[day.at.line - 1]
+            start = sum(len(each) + 1 for each in text.split("\n")[: day.at.line - 1])
+            start += day.at.column - 1 + (line[day.at.column - 1 : day.at.column] in ("'", '"'))
+            if not text.startswith(day.isoformat(), start):
+                problem = Problem(
+                    file=self._name,
+                    line=day.at.line,
+                    column=day.at.column,
+                    message=f"{day} cannot be changed as it is written",
+                    remedy="write it plainly, like 2026-11-28",
+                )
+                raise MatrixError([problem])
+            text = text[:start] + to.isoformat() + text[start + len(day.isoformat()) :]
+        return MatrixText(text, self._name)
 
     def _items(self, upgrades: Sequence[Upgrade], dash: int) -> str:
         return "".join(self._item(each, dash) for each in upgrades)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from builder.matrix.archives import archives
 from builder.matrix.components import check_device, check_wheels, choose, with_components
 from builder.matrix.format import (
     Base,
@@ -128,6 +129,7 @@ class Expansion:
         }
         if matrix.account and values.get("origin") == "own":
             values["account"] = matrix.account
+        values["system_date"] = values.get("system_date") or base.system_date
         values["accepted"] = (*matrix.accepted, *values.get("accepted", ()))
         if accelerator and not (device == "gpu" and version.framework in _CARRIES_CUDA):
             values["accelerator_packages"] = accelerator.packages
@@ -139,6 +141,8 @@ class Expansion:
             cuda_keyring=matrix.cuda_keyring,
             upgrades=matrix.upgrades,
         )
+        if not self._can_lock_system(target):
+            return None
         if len(target.tag) > _TAG_LENGTH:
             self.report.add(
                 entry.version.at,
@@ -147,6 +151,33 @@ class Expansion:
             )
             return None
         return target
+
+    def _can_lock_system(self, target: Target) -> bool:
+        """Report a date of the distribution's packages where some are not its own, or go again."""
+        reasons = {
+            "packages of its accelerator": target.accelerator_packages,
+            "components": target.components,
+            "compilers": target.compilers,
+        }
+        others = [name for name, found in reasons.items() if found]
+        if target.system_date is None:
+            return True
+        if archives(target.base.name) is None:
+            self.report.add(
+                target.system_date.at,
+                f"where {target.base.name} has its packages is not known",
+                "leave `system_date` out for its targets",
+            )
+            return False
+        if not others:
+            return True
+        self.report.add(
+            target.system_date.at,
+            f"{target.name} has {' and '.join(others)}, so the distribution's packages cannot be "
+            "locked",
+            "leave `system_date` out for it: name it where only others take it from",
+        )
+        return False
 
     def _check_own_accelerator(self, devices: Sequence[str]) -> None:
         """Report an entry's accelerator that is unknown, or for none of the entry's devices."""

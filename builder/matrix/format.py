@@ -103,6 +103,9 @@ class Entry:
         v.ACCELERATOR, "Else the framework version's.", "device_tag", default=None
     )
     date: Day | None = key(v.DATE, "Else the release's.", "date", default=None)
+    system_date: Day | None = key(
+        v.DATE, "Else the framework version's or base's.", "system_date", default=None
+    )
     libraries: Text = key(v.LIBRARIES, "Else the mode's.", "libraries", default=UNSAID)
     origin: Text | None = key(
         v.ORIGIN,

@@ -54,7 +54,7 @@ _MIRRORS = _struct(
     ),
     archives=MapOf(
         TextOf(what="the name of a base", like="ubuntu20.04", pattern=r"[a-z][a-z0-9.]*"),
-        _struct("an archive", "main", main=_ADDRESS, security=_ADDRESS),
+        _struct("an archive", "main", main=_ADDRESS, security=_ADDRESS, snapshot=_ADDRESS),
         "archives",
     ),
     sources=MapOf(
@@ -82,10 +82,11 @@ _MIRRORS = _struct(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Archive:
-    """A distribution's archive, and where its security updates are."""
+    """A distribution's archive, where its security updates are, and what it had on former days."""
 
     main: str
     security: str
+    snapshot: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,7 +146,11 @@ def read(path: Path, *, bases: Iterable[str], sources: Iterable[str]) -> Mirrors
     return Mirrors(
         registries=sections.get("registries", {}),
         archives={
-            name: Archive(main=each["main"], security=each.get("security", each["main"]))
+            name: Archive(
+                main=each["main"],
+                security=each.get("security", each["main"]),
+                snapshot=each.get("snapshot", ""),
+            )
             for name, each in sections.get("archives", {}).items()
         },
         sources=sections.get("sources", {}),
@@ -180,7 +185,9 @@ def script(mirrors: Mirrors, certificates: str = "") -> str:
     lines += [". /etc/os-release", 'case "$ID$VERSION_ID" in']
     for base, archive in sorted(mirrors.archives.items()):
         main, security = shlex.quote(archive.main), shlex.quote(archive.security)
-        lines.append(f"    {base}) main={main} security={security} ;;")
+        # Those who have none get the script that they had.
+        snapshot = f" snapshot={shlex.quote(archive.snapshot)}" if archive.snapshot else ""
+        lines.append(f"    {base}) main={main} security={security}{snapshot} ;;")
     lines += ["    *) main= ;;", "esac", _APT.rstrip()]
     return "\n".join(lines) + "\n"
 

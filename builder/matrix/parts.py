@@ -89,6 +89,12 @@ class Base:
     bootstrap: str | None = key(
         v.SUITE, "The suite, if the base can be made from an archive.", default=None
     )
+    system_date: Day | None = key(
+        v.DATE,
+        "The date of the distribution's packages, which locks them: [system.md](system.md).",
+        "system_date",
+        default=None,
+    )
 
 
 @record
@@ -215,6 +221,7 @@ class FrameworkVersion:
         "toolchain",
         default=None,
     )
+    system_date: Day | None = key(v.DATE, "Else the base's.", "system_date", default=None)
 
     @property
     def accelerators(self) -> dict[str, Text]:

@@ -18,7 +18,7 @@ from builder.matrix.format import (
     Upgrade,
 )
 from builder.matrix.parts import Accepted
-from builder.matrix.schema import where
+from builder.matrix.schema import Day, where
 from builder.matrix.tags import Repository, Tag, python_tag
 from builder.matrix.yaml_nodes import Position
 from builder.util.frozen import frozen
@@ -46,7 +46,8 @@ class Target:
     `stand_in` is what an image that is only for tests has instead of the real parts, else empty;
     `budget` is what the matrix says of its size, if it does (see builder.build.size_budget);
     `components` are in the order in which the image takes them; `env` and `own_labels` are the
-    matrix's own variables and labels, `accepted` the advisories that it may have.
+    matrix's own variables and labels, `accepted` the advisories that it may have; `system_date` is
+    the date of the distribution's packages where these are locked.
     """
 
     mode: str
@@ -85,6 +86,7 @@ class Target:
     env: Mapping[str, str] = field(default_factory=dict)
     own_labels: Mapping[str, str] = field(default_factory=dict)
     accepted: tuple[Accepted, ...] = ()
+    system_date: Day | None = None
 
     @property
     def repository(self) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-__all__ = ["CUDA_KEY_FILE", "Keyring", "cuda", "cuda_keyring", "neuron"]
+__all__ = ["CUDA_KEY_FILE", "Keyring", "cuda", "cuda_keyring", "debian", "neuron"]
 
 # Where NVIDIA's keyring package has the key.
 CUDA_KEY_FILE = "usr/share/keyrings/cuda-archive-keyring.gpg"
@@ -100,6 +100,17 @@ def neuron(
         folder.mkdir(parents=True, exist_ok=True)
     (root / "GPG-PUB-KEY-AMAZON-AWS-NEURON.PUB").write_bytes(keyring.export(*keys))
     _packages(pool, pins, files, below=root, index=index)
+    fields = {"Codename": suite, "Components": "main", "Architectures": "amd64"}
+    _release(dist, ["main/binary-amd64/Packages"], fields, signer, keyring)
+
+
+def debian(root: Path, *, suite: str, pins: Iterable[str], signer: str, keyring: Keyring) -> None:
+    """A suite of Debian's archive, with packages of its own."""
+    pool, dist = root / "pool" / suite, root / "dists" / suite
+    index = dist / "main/binary-amd64"
+    for folder in (pool, index):
+        folder.mkdir(parents=True)
+    _packages(pool, pins, {}, below=root, index=index)
     fields = {"Codename": suite, "Components": "main", "Architectures": "amd64"}
     _release(dist, ["main/binary-amd64/Packages"], fields, signer, keyring)
 

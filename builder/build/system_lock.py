@@ -1,0 +1,163 @@
+"""The distribution's packages of targets, locked: asked of apt in the base of their images.
+
+BuildKit runs it, as it runs the steps that install: so mirrors, proxies and certificates are those
+of a build.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import subprocess
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from builder.build.builder import environment
+from builder.engine import bases
+from builder.engine.build_secrets import build_secrets
+from builder.engine.connection import Engine
+from builder.engine.failures import engine_errors
+from builder.engine.private import up
+from builder.errors import BaseImageError, LockError
+from builder.locks import system
+from builder.locks.system import SystemLock
+from builder.matrix.archives import Archives, archives
+from builder.matrix.mirrors import Mirrors
+from builder.matrix.target import Target
+from builder.util import atomic
+from builder.util.memory import memory_files
+from builder.util.package import PACKAGE
+from builder.util.scratch import scratch
+
+__all__ = ["SystemResolver", "file_of"]
+
+_PROGRAM = "resolve_system.sh"
+_DOCKERFILE = f"""\
+ARG BASE
+FROM ${{BASE}} AS resolve
+ARG AGAIN MAIN SECURITY COMPONENTS STEPS
+RUN --mount=type=tmpfs,target=/media \\
+    --mount=type=secret,id=site,target=/media/site \\
+    --mount=type=secret,id=ca-bundle,target=/etc/ssl/certs/ca-certificates.crt,mode=0444 \\
+    --mount=type=bind,source={_PROGRAM},target=/media/{_PROGRAM} \\
+    set -e; test ! -f /media/site || . /media/site; \\
+    sh /media/{_PROGRAM} > /packages
+
+FROM scratch
+COPY --from=resolve /packages /packages
+"""
+_PROXIES = ("http_proxy", "https_proxy", "no_proxy", "ftp_proxy", "all_proxy")
+_COMPLAINT = re.compile(r"^#\d+ [\d.]+ ([EW]: .*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SystemResolver:
+    """Locks the distribution's packages; what is resolved from the same is resolved once."""
+
+    mirrors: Mirrors
+    today: datetime.date
+    say: Callable[[str], None]
+    _done: dict[str, SystemLock] = field(default_factory=dict)
+
+    def know(self, images: Path, targets: Iterable[Target]) -> None:
+        """Take the fresh locks of targets as they are, so that whoever shares them goes on to."""
+        for target in targets:
+            if target.system_date and not system.stale(images / target.folder, target):
+                lock = system.load(images / target.folder)
+                assert isinstance(lock, SystemLock)  # noqa: S101 - it is fresh
+                self._done.setdefault(lock.inputs, lock)
+
+    def lock(self, target: Target) -> SystemLock:
+        """The lock of a target that has a date; LockError, with apt's reason, if it has none."""
+        key = system.inputs_digest(target)
+        if key not in self._done:
+            self._done[key] = self._resolved(target)
+        return self._done[key]
+
+    def _resolved(self, target: Target) -> SystemLock:
+        date, of_base = target.system_date, archives(target.base.name)
+        assert date and of_base  # noqa: S101 - the matrix has no other
+        if date > self.today:
+            raise LockError(
+                f"{target.name}: {date} is still to come, and nobody knows the packages of then",
+                remedy=f"change the date at {date.at.exact}",
+            )
+        own = self.mirrors.archives.get(target.base.name)
+        if own:
+            snapshot = own.snapshot or of_base.snapshot
+            of_base = Archives(
+                main=own.main,
+                security=own.security,
+                snapshot=snapshot,
+                folders=of_base.folders,
+                components=of_base.components,
+            )
+        main, security = of_base.main, of_base.security
+        if date < self.today:
+            stamp = system.stamp(str(date))
+            main, security = (f"{of_base.snapshot}/{each}/{stamp}" for each in of_base.folders)
+        self.say(f"{target.base.name}: asking apt for the packages of {date}")
+        arguments = {
+            "AGAIN": uuid.uuid4().hex,
+            "MAIN": main,
+            "SECURITY": security,
+            "COMPONENTS": of_base.components,
+            "STEPS": "\n".join(
+                f"{step} {' '.join(packages)}" for step, packages in system.steps(target).items()
+            ),
+        }
+        engine = up(say=self.say)
+        source = bases.BaseSource(
+            name=target.base.name,
+            image=self.mirrors.image(target.base.image),
+            bootstrap=target.base.bootstrap,
+        )
+        with engine_errors(f"no base {source.name}", kind=BaseImageError):
+            base = bases.ensure(engine, source, say=self.say)
+        answer = self._ask(engine, {"BASE": base.reference, **arguments}, target)
+        # The archive's own address wins where both are one.
+        places = {security: of_base.folders[1], main: of_base.folders[0]}
+        return system.parse_answer(answer, target, places)
+
+    def _ask(self, engine: Engine, arguments: Mapping[str, str], target: Target) -> str:
+        with memory_files() as files, scratch("system") as folder:
+            secrets = build_secrets(self.mirrors, files)
+            context, result = folder / "context", folder / "result"
+            program = (PACKAGE / "files" / _PROGRAM).read_text("utf-8")
+            atomic.write(context / "Dockerfile", _DOCKERFILE, folders=True)
+            atomic.write(context / _PROGRAM, program)
+            names = [name for name in (*_PROXIES, *map(str.upper, _PROXIES)) if name in os.environ]
+            done = subprocess.run(
+                [
+                    *(*engine.buildx, "build", "--progress", "plain"),
+                    *("--output", f"type=local,dest={result}"),
+                    *(f"--secret=id={name},src={path}" for name, path in sorted(secrets.items())),
+                    *(f"--build-arg={name}={value}" for name, value in arguments.items()),
+                    *(f"--build-arg={name}" for name in names),  # with what is in the environment
+                    str(context),
+                ],
+                env=environment(engine, ""),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                pass_fds=tuple(files.descriptors),
+            )
+            if done.returncode == 0:
+                return (result / "packages").read_text("utf-8")
+        complaints = _COMPLAINT.findall(done.stderr) or done.stderr.strip().splitlines()[-3:]
+        raise LockError(
+            f"{target.name}: apt cannot tell the packages of {target.system_date}:\n"
+            + "\n".join(dict.fromkeys(complaints))
+            + "\n ",
+            remedy="connect to the archive and its snapshot service, or move the date to today "
+            "with `dlc lock --system`",
+        )
+
+
+def file_of(images: Path, target: Target, lock: SystemLock) -> atomic.File:
+    """A lock as its file in a target's folder."""
+    return atomic.File(path=images / target.folder / system.NAME, content=lock.text().encode())

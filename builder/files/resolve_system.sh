@@ -1,0 +1,47 @@
+#!/bin/sh
+# Tells which packages this base has once it is upgraded and others are installed, and where their
+# files are, by apt. MAIN and SECURITY are the archives, COMPONENTS their parts: what they have is
+# taken even where the base has something newer. Each line of STEPS is a step and its packages.
+set -eu
+. /etc/os-release
+: > /etc/apt/preferences
+for suite in "$VERSION_CODENAME" "$VERSION_CODENAME-updates" "$VERSION_CODENAME-security"; do
+    case $suite in *-security) from=$SECURITY ;; *) from=$MAIN ;; esac
+    # A day that is past has lists that are out of date.
+    echo "deb [check-valid-until=no] $from $suite $COMPONENTS"
+    printf 'Package: *\nPin: release n=%s\nPin-Priority: 1001\n\n' "$suite" >> /etc/apt/preferences
+done > /tmp/sources.list
+apt() {
+    apt-get --quiet --yes --no-install-recommends --allow-downgrades \
+        -o Dir::Etc::SourceList=/tmp/sources.list -o Dir::Etc::SourceParts=/dev/null \
+        -o APT::Sandbox::User=root -o Acquire::Retries=2 "$@"
+}
+# apt itself goes on with the lists that it could get.
+if ! apt update > /tmp/update 2>&1 || grep --quiet '^Err:' /tmp/update; then
+    grep '^[EW]:' /tmp/update >&2
+    exit 1
+fi
+printf '%s\n' "$STEPS" | while read -r step packages; do
+    # shellcheck disable=SC2086 # they are words
+    apt --simulate dist-upgrade $packages > /tmp/simulated 2>&1 || {
+        grep '^E:' /tmp/simulated >&2
+        exit 1
+    }
+    {
+        dpkg-query --show --showformat '${db:Status-Abbrev}${Package}\n' | sed -n 's/^ii *//p'
+        sed -n 's/^Inst \([^ :]*\).*/\1/p' /tmp/simulated
+    } | sort -u > /tmp/with
+    sed -n 's/^Remv \([^ :]*\).*/\1/p' /tmp/simulated | sort -u > /tmp/removed
+    comm -23 /tmp/with /tmp/removed > /tmp/names
+    echo "step $step"
+    # All at once; one by one where the base has what no archive has.
+    # shellcheck disable=SC2046
+    if apt download --print-uris $(cat /tmp/names) > /tmp/uris 2> /dev/null; then
+        cat /tmp/uris
+        continue
+    fi
+    while read -r name; do
+        apt download --print-uris "$name" 2> /dev/null ||
+            dpkg-query --show --showformat 'base ${Package} ${Version} ${Architecture}\n' "$name"
+    done < /tmp/names
+done
