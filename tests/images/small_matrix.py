@@ -37,6 +37,7 @@ frameworks:
       locked: 2025-01-02
       python: 3.11
       base: debian12
+      toolchain: none # or each image of a new framework waits for g++
       builds: {cpu: {requires: [tiny-framework]}}
 libraries:
   small: {requires: ["tiny-library=={datasets}"]}

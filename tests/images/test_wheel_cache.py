@@ -33,11 +33,13 @@ frameworks:
       locked: 2025-01-02
       python: 3.11
       base: debian12
+      toolchain: none
       builds: {cpu: {requires: [eager, plain]}}
     9.8.2:
       locked: 2025-01-02
       python: 3.11
       base: debian12
+      toolchain: none
       builds: {cpu: {requires: [plain]}}
 libraries:
   first: {requires: [built-here, plain-too]}
