@@ -135,11 +135,11 @@ spec:
       containers:
         - name: training
           image: {uri}
-          command: [python, /work/train.py]
+          command: [python, /code/train.py]
 {limits}\
-          volumeMounts: [{{name: work, mountPath: /work}}]
+          volumeMounts: [{{name: code, mountPath: /code}}]
       volumes:
-        - {{name: work, persistentVolumeClaim: {{claimName: work}}}}
+        - {{name: code, persistentVolumeClaim: {{claimName: code}}}}
 """
 
 
