@@ -119,7 +119,7 @@ def test_thousands_of_hostile_requests(
 
 def test_a_broken_promise_is_told(images: dict[str, Image]) -> None:
     """An inference image that is said to be another is found out, with its own exit code."""
-    run = dlc("test", TRAINING, "--image", images[INFERENCE].tag, "--only", "the_toolkit")
+    run = dlc("test", TRAINING, "--image", images[INFERENCE].tag, "--only", "the_toolkit_is_there")
     assert run.returncode == 13
     assert "breaks its contract: training_start::" in run.stderr
     assert "0 passed" in run.stderr
