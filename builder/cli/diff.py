@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from builder.cli.main import cli
-from builder.cli.options import filled
+from builder.cli.options import document_option, filled
 from builder.cli.output import print_json, print_table
 from builder.cli.progress import working
 from builder.cli.selection import target_names
@@ -31,14 +31,7 @@ if TYPE_CHECKING:
     metavar="FILE|DIR|URL",
     help="Show advisories gained and lost too, from where `dlc audit` takes them; repeatable.",
 )
-@click.option(
-    "--format",
-    "output",
-    type=click.Choice(["table", "json", "markdown"]),
-    default="table",
-    show_default=True,
-    help="Output format.",
-)
+@document_option
 @pass_settings
 def diff(
     settings: Settings,

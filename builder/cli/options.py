@@ -17,6 +17,7 @@ __all__ = [
     "advisories_option",
     "builder_options",
     "comparison_options",
+    "document_option",
     "filled",
     "output_option",
     "releases_folder",
@@ -78,6 +79,16 @@ def comparison_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )
     return since(registry(function))
 
+
+# For what is put into release notes and pull requests as well.
+document_option = click.option(
+    "--format",
+    "output",
+    type=click.Choice(["table", "json", "markdown"]),
+    default="table",
+    show_default=True,
+    help="Output format.",
+)
 
 advisories_option = click.option(
     "--advisories",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from builder.cli.main import cli
-from builder.cli.options import advisories_option, severity_option
+from builder.cli.options import advisories_option, document_option, severity_option
 from builder.cli.output import print_json, print_table
 from builder.cli.progress import showing
 from builder.cli.selection import selection_options
@@ -39,14 +39,7 @@ _DAYS = 180  # until an upgrade is looked at again
 )
 @click.option("--dry-run", is_flag=True, help="Resolve and print, and write nothing.")
 @click.option("--check", is_flag=True, help="As --dry-run, but fail if something could be fixed.")
-@click.option(
-    "--format",
-    "output",
-    type=click.Choice(["table", "json", "markdown"]),
-    default="table",
-    show_default=True,
-    help="Output format.",
-)
+@document_option
 def patch(
     settings: Settings,
     targets: tuple[Target, ...],
