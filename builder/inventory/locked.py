@@ -13,7 +13,7 @@ from builder.locks import system
 from builder.locks.lockfile import parse, pinned
 from builder.matrix.target import Target
 
-__all__ = ["compare", "of_texts", "requirements"]
+__all__ = ["compare", "not_built", "of_texts", "requirements"]
 
 _FILE = re.compile(r" @ \S*/([^/\s]+\.whl)")
 
@@ -34,6 +34,22 @@ def requirements(locks: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     return found
 
 
+def not_built(target: Target, packages: Iterable[Package]) -> Inventory:
+    """The inventory of a target of which nothing but its packages is known."""
+    return Inventory(
+        image=target.name,
+        id="",
+        key="",
+        created="",
+        distribution="",
+        release="",
+        packages=tuple(sorted(packages)),
+        config=Config(env={}, labels={}),
+        layers=(),
+        size=0,
+    )
+
+
 def of_texts(target: Target, locks: Mapping[str, str]) -> Inventory:
     """What a target's locks say that its image is to have; LockError if one is missing."""
     if missing := [layer for layer, text in locks.items() if not text]:
@@ -47,18 +63,7 @@ def of_texts(target: Target, locks: Mapping[str, str]) -> Inventory:
         Package(kind="python", name=name, version=version, layer=layer, evidence="lock")
         for name, (version, layer) in requirements(installed).items()
     ]
-    return Inventory(
-        image=target.name,
-        id="",
-        key="",
-        created="",
-        distribution="",
-        release="",
-        packages=tuple(sorted(packages)),
-        config=Config(env={}, labels={}),
-        layers=(),
-        size=0,
-    )
+    return not_built(target, packages)
 
 
 def compare(

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from builder import __version__
 from builder.inventory.diff import compare
-from builder.inventory.locked import requirements
-from builder.inventory.model import Config, Inventory
+from builder.inventory.locked import not_built, requirements
+from builder.inventory.model import Inventory
 from builder.inventory.model import Package as Found
 from builder.locks import freshness, lockfile
 from builder.matrix.target import Target
@@ -179,18 +179,7 @@ def _of_locks(target: Target, texts: Mapping[str, str]) -> Inventory:
     for layer, text in texts.items():
         if layer not in _BUILD_ONLY:
             found.update((each.name, each) for each in _requirements(layer, text))
-    return Inventory(
-        image=target.name,
-        id="",
-        key="",
-        created="",
-        distribution="",
-        release="",
-        packages=tuple(sorted(found.values())),
-        config=Config(env={}, labels={}),
-        layers=(),
-        size=0,
-    )
+    return not_built(target, found.values())
 
 
 def _packages(inventory: Inventory) -> tuple[Package, ...]:
