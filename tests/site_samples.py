@@ -14,7 +14,18 @@ from builder.engine.layers import Layer
 from builder.inventory.diff import Change
 from builder.matrix.uris import regions
 from builder.site.collect import Sources, collect
-from builder.site.records import Advisory, Catalog, Image, Package, Proof, Published, Task
+from builder.site.records import (
+    Advisory,
+    Asked,
+    Catalog,
+    Contract,
+    Image,
+    Package,
+    Proof,
+    Published,
+    Table,
+    Task,
+)
 from builder.util.check import Check
 from tests.conftest import GOLDEN, ROOT
 
@@ -105,6 +116,15 @@ def image(number: int = 0, **changes: object) -> Image:
                 reason="",
             ),
         ),
+        asked=Asked(date="2026-02-03", toolkit="2.6.0", stand_in=""),
+        contract=Contract(
+            date="2026-02-04",
+            seconds=300,
+            stand_in="",
+            parts={"first": (1, 1), "protocol": (34, 35), "components": (0, 0)},
+            skipped=("user_code::context: hooks have no context",),
+            told={"training_start::toolkit": "sagemaker-training 3.9.2"},
+        ),
         advisories=(),
     )
     return replace(found, **changes)  # type: ignore[arg-type]
@@ -139,6 +159,15 @@ def hostile() -> Catalog:
             layers=(Layer(digest="sha256:" + "1" * 64, size=100, step=HOSTILE),),
         ),
         tasks=(replace(told.tasks[0], name=HOSTILE, detail=HOSTILE, reason=HOSTILE),),
+        asked=Asked(date=HOSTILE, toolkit=HOSTILE, stand_in=HOSTILE),
+        contract=Contract(
+            date=HOSTILE,
+            seconds=1,
+            stand_in=HOSTILE,
+            parts={HOSTILE: (0, 1)},
+            skipped=(HOSTILE,),
+            told={HOSTILE: HOSTILE},
+        ),
         advisories=(
             Advisory(
                 id=HOSTILE,
@@ -170,7 +199,14 @@ def hostile() -> Catalog:
         changes=(Change(what="added", kind="python", name=HOSTILE, before=HOSTILE, after=HOSTILE),),
     )
     templates = {"stages/bad.j2": f"# {HOSTILE}\nRUN echo {HOSTILE}\n"}
-    return Catalog(images=(bad, image(1)), templates=templates, regions=regions(), version="0")
+    table = Table(heading=HOSTILE, titles=(HOSTILE,), rows=(((HOSTILE,), bad.name),))
+    return Catalog(
+        images=(bad, image(1)),
+        tables=(table,),
+        templates=templates,
+        regions=regions(),
+        version="0",
+    )
 
 
 class Links(HTMLParser):

@@ -57,10 +57,12 @@ def table(
     found = catalog.tables(targets)
     if write is not None:
         source = proof or write.parent / "proof.json"
-        proven = None
+        proven, site = None, catalog.SITE
+        if (write.parent / "site.md").is_file():
+            site = "the [site](site.md) has a page for each (`make site`)"
         if proof or source.is_file():
             proven = catalog.proof(source.read_bytes(), name=str(source))
-        _page(write, catalog.page(found, proven), check)
+        _page(write, catalog.page(found, proven, site=site), check)
         return
     if check or proof:
         raise click.UsageError("--check and --proof are about the page: name it with --write.")

@@ -1,4 +1,4 @@
-"""What became of every task on every image that was asked: kept as JSON, shown as a table."""
+"""The results of every task on every image that was asked: kept as JSON, summed up as a page."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ _INTRODUCTION = """\
 Written by `make tasks ROWS=SELECTOR`: each image is built, on stand-ins where
 that is needed, and asked every task of the reference pages, with the pages' own request where they
 give one. The models are tiny and random, and made by the image itself; what is checked is the form
-of the answer: labels, scores, offsets, numbers of items, masks. Results are kept in `tasks.json`.
-`dlc test TARGET --only tasks` asks one image and writes nothing.
+of the answer: labels, scores, offsets, numbers of items, masks. Task by task, with each answer and
+the reason for each refusal, the results are on the page *Tasks* of the [site](site.md) (`make
+site`) and in [tasks.json](tasks.json). `dlc test TARGET --only tasks` asks one image and writes
+nothing.
 
-*Yes* is an answer in the right form. *No* is an error with a status of 400 to 599 and a message
-that names the reason under the table, from a server that goes on serving. What an image can do
-follows from what is installed in it, by the rules in `builder/contract/tasks.py`.
+An answer has the right form. A refusal is an error with a status of 400 to 599 and a message that
+names the reason, from a server that goes on serving. What an image can do follows from what is
+installed in it, by the rules in `builder/contract/tasks.py`.
 
 Transformers 4.42 removed its pipeline for `conversational`, and 5.3 those for `summarization`,
 `translation_xx_to_yy`, `text2text-generation` and `question-answering`. There the image's own serve
@@ -102,42 +104,23 @@ def wrong(row: Row, tasks: Iterable[str]) -> list[str]:
     return problems
 
 
-def table(rows: Sequence[Row], tasks: Sequence[str]) -> str:
-    """The page: a line for each task, a column for each image, and reasons below."""
-    notes: list[str] = []
-    lines = [
-        f"| task | {' | '.join(_heading(row) for row in rows)} |",
-        f"|---{'|---' * len(rows)}|",
-    ]
-    for task in tasks:
-        cells = (_cell(row, task, notes) for row in rows)
-        lines.append(f"| `{task}` | {' | '.join(cells)} |")
-    asked = [
-        f"- {_heading(row)}: `{row.image}`"
-        + (f" with a stand-in for {row.stand_in}" if row.stand_in else "")
-        + f", toolkit {row.versions['toolkit']}, on {row.date}"
-        for row in rows
-    ]
-    parts = ["\n".join(lines), "Why not, or how else:", _numbered(notes), "Asked:"]
-    return _INTRODUCTION + "\n\n".join([*filter(None, parts), "\n".join(asked)]) + "\n"
+def table(rows: Iterable[Row]) -> str:
+    """The page: a line for each image, with the tasks that it does not answer."""
+    lines = ["| image | toolkit | asked on | answers | refuses |", "|---|---|---|---|---|"]
+    lines += [f"| {' | '.join(_cells(row))} |" for row in rows]
+    return _INTRODUCTION + "\n".join(lines) + "\n"
 
 
-def _heading(row: Row) -> str:
+def _cells(row: Row) -> list[str]:
     versions = row.versions
-    return f"{versions['framework']}, Transformers {versions['transformers']}"
-
-
-def _cell(row: Row, task: str, notes: list[str]) -> str:
-    result = next((result for result in row.tasks if result.task == task), None)
-    if result is None:
-        return "-"
-    if result.outcome != "passed":
-        return "**failed**"
-    if result.reason and result.reason not in notes:
-        notes.append(result.reason)
-    note = f" ({notes.index(result.reason) + 1})" if result.reason else ""
-    return ("yes" if result.supported else "no") + note
-
-
-def _numbered(notes: Iterable[str]) -> str:
-    return "\n".join(f"{number}. {note}" for number, note in enumerate(notes, 1))
+    answered = [each for each in row.tasks if each.supported and each.outcome == "passed"]
+    refused = [f"`{each.task}`" for each in row.tasks if not each.supported]
+    failed = [f"`{each.task}`" for each in row.tasks if each.outcome != "passed"]
+    told = ", ".join(refused) or "-"
+    return [
+        f"{versions['framework']}, Transformers {versions['transformers']}",
+        versions["toolkit"],
+        row.date + (", on a stand-in" if row.stand_in else ""),
+        f"{len(answered)} of {len(row.tasks)}",
+        f"{told}; **failed**: {', '.join(failed)}" if failed else told,
+    ]

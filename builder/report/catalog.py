@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from packaging.version import Version
+
 from builder.errors import ArgumentError
 from builder.matrix.target import Target
 from builder.util.package import PACKAGE
 
-__all__ = ["Row", "Table", "markdown", "page", "proof", "tables"]
+__all__ = ["SITE", "Row", "Table", "markdown", "page", "proof", "tables"]
 
 _DEVICES = {"cpu": "CPU", "gpu": "GPU", "neuron": "Inferentia"}
 _NEURONX = {"training": "Trainium", "inference": "Inferentia2"}
@@ -37,12 +40,18 @@ _INTRODUCTION = """\
 Written by `dlc table --write` from the matrix{tables}.
 """
 _TABLES = """: the tables of the reference page, row for row, and
-what came after them"""
+a summary of what came after them"""
 _PROVEN = """
 *proven* is what [proof.json](proof.json) tells: *yes* is the real image; *on a stand-in* is another
 base or wheel where the real one could not be reached, *in part* without packages that nothing stood
 in for.
 """
+
+_AFTER = """
+Row by row, `dlc table` prints them, and {site}.
+
+"""
+SITE = "`dlc site` writes a page for each"
 
 Key = tuple[str, str, str, str]
 
@@ -125,11 +134,22 @@ def markdown(found: Sequence[Table]) -> str:
     return "\n".join(parts)
 
 
-def page(found: Sequence[Table], proven: Mapping[str, str] | None) -> str:
-    """The page of all images, with what is `proven` of each by name; None leaves that out."""
-    tables = _TABLES if any(table.name for table in found) else ""
+def page(found: Sequence[Table], proven: Mapping[str, str] | None, *, site: str = SITE) -> str:
+    """The page of all images, with what is `proven` of each by name; None leaves that out.
+
+    What came after the reference tables is summed up by repository and device; `site` says where
+    each of those images is shown.
+    """
+    reference = any(table.name for table in found)
+    tables = _TABLES if reference else ""
     parts = [_INTRODUCTION.format(tables=tables), _PROVEN if proven is not None else ""]
     for table in found:
+        if reference and not table.name:
+            lines = _summary(table, proven)
+            parts.append(
+                f"\n## {table.heading}\n" + _AFTER.format(site=site) + "\n".join(lines) + "\n"
+            )
+            continue
         titles = {**table.columns, "image": "image"}
         rows = [{**row.cells, "image": f"`{row.target.name}`"} for row in table.rows]
         if proven is not None:
@@ -158,6 +178,38 @@ def _proven(row: Mapping[str, Any]) -> str:
     if not row["stand_in"]:
         return "yes"
     return "on a stand-in, in part" if row["gaps"] else "on a stand-in"
+
+
+def _summary(table: Table, proven: Mapping[str, str] | None) -> list[str]:
+    """A table with a line for the rows of each repository and device."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in table.rows:
+        groups.setdefault((row.target.repository, row.cells["device"]), []).append(row)
+    titles = ["images", "device", "number", _TITLES["transformers"], _TITLES["framework"]]
+    titles += ["Python", "proven"][: 1 if proven is None else 2]
+    lines = []
+    for (repository, device), rows in groups.items():
+        versions = [row.target for row in rows]
+        title = versions[0].framework_title
+        cells = [f"`{repository}`", device, str(len(rows))]
+        cells.append(_span(each.transformers for each in versions))
+        cells.append(f"{title} {_span(each.framework_version for each in versions)}")
+        cells.append(_span(each.python for each in versions))
+        if proven is not None:
+            counts = Counter(proven.get(row.target.name, "no") for row in rows)
+            cells.append("; ".join(f"{number} {text}" for text, number in counts.items()))
+        lines.append(cells)
+    return _lines(titles, lines)
+
+
+def _span(versions: Iterable[str]) -> str:
+    """The lowest and the highest of versions, or the one that there is.
+
+    >>> _span(["3.9", "3.12", "3.10"]), _span(["3.8"])
+    ('3.9 to 3.12', '3.8')
+    """
+    found = sorted(set(versions), key=Version)
+    return found[0] if len(found) == 1 else f"{found[0]} to {found[-1]}"
 
 
 def _key(mode: str, transformers: str, framework: str, version: str, device: str) -> Key:

@@ -20,7 +20,18 @@ from builder.matrix.target import Target
 from builder.matrix.uris import regions
 from builder.report import catalog
 from builder.site import evidence, published
-from builder.site.records import Advisory, Catalog, Image, Package, Proof, Published, Task
+from builder.site.records import (
+    Advisory,
+    Asked,
+    Catalog,
+    Contract,
+    Image,
+    Package,
+    Proof,
+    Published,
+    Table,
+    Task,
+)
 
 if TYPE_CHECKING:
     from builder.audit.advisory import Database
@@ -53,17 +64,20 @@ class _Evidence:
     """What was recorded of images, by name."""
 
     proofs: Mapping[str, Proof]
-    tasks: Mapping[str, tuple[Task, ...]]
+    tasks: Mapping[str, tuple[Asked, tuple[Task, ...]]]
+    contracts: Mapping[str, Contract]
     published: Mapping[str, tuple[Published, ...]]
     inventories: Mapping[str, Inventory]
 
 
 def collect(sources: Sources) -> Catalog:
     """All that the site tells. DlcError of the file's kind if one of them is damaged."""
-    targets = [row.target for table in catalog.tables(sources.targets) for row in table.rows]
+    tables = catalog.tables(sources.targets)
+    targets = [row.target for table in tables for row in table.rows]
     recorded = _Evidence(
         proofs=evidence.proofs(sources.docs / "proof.json"),
         tasks=evidence.tasks(sources.docs / "tasks.json"),
+        contracts=evidence.contracts(sources.docs / "contract.json"),
         published=published.by_image(sources.releases, (each.name for each in targets)),
         inventories=published.read_inventories(sources.inventories),
     )
@@ -80,9 +94,21 @@ def collect(sources: Sources) -> Catalog:
         found.append(replace(image, former=before, changes=changes, advisories=advisories))
     return Catalog(
         images=tuple(found),
+        tables=tuple(map(_table, tables)),
         templates=_templates(sources.templates),
         regions=regions(),
         version=__version__,
+    )
+
+
+def _table(table: catalog.Table) -> Table:
+    return Table(
+        heading=table.heading,
+        titles=tuple(table.columns.values()),
+        rows=tuple(
+            (tuple(row.cells[name] for name in table.columns), row.target.name)
+            for row in table.rows
+        ),
     )
 
 
@@ -95,6 +121,7 @@ def _image(
 ) -> Image:
     proof = recorded.proofs.get(target.name)
     pushed = recorded.published.get(target.name, ())
+    asked, tasks = recorded.tasks.get(target.name, (None, None))
     state, reason = _state(proof, texts)
     inventory_of, inventory = "", recorded.inventories.get(target.name)
     if inventory:
@@ -131,7 +158,9 @@ def _image(
         dockerfile=_dockerfile(sources.images / target.folder / "Dockerfile"),
         packages=_packages(inventory or locked),
         proof=proof,
-        tasks=recorded.tasks.get(target.name),
+        tasks=tasks,
+        asked=asked,
+        contract=recorded.contracts.get(target.name),
         accepted=tuple(
             (str(each.advisory), str(each.reason), each.until.isoformat())
             for each in target.accepted

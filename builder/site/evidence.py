@@ -1,4 +1,4 @@
-"""What was measured of images: docs/proof.json and docs/tasks.json, read with care."""
+"""What was measured of images, as proof.json, tasks.json and contract.json have it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 from builder.engine.layers import from_json as layers_from_json
 from builder.errors import ArgumentError
-from builder.site.records import Proof, Task
+from builder.site.records import Asked, Contract, Proof, Task
 from builder.util.check import Check
 from builder.util.text import system_words
 
-__all__ = ["proofs", "tasks"]
+__all__ = ["contracts", "proofs", "tasks"]
 
 _Row = TypeVar("_Row")
 
@@ -23,7 +23,12 @@ def proofs(path: Path) -> dict[str, Proof]:
     return _rows(path, _proof, "run `make prove`, or name another folder with --docs")
 
 
-def tasks(path: Path) -> dict[str, tuple[Task, ...]]:
+def contracts(path: Path) -> dict[str, Contract]:
+    """What contract.json tells, by image; nothing without the file. ArgumentError if damaged."""
+    return _rows(path, _contract, "run `make contract`, or name another folder with --docs")
+
+
+def tasks(path: Path) -> dict[str, tuple[Asked, tuple[Task, ...]]]:
     """What tasks.json tells, by image; nothing without the file. ArgumentError if damaged."""
     return _rows(path, _tasks, "run `make tasks`, or name another folder with --docs")
 
@@ -64,8 +69,30 @@ def _proof(row: Mapping[str, Any]) -> Proof:
     )
 
 
-def _tasks(row: Mapping[str, Any]) -> tuple[Task, ...]:
-    return tuple(
+def _contract(row: Mapping[str, Any]) -> Contract:
+    return Contract(
+        date=str(row["date"]),
+        seconds=float(row["seconds"]),
+        stand_in=str(row["stand_in"]),
+        parts={str(part): _counts(counts) for part, counts in row["parts"].items()},
+        skipped=tuple(map(str, row["skipped"])),
+        told={str(test): str(text) for test, text in row["told"].items()},
+    )
+
+
+def _counts(outcomes: Mapping[str, int]) -> tuple[int, int]:
+    """The tests that passed, and those that ran."""
+    passed = int(outcomes.get("passed", 0))
+    return passed, passed + int(outcomes.get("failed", 0))
+
+
+def _tasks(row: Mapping[str, Any]) -> tuple[Asked, tuple[Task, ...]]:
+    asked = Asked(
+        date=str(row["date"]),
+        toolkit=str(row["versions"]["toolkit"]),
+        stand_in=str(row["stand_in"]),
+    )
+    return asked, tuple(
         Task(
             name=str(each["task"]),
             supported=bool(each["supported"]),

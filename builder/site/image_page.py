@@ -53,6 +53,7 @@ def values(catalog: Catalog, image: Image, templates: Templates) -> dict[str, An
         "picture": (WIDTH, HEIGHT),
         "former": catalog.image(image.former) if image.former else None,
         "licensed": any(each.licenses for each in image.packages),
+        "licences": _licences(image.packages),
         "siblings": _siblings(catalog, image),
     }
 
@@ -99,6 +100,16 @@ def _groups(packages: Iterable[Package]) -> dict[str, list[Package]]:
     order = [*_LAYERS]
     names = sorted(found, key=lambda name: (order.index(name) if name in order else 1.5, name))
     return {_LAYERS.get(name) or name or "In no lock": found[name] for name in names}
+
+
+def _licences(packages: Iterable[Package]) -> dict[str, list[str]]:
+    """Packages under each of their licences, those of most packages first."""
+    found: dict[str, dict[str, None]] = {}
+    for each in packages:
+        for licence in each.licenses:
+            found.setdefault(licence, {})[each.name] = None
+    names = sorted(found, key=lambda name: (-len(found[name]), name))
+    return {name: list(found[name]) for name in names}
 
 
 def _parts(image: Image) -> list[Part]:

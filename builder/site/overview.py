@@ -1,4 +1,4 @@
-"""Pages about all images at once: matrix, layers, sizes, tasks and proof."""
+"""Pages about all images at once: tables, matrix, layers, sizes, tasks and proof."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from builder.site.charts import Chart, Series, chart
 from builder.site.published import sizes as published_sizes
 from builder.site.records import STATES, Catalog, Image
 
-__all__ = ["PAGES", "layers", "matrix", "proof", "sizes", "tasks"]
+__all__ = ["PAGES", "layers", "matrix", "proof", "sizes", "tables", "tasks"]
 
 SHARED = 40  # of layers in the table
 _DEVICES = {"cpu": "C", "gpu": "G", "neuron": "N", "neuronx": "N"}
@@ -27,6 +27,17 @@ class Grid:
     framework: str
     versions: Sequence[str]
     rows: Sequence[tuple[str, Sequence[Sequence[tuple[str, Image]]]]]
+
+
+def tables(catalog: Catalog) -> dict[str, Any]:
+    """The tables of the reference page, row for row, and what came after them."""
+    named = {each.name: each for each in catalog.images}
+    return {
+        "tables": [
+            (each.heading, each.titles, [(cells, named[name]) for cells, name in each.rows])
+            for each in catalog.tables
+        ]
+    }
 
 
 def matrix(catalog: Catalog) -> dict[str, Any]:
@@ -60,15 +71,16 @@ def layers(catalog: Catalog) -> dict[str, Any]:
 def sizes(catalog: Catalog) -> dict[str, Any]:
     """How large images are, what is in them, and how that went over time."""
     measured = [each for each in catalog.images if each.proof and each.proof.size]
-    pushed = any(list(published_sizes(each.published)) for each in catalog.images)
-    drawn = _chart(_published(catalog.images) if pushed else _released(measured))
+    drawn = {
+        "pushed": _chart(_published(catalog.images)),
+        "measured": _chart(_released(measured)),
+    }
     return {
         "measured": sorted(measured, key=lambda each: (-each.size, each.name)),
         "largest": max(
             (max(each.size, each.proof.limit) for each in measured if each.proof), default=1
         ),
-        "chart": drawn,
-        "pushed": pushed,
+        "charts": {name: found for name, found in drawn.items() if found},
     }
 
 
@@ -96,6 +108,7 @@ def proof(catalog: Catalog) -> dict[str, Any]:
 
 # By the address of each page.
 PAGES = {
+    "tables.html": tables,
     "matrix.html": matrix,
     "layers.html": layers,
     "sizes.html": sizes,

@@ -22,6 +22,7 @@ NEWEST = 6
 # What the top of each page leads to.
 NAVIGATION = {
     "index.html": "Images",
+    "tables.html": "Tables",
     "matrix.html": "Matrix",
     "layers.html": "Layers",
     "sizes.html": "Sizes",

@@ -10,7 +10,18 @@ from builder.engine.layers import Layer
 from builder.inventory.diff import Change
 from builder.util.check import Check
 
-__all__ = ["Advisory", "Catalog", "Image", "Package", "Proof", "Published", "Task"]
+__all__ = [
+    "Advisory",
+    "Asked",
+    "Catalog",
+    "Contract",
+    "Image",
+    "Package",
+    "Proof",
+    "Published",
+    "Table",
+    "Task",
+]
 
 # How far an image is proven, from the best to the worst: what it is called, and its explanation.
 STATES: Mapping[str, tuple[str, str]] = {
@@ -73,6 +84,40 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """When an image was asked its tasks, with which toolkit, and what in it was a stand-in."""
+
+    date: str
+    toolkit: str
+    stand_in: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contract:
+    """The results of an image's contract: tests passed and run, by part.
+
+    `skipped` are tests with their reasons, `told` what training jobs did, by test.
+    """
+
+    date: str
+    seconds: float
+    stand_in: str
+    parts: Mapping[str, tuple[int, int]]
+    skipped: tuple[str, ...]
+    told: Mapping[str, str]
+
+    @property
+    def passed(self) -> int:
+        """The number of tests that passed."""
+        return sum(passed for passed, _ in self.parts.values())
+
+    @property
+    def ran(self) -> int:
+        """The number of tests that ran."""
+        return sum(ran for _, ran in self.parts.values())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Advisory:
     """A known vulnerability of a package; `accepted` is why it may stay, and `until` when."""
 
@@ -110,10 +155,10 @@ class Published:
 class Image:
     """Everything that the site tells of one image.
 
-    `state` is one of STATES, and `reason` says more of it. `tasks` is None for one that was not
-    asked, `advisories` for one that was not audited; `accepted` are advisories that the matrix
-    lets it have, with reason and last day. `former` is the image before it, by name, and `changes`
-    what differs.
+    `state` is one of STATES, and `reason` says more of it. `tasks` and `asked` are None for one
+    that was not asked, `advisories` for one that was not audited; `accepted` are advisories that
+    the matrix lets it have, with reason and last day. `former` is the image before it, by name, and
+    `changes` what differs.
     """
 
     name: str
@@ -146,6 +191,8 @@ class Image:
     packages: tuple[Package, ...]
     proof: Proof | None = None
     tasks: tuple[Task, ...] | None = None
+    asked: Asked | None = None
+    contract: Contract | None = None
     advisories: tuple[Advisory, ...] | None = None
     accepted: tuple[tuple[str, str, str], ...] = ()
     published: tuple[Published, ...] = ()
@@ -175,16 +222,26 @@ class Image:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """A table of the reference page, or of what came after it: cells and the image of each row."""
+
+    heading: str
+    titles: tuple[str, ...]
+    rows: tuple[tuple[tuple[str, ...], str], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Catalog:
     """All images, in the order of the reference page and then of the matrix.
 
-    `templates` are the sources of the Dockerfiles by their addresses; `regions` those with official
-    images: account and DNS suffix.
+    `tables` are those of that page, with what came after them; `templates` are the sources of the
+    Dockerfiles by their addresses; `regions` those with official images: account and DNS suffix.
     """
 
     images: tuple[Image, ...]
     templates: Mapping[str, str]
     regions: Mapping[str, Mapping[str, Any]]
+    tables: tuple[Table, ...] = ()
     version: str = ""
 
     def image(self, name: str) -> Image | None:

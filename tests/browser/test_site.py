@@ -32,7 +32,7 @@ UNBUILDABLE = (
     "huggingface-pytorch-inference-neuron",
     "1.10.2-transformers4.20.1-neuron-py37-sdk1.19.1-ubuntu18.04",
 )
-PAGES = ["index", "matrix", "layers", "sizes", "tasks", "proof", "compare"]
+PAGES = ["index", "tables", "matrix", "layers", "sizes", "tasks", "proof", "compare"]
 
 
 def page(of: tuple[str, str]) -> str:

@@ -37,7 +37,7 @@ that is needed, and held to its whole contract, which is `dlc test TARGET` ([lay
 What a training image trains is asked of the inference image of its release. A row has the tests
 that there were on its date; for older rows some have come since.
 A cell is how many tests of a part passed; what is skipped names its reason below, by a version of
-what is installed. What every single task answers is in [tasks.md](tasks.md).
+what is installed. The tasks are summed up in [tasks.md](tasks.md).
 
 """
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from packaging.requirements import Requirement
 
 from builder.engine.layers import ImageLayers, from_json, sharing
 from builder.locks.freshness import state
@@ -33,9 +35,8 @@ _INTRODUCTION = """\
 
 Written by `make prove`: each target was built from its committed locks, checked, and asked or
 trained once: Python and versions as the tag says, every package as locked, `pip check`, labels, and
-an answer. Row by row it is in [proof.json](proof.json), in the last column of
-[images.md](images.md), and with bases, seconds and answers on the page *Proof* of the
-[site](site.md): `make site`.
+an answer. Row by row, with bases, seconds, answers and what no image has, it is on the page *Proof*
+of the [site](site.md) (`make site`), and in [proof.json](proof.json).
 
 Where a base or a wheel could not be reached, a stand-in took its place: Debian 12 with a CPython of
 the same minor version for Ubuntu, the package index's wheel of the same version for PyTorch's own
@@ -122,18 +123,20 @@ def unproven(rows: Mapping[str, Row], digests: Mapping[str, str]) -> list[str]:
     return wrong
 
 
-def not_tried(targets: Iterable[Target], images: Path, rows: Mapping[str, Row]) -> dict[str, str]:
-    """Why each target without a row has none, by its name."""
-    reasons = {}
-    for target in targets:
-        if target.name in rows:
-            continue
-        found = state(images / target.folder, target)
-        missing = ", ".join(found.unhashed)
-        reasons[target.name] = (
-            f"no SHA-256 of {missing} is known" if missing else "it was not built yet"
+def not_tried(
+    targets: Iterable[Target], images: Path, rows: Mapping[str, Row]
+) -> dict[str, tuple[str, ...]]:
+    """The targets without a row by name, with the packages of which no SHA-256 is known.
+
+    One that could be built, and was not yet, lacks none.
+    """
+    return {
+        target.name: tuple(
+            Requirement(each).name for each in state(images / target.folder, target).unhashed
         )
-    return reasons
+        for target in targets
+        if target.name not in rows
+    }
 
 
 def save(path: Path, rows: Mapping[str, Row], targets: Iterable[Target]) -> None:
@@ -153,11 +156,22 @@ def span(least: str, most: str) -> str:
     return least if least == most else f"{least} to {most}"
 
 
-def _by_repository(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(row.image.partition(":")[0], []).append(row)
+def _by_repository(names: Iterable[str]) -> dict[str, list[str]]:
+    """The names of images by repository."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(name.partition(":")[0], []).append(name)
     return found
+
+
+def _counted(names: Iterable[str]) -> str:
+    """How many images of which repository.
+
+    >>> _counted(["a:1", "b:1", "a:2"])
+    '2 of `a`, 1 of `b`'
+    """
+    groups = _by_repository(names)
+    return ", ".join(f"{len(group)} of `{name}`" for name, group in groups.items())
 
 
 def _wrong(row: Row) -> list[str]:
@@ -179,43 +193,71 @@ def picture(rows: Iterable[Row]) -> str:
     return draw(images, sharing(images))
 
 
-def table(rows: Sequence[Row], missing: Mapping[str, str]) -> str:
-    """The page: a line for each repository, and below what went wrong and what is missing.
+def table(rows: Sequence[Row], missing: Mapping[str, Sequence[str]]) -> str:
+    """The page: a line for each repository, and below it what failed and what is missing.
 
-    `missing` are the targets without a row, each with the reason.
+    `missing` are the targets without a row, each with the packages that have no known hash.
     """
     lines = [
         "| images | proven | on the real parts | on stand-ins | in part | built in | sizes |",
         "|---|---|---|---|---|---|---|",
     ]
-    for repository, group in _by_repository(rows).items():
-        good = [row for row in group if row.passed]
-        seconds, sizes = [row.seconds for row in group], [row.size for row in group]
-        cells = (
-            f"`{repository}`",
-            f"{len(good)} of {len(group)}",
-            f"{sum(not row.stand_in for row in good)}",
-            f"{sum(bool(row.stand_in and not row.gaps) for row in good)}",
-            f"{sum(bool(row.stand_in and row.gaps) for row in good)}",
-            span(f"{min(seconds):.0f} s", f"{max(seconds):.0f} s"),
-            span(human_size(min(sizes)), human_size(max(sizes))),
-        )
-        lines.append(f"| {' | '.join(cells)} |")
+    built = {row.image: row for row in rows}
+    for repository, names in _by_repository([*built, *missing]).items():
+        group = [built[name] for name in names if name in built]
+        lines.append(f"| {' | '.join(_cells(repository, len(names), group))} |")
     shared = summary(sharing(layers(rows)))
     total = len(rows) + len(missing)
     head = f"{passed(rows)} of {total} targets are proven. What they share: {shared}."
     wrong = [f"- `{row.image}`: {text}" for row in rows for text in _wrong(row)]
+    parts = [_INTRODUCTION, head, "\n\n", "\n".join(lines), "\n"]
+    for title, told in (
+        ("What failed", wrong),
+        ("What is not proven", list(_not_proven(missing))),
+        ("What was left out", list(_left_out(rows))),
+    ):
+        if told:
+            parts += [f"\n## {title}\n\n", "\n".join(told), "\n"]
+    return "".join(parts)
+
+
+def _cells(repository: str, count: int, group: Sequence[Row]) -> list[str]:
+    """The line of a repository with `count` targets, of which `group` was built."""
+    good = [row for row in group if row.passed]
+    cells = [
+        f"`{repository}`",
+        f"{len(good)} of {count}",
+        f"{sum(not row.stand_in for row in good)}",
+        f"{sum(bool(row.stand_in and not row.gaps) for row in good)}",
+        f"{sum(bool(row.stand_in and row.gaps) for row in good)}",
+    ]
+    if not group:
+        return [*cells, "-", "-"]
+    seconds, sizes = [row.seconds for row in group], [row.size for row in group]
+    return [
+        *cells,
+        span(f"{min(seconds):.0f} s", f"{max(seconds):.0f} s"),
+        span(human_size(min(sizes)), human_size(max(sizes))),
+    ]
+
+
+def _not_proven(missing: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Lines on what cannot be built, by repository, and on each image that was not built yet."""
+    for repository, names in _by_repository(
+        name for name, lacks in missing.items() if lacks
+    ).items():
+        packages = ", ".join(sorted({each for name in names for each in missing[name]}))
+        yield f"- {len(names)} of `{repository}`: no SHA-256 of {packages} is known"
+    for name, lacks in missing.items():
+        if not lacks:
+            yield f"- `{name}`: it was not built yet"
+
+
+def _left_out(rows: Iterable[Row]) -> Iterator[str]:
+    """A line for each set of what nothing stood in for."""
     lacking: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
         if row.gaps:
-            lacking.setdefault(tuple(row.gaps), []).append(f"`{row.image}`")
-    gaps = [f"- {', '.join(what)}: {', '.join(names)}" for what, names in lacking.items()]
-    parts = [_INTRODUCTION, head, "\n\n", "\n".join(lines), "\n"]
-    if wrong:
-        parts += ["\n## What failed\n\n", "\n".join(wrong), "\n"]
-    if missing:
-        untried = (f"- `{name}`: {why}" for name, why in missing.items())
-        parts += ["\n## What is not proven\n\n", "\n".join(untried), "\n"]
-    if gaps:
-        parts += ["\n## What was left out\n\n", "\n".join(gaps), "\n"]
-    return "".join(parts)
+            lacking.setdefault(tuple(row.gaps), []).append(row.image)
+    for what, names in lacking.items():
+        yield f"- {_counted(names)}: {', '.join(what)}"

@@ -45,7 +45,7 @@ def tasks(selectors: tuple[str, ...]) -> None:
                 rows = load(docs / "tasks.json") | {target.name: row}
                 known = [rows[target.name] for target in targets if target.name in rows]
                 save(docs / "tasks.json", known)
-                (docs / "tasks.md").write_text(table(known, NAMES), "utf-8")
+                (docs / "tasks.md").write_text(table(known), "utf-8")
     bad = [line for target in chosen for line in wrong(rows[target.name], NAMES)]
     for line in bad:
         say(line)

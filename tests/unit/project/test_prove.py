@@ -511,7 +511,7 @@ def test_without_a_file_there_are_no_rows(tmp_path: Path) -> None:
     assert load(tmp_path / "proof.json") == {}
 
 
-def page(rows: list[Row], missing: dict[str, str] | None = None) -> list[str]:
+def page(rows: list[Row], missing: dict[str, tuple[str, ...]] | None = None) -> list[str]:
     """The page after its introduction, line by line."""
     missing = missing or {}
     total = len(rows) + len(missing)
@@ -525,16 +525,19 @@ def page(rows: list[Row], missing: dict[str, str] | None = None) -> list[str]:
 
 def test_page() -> None:
     later = row("b:2", date=str(datetime.date(2022, 2, 18)), base="debian12", size=940_000_000)
-    assert page([row("a:1"), later], {"c:3": "it was not built yet"}) == [
-        "2 of 3 targets are proven. What they share: 2 images: 2 B in all, 1 B unique, ratio 2.0.",
+    missing: dict[str, tuple[str, ...]] = {"a:2": ("torch", "cc"), "a:3": ("torch",), "c:3": ()}
+    assert page([row("a:1"), later], missing) == [
+        "2 of 5 targets are proven. What they share: 2 images: 2 B in all, 1 B unique, ratio 2.0.",
         "",
         "| images | proven | on the real parts | on stand-ins | in part | built in | sizes |",
         "|---|---|---|---|---|---|---|",
-        "| `a` | 1 of 1 | 0 | 1 | 0 | 31 s | 2.18 GB |",
+        "| `a` | 1 of 3 | 0 | 1 | 0 | 31 s | 2.18 GB |",
         "| `b` | 1 of 1 | 0 | 1 | 0 | 31 s | 940 MB |",
+        "| `c` | 0 of 1 | 0 | 0 | 0 | - | - |",
         "",
         "## What is not proven",
         "",
+        "- 2 of `a`: no SHA-256 of cc, torch is known",
         "- `c:3`: it was not built yet",
     ]
 
@@ -564,6 +567,6 @@ def test_page_names_what_failed_and_what_was_left_out() -> None:
         "",
         "## What was left out",
         "",
-        "- without cuda, without neuron: `a:1`",
-        "- without neuron: `b:2`, `d:4`",
+        "- 1 of `a`: without cuda, without neuron",
+        "- 1 of `b`, 1 of `d`: without neuron",
     ]

@@ -104,9 +104,31 @@ def test_committed_page_says_what_is_proven(targets: tuple[Target, ...], root: P
     found = parse((root / "docs" / "images.md").read_text("utf-8"))
     rows = json.loads((root / "docs" / "proof.json").read_text("utf-8"))["rows"]
     real = {row["image"] for row in rows if not row["stand_in"]}
-    told = {row[-2].strip("`"): row[-1] for _, [_titles, *lines] in found[1:] for row in lines}
-    assert told.keys() == {target.name for target in targets}
-    assert {name for name, cell in told.items() if cell == "yes"} == real
+    *listed, (heading, [titles, *summed]) = found[1:]
+    told = {row[-2].strip("`"): row[-1] for _, [_titles, *lines] in listed for row in lines}
+    assert len(told) == 45
+    assert {name for name, cell in told.items() if cell == "yes"} == real & told.keys()
+    # What came after them, by repository and device.
+    assert (heading, titles[2], titles[-1]) == ("After the tables", "number", "proven")
+    later = [target for target in targets if target.name not in told]
+    assert sum(int(row[2]) for row in summed) == len(later)
+    assert len(summed) == len({(target.repository, target.device) for target in later})
+    counts = [part.split(" ", 1) for row in summed for part in row[-1].split("; ")]
+    assert sum(int(number) for number, _ in counts) == len(later)
+    assert sum(int(number) for number, text in counts if text == "yes") == len(real - told.keys())
+
+
+def test_what_came_after_is_summed_up(targets: tuple[Target, ...]) -> None:
+    first = targets[0]
+    later = [replace(first, python="3.8"), replace(first, python="3.10", transformers="4.10.0")]
+    text = page(tables([first, *later]), {later[0].name: "yes"}, site="it is elsewhere")
+    assert "`dlc table` prints them, and it is elsewhere." in text
+    [_, listed, (_, [titles, line])] = parse(text)
+    assert listed[1][1][-1] == "no"
+    assert titles[:3] == ["images", "device", "number"]
+    assert line[2:4] == ["2", f"{first.transformers} to 4.10.0"]
+    assert line[-2:] == ["3.8 to 3.10", "1 yes; 1 no"]
+    assert "proven" not in page(tables([first, *later]), None)
 
 
 def row(name: str, **other: Any) -> dict[str, Any]:

@@ -155,15 +155,19 @@ def test_advisories_from_a_file(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["proof.json", "tasks.json"])
+@pytest.mark.parametrize("name", ["contract.json", "proof.json", "tasks.json"])
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"rows": 1}', '{"rows": [{"image": "x"}]}', '{"rows": [[]]}']
 )
 def test_damaged_evidence_is_told(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text, "utf-8")
-    read = evidence.proofs if name == "proof.json" else evidence.tasks
+    read = {
+        "contract.json": evidence.contracts,
+        "proof.json": evidence.proofs,
+        "tasks.json": evidence.tasks,
+    }
     with pytest.raises(ArgumentError, match=name):
-        read(tmp_path / name)
+        read[name](tmp_path / name)
 
 
 def test_a_damaged_inventory_is_told(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import xml.etree.ElementTree as ET
@@ -10,10 +11,11 @@ from dataclasses import replace
 import pytest
 
 from builder.matrix.target import Target
+from builder.report.catalog import tables
 from builder.site.pages import files
 from builder.site.records import Advisory, Catalog, Package
 from tests import site_samples
-from tests.site_samples import HOSTILE, Links, broken, image
+from tests.site_samples import HOSTILE, Links, broken, image, sources
 from tests.unit.site.conftest import EACH
 
 ATOM = "{http://www.w3.org/2005/Atom}"
@@ -116,6 +118,53 @@ def test_a_page_says_what_is_not_known() -> None:
         "the first of its repository",
     ):
         assert text in page
+
+
+def test_the_tables_are_those_of_the_reference_page(site: dict[str, bytes]) -> None:
+    rows = [
+        [
+            html.unescape(re.sub("<[^>]*>", "", cell))
+            for cell in re.findall("<t[dh].*?</t[dh]>", row)
+        ]
+        for row in re.findall("<tr>.*?</tr>", site["tables.html"].decode())
+    ]
+    wanted = [
+        [*(row.cells[name] for name in table.columns), row.target.name]
+        for table in tables(sources().targets[::EACH])
+        for row in table.rows
+    ]
+    assert len(wanted) == len(sources().targets[::EACH])
+    assert [row[:-1] for row in rows if row[-2] != "image"] == wanted
+
+
+def test_a_page_has_the_tasks_and_the_contract(catalog: Catalog, site: dict[str, bytes]) -> None:
+    """Everything of tasks.json and contract.json that docs/ only sums up."""
+    asked = [each for each in catalog.images if each.asked or each.contract]
+    assert len(asked) > 2
+    overview = html.unescape(site["tasks.html"].decode())
+    for one in asked:
+        page = html.unescape(site[one.page].decode())
+        texts = [part for task in one.tasks or () for part in (task.name, task.reason, task.detail)]
+        if one.asked:
+            texts += [one.asked.date, one.asked.toolkit, one.asked.stand_in]
+            assert all(task.reason in overview for task in one.tasks or ())
+        if one.contract:
+            texts += [one.contract.date, one.contract.stand_in, *one.contract.skipped]
+            texts += [*one.contract.parts, *one.contract.told, *one.contract.told.values()]
+            assert f"{one.contract.passed} of {one.contract.ran} tests passed" in page
+        assert [text for text in texts if text not in page] == []
+
+
+def test_parts_of_a_contract_that_do_not_hold() -> None:
+    page = files(Catalog(images=(image(),), templates={}, regions={}))[image().page].decode()
+    assert "35 of 36 tests passed" in page
+    page = page.partition('aria-label="Contract by part"')[2].partition("</table>")[0]
+    rows = re.findall('<tr><td><code>([a-z]+)</code></td><td class="number">(.*?)</td></tr>', page)
+    assert dict(rows) == {
+        "first": "1 of 1",
+        "protocol": '34 of 35 <span class="badge failed">not as promised</span>',
+        "components": "\N{EN DASH}",
+    }
 
 
 def test_advisories_open_and_accepted() -> None:

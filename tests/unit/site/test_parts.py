@@ -144,15 +144,16 @@ def test_the_matrix_has_each_image_once(catalog: Catalog) -> None:
 
 def test_sizes_over_time_are_those_that_were_pushed() -> None:
     one = image()
-    assert not overview.sizes(Catalog(images=(one,), templates={}, regions={}))["pushed"]
+    told = overview.sizes(Catalog(images=(one,), templates={}, regions={}))
+    assert list(told["charts"]) == ["measured"]
     days = [("2026-03-01", 700), ("2026-02-01", 600)]
     pushed = tuple(
         Published(date=day, image="r", tags=(), digest="d", size=size, profile="oci")
         for day, size in days
     )
     told = overview.sizes(Catalog(images=(image(published=pushed),), templates={}, regions={}))
-    assert told["pushed"]
-    [(name, _, dots)] = told["chart"].lines
+    assert list(told["charts"]) == ["pushed", "measured"]
+    [(name, _, dots)] = told["charts"]["pushed"].lines
     assert name == one.name
     assert [(dot.date, dot.size) for dot in dots] == sorted(days)
 
