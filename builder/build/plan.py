@@ -11,12 +11,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from builder.dockerfile.render import Renderer
 from builder.engine.image import DIGITS, INPUTS_LABEL, KEY_LABEL, ImageInfo
 from builder.errors import LockError, StaleLockError
-from builder.locks import freshness, system
+from builder.locks import freshness, lockfile, system
 from builder.matrix import components
 from builder.matrix.requirements import normalise
 from builder.matrix.tags import python_tag
@@ -155,11 +156,11 @@ def inputs(target: Target, images: Path, renderer: Renderer) -> Inputs:
             remedy=f"run `dlc lock {target.name}` where that source can be reached",
         )
     files = renderer.files(target)
-    names = (f"{layer}.lock" for layer in freshness.layers(target))
-    files |= {name: (committed / name).read_bytes() for name in names}
+    # The very texts that were found to be fresh.
+    files |= {f"{layer}.lock": lockfile.content(text) for layer, text in found.texts.items()}
     if target.system_date:
         files[system.NAME] = (committed / system.NAME).read_bytes()
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    digests = {name: _sha256(content) for name, content in files.items()}
     texts = {
         "base": target.base.image,
         "tools-base": target.tools_base.image,
@@ -168,7 +169,7 @@ def inputs(target: Target, images: Path, renderer: Renderer) -> Inputs:
     }
     if target.components:
         texts["components"] = " ".join(each.name for each in target.components)
-    digests |= {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+    digests |= {name: _sha256(text.encode()) for name, text in texts.items()}
     return Inputs(target=target, files=files, digests=digests)
 
 
@@ -266,6 +267,11 @@ def _places(target: Target) -> dict[str, str]:
         for component in target.components
         for wheel in component.wheels
     }
+
+
+@lru_cache(maxsize=256)  # Most files of an image are the same in all, but for its locks.
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _digest(parts: Mapping[str, str]) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 
-from builder.dockerfile.parse import instructions
+from builder.dockerfile.parse import Instruction, instructions
 
 __all__ = ["copied", "files", "is_copied"]
 
@@ -29,39 +30,43 @@ def files(folders: Iterable[Path], runtime: Path) -> dict[str, Path]:
     return found
 
 
-def copied(dockerfile: str) -> list[str]:
+@lru_cache(maxsize=4)  # What is rendered, and what is committed, which is mostly the same.
+def copied(dockerfile: str) -> tuple[str, ...]:
     """What a Dockerfile takes from its context: names, folders or globs, as it writes them.
 
     >>> copied("FROM a\\nCOPY --chown=1 a.txt b/ /x/\\nCOPY --from=a /y /z\\n")
-    ['a.txt', 'b']
+    ('a.txt', 'b')
     >>> copied("RUN --mount=type=bind,source=c.py,target=/c \\\\\\n    python /c")
-    ['c.py']
+    ('c.py',)
     """
-    found = list(_sources(dockerfile))
-    return list(dict.fromkeys(each.removeprefix("./").strip("/") for each in found))
+    found = (name for each in instructions(dockerfile) for name in _sources(each))
+    return tuple(dict.fromkeys(each.removeprefix("./").strip("/") for each in found))
 
 
-def is_copied(name: str, sources: Iterable[str]) -> bool:
+@lru_cache(maxsize=4096)  # Targets take the same files.
+def is_copied(name: str, sources: tuple[str, ...]) -> bool:
     """Whether a file of the context is among what a Dockerfile copies.
 
-    >>> is_copied("certs/a.pem", ["certs"]), is_copied("a.pem", ["*.crt", "b.pem"])
+    >>> is_copied("certs/a.pem", ("certs",)), is_copied("a.pem", ("*.crt", "b.pem"))
     (True, False)
     """
     paths = [".", *accumulate(name.split("/"), "{}/{}".format)]
     return any(fnmatchcase(each, source or ".") for each in paths for source in sources)
 
 
-def _sources(dockerfile: str) -> Iterator[str]:
-    for each in instructions(dockerfile):
-        if each.verb == "RUN":
-            yield from filter(None, map(_mounted, each.options))
-        elif each.verb in {"COPY", "ADD"} and not any(
-            option.startswith("--from=") for option in each.options
-        ):
-            named = each.words
-            if named and named[0].startswith("["):
-                named = list(map(str, json.loads(" ".join(named))))
-            yield from (name for name in named[:-1] if "://" not in name and "<<" not in name)
+@lru_cache(maxsize=4096)  # Most instructions are the same in the Dockerfiles of many targets.
+def _sources(instruction: Instruction) -> tuple[str, ...]:
+    """What an instruction takes from the context, as it writes it."""
+    if instruction.verb == "RUN":
+        return tuple(filter(None, map(_mounted, instruction.options)))
+    if instruction.verb not in {"COPY", "ADD"}:
+        return ()
+    if any(option.startswith("--from=") for option in instruction.options):
+        return ()
+    named = instruction.words
+    if named and named[0].startswith("["):
+        named = list(map(str, json.loads(" ".join(named))))
+    return tuple(name for name in named[:-1] if "://" not in name and "<<" not in name)
 
 
 def _mounted(option: str) -> str:

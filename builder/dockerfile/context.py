@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from packaging.version import Version
@@ -75,6 +76,7 @@ def template_context(target: Target) -> Mapping[str, Any]:
     }
 
 
+@lru_cache(maxsize=4096)  # Targets share most of their labels.
 def quoted(value: str) -> str:
     """A value as ENV and LABEL take it, whatever is in it.
 
@@ -113,13 +115,18 @@ def _component(target: Target, component: Component) -> Mapping[str, Any]:
 
 
 def _compiles(target: Target) -> bool:
-    return target.framework == "pytorch" and Version(target.framework_version) >= Version(_COMPILES)
+    return target.framework == "pytorch" and _reaches(target.framework_version, _COMPILES)
 
 
 def _needs_redirect_patch(target: Target) -> bool:
-    return Version(target.transformers) < Version(_FOLLOWS_REDIRECTS)
+    return not _reaches(target.transformers, _FOLLOWS_REDIRECTS)
 
 
 def _needs_toolkit_patch(target: Target) -> bool:
-    newer = Version(target.transformers) >= Version(_BREAKS_TOOLKIT)
-    return target.mode == "inference" and newer
+    return target.mode == "inference" and _reaches(target.transformers, _BREAKS_TOOLKIT)
+
+
+@lru_cache(maxsize=1024)
+def _reaches(version: str, first: str) -> bool:
+    """Whether a version is the first of a kind, or a later one."""
+    return Version(version) >= Version(first)

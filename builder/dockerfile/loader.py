@@ -46,6 +46,7 @@ def environment(own: Path | None, ours: Path, *, trusted: bool = True) -> Enviro
         lstrip_blocks=True,
         keep_trailing_newline=True,
         autoescape=False,
+        auto_reload=False,  # all targets have the same templates, and each is read once
         bytecode_cache=_COMPILED if trusted else _COMPILED_FOR_THE_SANDBOX,
     )
 

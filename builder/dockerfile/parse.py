@@ -6,10 +6,10 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import dropwhile, takewhile
 
 __all__ = ["Instruction", "instructions", "last_stage"]
 
-_CONTINUED = re.compile(r"\\[ \t]*$")
 _HEREDOC = re.compile(r"<<-?[\"']?(\w+)")
 _WITH_HEREDOCS = frozenset({"RUN", "COPY", "ADD"})
 
@@ -27,17 +27,12 @@ class Instruction:
     @property
     def options(self) -> list[str]:
         """The options that it begins with, like --from=build."""
-        return self._split()[0]
+        return list(takewhile(_is_option, self.text.split()))
 
     @property
     def words(self) -> list[str]:
         """The words that follow its options."""
-        return self._split()[1]
-
-    def _split(self) -> tuple[list[str], list[str]]:
-        words = self.text.split()
-        count = next((i for i, word in enumerate(words) if not word.startswith("--")), len(words))
-        return words[:count], words[count:]
+        return list(dropwhile(_is_option, self.text.split()))
 
 
 def instructions(dockerfile: str) -> Iterator[Instruction]:
@@ -48,19 +43,25 @@ def instructions(dockerfile: str) -> Iterator[Instruction]:
     """
     lines = deque(dockerfile.splitlines())
     while lines:
-        text = lines.popleft().strip()
-        if not text or text.startswith("#"):
+        line = lines.popleft().strip()
+        if not line or line.startswith("#"):
             continue
-        while _CONTINUED.search(text) and lines:
+        parts = [line]
+        while parts[-1].endswith("\\") and lines:
             more = lines.popleft().rstrip()
             if more and not more.lstrip().startswith("#"):
-                text = _CONTINUED.sub("", text) + more
-        verb, *rest = text.split(maxsplit=1)
+                parts[-1] = parts[-1][:-1]
+                parts.append(more)
+        verb, *rest = "".join(parts).split(maxsplit=1)
         found = Instruction(verb.upper(), "".join(rest))
         if found.verb in _WITH_HEREDOCS:
             for end in _HEREDOC.findall(found.text):
                 _skip(lines, end)
         yield found
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("--")
 
 
 def _skip(lines: deque[str], end: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.dockerfile.build_context import copied, files, is_copied
+from builder.dockerfile.committed import Committed
 from builder.dockerfile.context import HEADER, template_context
 from builder.errors import RenderError
 from builder.matrix.target import Target
@@ -136,7 +137,7 @@ class Renderer:
         return {
             name: self._content(path)
             for name, path in self._files.items()
-            if is_copied(name, [source])
+            if is_copied(name, (source,))
         }
 
     def _content(self, path: Path) -> bytes:
@@ -212,41 +213,43 @@ def changes(
         folder = images / target.folder
         folders.add(folder)
         _check_place(folder / "Dockerfile", images)
+        there = Committed.of(folder)
         rendered = renderer.files(target)
         sources = copied(rendered["Dockerfile"].decode())
         locks = (name for name in _LOCKS if is_copied(name, sources))
         # Before the Dockerfile is replaced, which says what was copied until now.
-        yield from _removed(folder, kept={*rendered, *LOCK_NAMES, *locks})
+        yield from _removed(there, kept={*rendered, *LOCK_NAMES, *locks})
         for name, content in sorted(rendered.items()):
-            path = folder / name
-            _check_place(path, images)
-            before = path.read_bytes() if path.is_file() else None
+            if there.has_links:
+                _check_place(folder / name, images)
+            if there.has(name, content):
+                continue
+            before = there.read(name)
             if before != content:
-                yield Change(path=path, before=before, after=content)
+                yield Change(path=folder / name, before=before, after=content)
     if prune:
         for dockerfile in sorted(images.glob("*/*/Dockerfile")):
             if dockerfile.parent not in folders:
-                yield from _removed(dockerfile.parent, kept=set())
+                yield from _removed(Committed.of(dockerfile.parent), kept=set())
 
 
-def _removed(folder: Path, kept: set[str]) -> Iterator[Change]:
+def _removed(there: Committed, kept: set[str]) -> Iterator[Change]:
     """What a Dockerfile of ours, as it was rendered before, copied, and what is not kept of it."""
-    dockerfile = folder / "Dockerfile"
-    if not _is_ours(dockerfile):
+    others = [each for each in there.names - kept if not each.startswith(_WHEELHOUSE_FOLDER)]
+    dockerfile = there.read("Dockerfile") if others else None
+    if dockerfile is None or HEADER.encode() not in dockerfile:
         return
-    sources = [each for each in copied(dockerfile.read_text("utf-8")) if each != _WHEELHOUSE]
-    for path in sorted(folder.rglob("*"), key=lambda path: (-len(path.parts), path)):
-        name = path.relative_to(folder).as_posix()
-        if name in kept or not path.is_file() or name.startswith(_WHEELHOUSE_FOLDER):
-            continue
+    sources = copied(dockerfile.decode("utf-8", "replace"))
+    sources = tuple(each for each in sources if each != _WHEELHOUSE)
+    for name in sorted(others, key=lambda name: (-name.count("/"), name.split("/"))):
         if name == "Dockerfile" or is_copied(name, sources):
-            depth = len(path.relative_to(folder).parts) + 1
-            yield Change(path=path, before=path.read_bytes(), after=None, below=depth)
+            path = Path(there.folder, name)
+            yield Change(path=path, before=there.read(name), after=None, below=name.count("/") + 2)
 
 
 def _is_reserved(source: str) -> bool:
     """Whether a name or glob of a Dockerfile takes what is no file of the templates' folders."""
-    return any(is_copied(name, [source]) for name in _RESERVED)
+    return any(is_copied(name, (source,)) for name in _RESERVED)
 
 
 def _check_place(path: Path, images: Path) -> None:
@@ -256,10 +259,6 @@ def _check_place(path: Path, images: Path) -> None:
             f"{path} is a link, or in a folder that is one, and leads out of {images}",
             remedy="remove the link",
         )
-
-
-def _is_ours(dockerfile: Path) -> bool:
-    return dockerfile.is_file() and HEADER.encode() in dockerfile.read_bytes()
 
 
 def apply(found: Iterable[Change]) -> None:

@@ -47,10 +47,12 @@ LAYERS = ("build", "framework", "libraries", "tools")
 class State:
     """What the committed locks of a target are: read without the network.
 
-    `stale` tells why, for each lock that is not fresh; `unhashed` why, for each requirement without
-    a SHA-256; `lifted` and `kept` what became of the matrix's upgrades, by package.
+    `texts` are the locks by layer, empty where one is missing; `stale` tells why, for each lock
+    that is not fresh; `unhashed` why, for each requirement without a SHA-256; `lifted` and `kept`
+    what became of the matrix's upgrades, by package.
     """
 
+    texts: Mapping[str, str]
     stale: Mapping[str, str]
     requirements: int
     unhashed: Mapping[str, str]
@@ -181,6 +183,7 @@ def state(folder: Path, target: Target) -> State:
     if why := system.stale(folder, target):
         ordered["system"] = why
     return State(
+        texts=texts,
         stale=ordered,
         requirements=sum(
             len(lock.entries if isinstance(lock, Lock) else lockfile.parse(texts[layer]))

@@ -21,6 +21,7 @@ from builder.util.links import leads_out
 __all__ = [
     "CRLF",
     "Lock",
+    "content",
     "entries",
     "files",
     "load",
@@ -49,7 +50,8 @@ _LOCK = re.compile(
     r"# inputs: sha256:(?P<inputs>[0-9a-f]{64})\n"
     r"# requirements: sha256:[0-9a-f]{64}\n(?P<body>(?s:.*))"
 )
-_UNHASHED = re.compile(r"^# No SHA-256: (?P<reason>.*)\n(?P<requirement>\S+)", re.MULTILINE)
+_NO_HASH = "# No SHA-256: "
+_UNHASHED = re.compile(rf"^{_NO_HASH}(?P<reason>.*)\n(?P<requirement>\S+)", re.MULTILINE)
 _NOTE = re.compile(r"^# (?P<how>lifted|kept): (?P<package>\S+) (?P<what>.*)", re.MULTILINE)
 
 
@@ -101,12 +103,12 @@ def read(layer: str, text: str) -> Lock | str:
         if "\r\n" in text and isinstance(read(layer, text.replace("\r\n", "\n")), Lock):
             return CRLF
         return "not a lock" if text else "missing"
-    notes = tuple(note[0].removeprefix("# ") for note in _NOTE.finditer(found["body"]))
-    whys = {each["requirement"]: each["reason"] for each in _UNHASHED.finditer(found["body"])}
+    notes = tuple(note[0].removeprefix("# ") for note in _notes(found["body"]))
+    whys = unhashed([found["body"]])
     entries = parse(found["body"])
     for name, entry in entries.items():
         if (requirement := entry.split(maxsplit=1)[0]) in whys:
-            entries[name] = f"# No SHA-256: {whys[requirement]}\n{entry}"
+            entries[name] = f"{_NO_HASH}{whys[requirement]}\n{entry}"
     lock = Lock(
         layer=layer,
         python=found["python"] or "",
@@ -148,15 +150,20 @@ def texts(folder: Path, layers: Iterable[str]) -> dict[str, str]:
     return {layer: _read(folder / f"{layer}.lock") for layer in layers}
 
 
+def content(text: str) -> bytes:
+    """The bytes of a lock that was read as text."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def unhashed(texts: Iterable[str]) -> dict[str, str]:
     """Why, for each requirement of locks that has no SHA-256."""
-    found = (each for text in texts for each in _UNHASHED.finditer(text))
+    found = (each for text in texts if _NO_HASH in text for each in _UNHASHED.finditer(text))
     return {each["requirement"]: each["reason"] for each in found}
 
 
 def notes(texts: Iterable[str], how: str) -> dict[str, str]:
     """What locks note of packages that were `lifted` or `kept`."""
-    found = (each for text in texts for each in _NOTE.finditer(text))
+    found = (each for text in texts for each in _notes(text))
     return {each["package"]: each["what"] for each in found if each["how"] == how}
 
 
@@ -196,10 +203,18 @@ def pinned(entry: str) -> tuple[str, str]:
     return normalise(match["name"]) if match else "", version["version"] if version else ""
 
 
+def _notes(text: str) -> Iterable[re.Match[str]]:
+    """The notes in a lock; most have none, which is quicker to see without a pattern."""
+    return _NOTE.finditer(text) if "# lifted: " in text or "# kept: " in text else ()
+
+
 def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(content(text)).hexdigest()
 
 
 def _read(path: Path) -> str:
     # As bytes, and each of them: a lock is compared to the byte, line ends included.
-    return path.read_bytes().decode("utf-8", "surrogateescape") if path.is_file() else ""
+    try:
+        return path.read_bytes().decode("utf-8", "surrogateescape")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return ""

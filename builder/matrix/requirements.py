@@ -7,7 +7,7 @@ whole matrix to read.
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 __all__ = ["Requirement", "normalise", "parse_requirement", "parse_wheel_name"]
@@ -73,6 +73,7 @@ def parse_wheel_name(filename: str) -> tuple[str, str] | None:
     return name, str(version)
 
 
+@lru_cache(maxsize=4096)  # Thousands of locks have the same packages.
 def normalise(name: str) -> str:
     """A package's name as indexes compare them (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -72,7 +72,7 @@ def test_the_last_stage(dockerfile: str, wanted: list[str]) -> None:
     ],
 )
 def test_what_is_copied(dockerfile: str, wanted: list[str]) -> None:
-    assert copied(dockerfile) == wanted
+    assert list(copied(dockerfile)) == wanted
 
 
 WORDS = st.lists(

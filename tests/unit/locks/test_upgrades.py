@@ -114,7 +114,7 @@ SAID = dataclasses.replace(PILLOW, package=Text("pillow", LINE))
 def state(
     lifted: Mapping[str, str] = {}, kept: Mapping[str, str] = {}, stale: Mapping[str, str] = {}
 ) -> State:
-    return State(stale=stale, requirements=9, unhashed={}, lifted=lifted, kept=kept)
+    return State(texts={}, stale=stale, requirements=9, unhashed={}, lifted=lifted, kept=kept)
 
 
 LIFTS = state(lifted={"pillow": "9.2.0 to 9.3.0"})
