@@ -24,7 +24,6 @@ from builder.engine.private import up
 from builder.errors import BaseImageError, LockError
 from builder.locks import system
 from builder.locks.system import SystemLock
-from builder.matrix.archives import Archives, archives
 from builder.matrix.mirrors import Mirrors
 from builder.matrix.target import Target
 from builder.util import atomic
@@ -38,7 +37,7 @@ _PROGRAM = "resolve_system.sh"
 _DOCKERFILE = f"""\
 ARG BASE
 FROM ${{BASE}} AS resolve
-ARG AGAIN MAIN SECURITY COMPONENTS STEPS
+ARG AGAIN STAMP STEPS
 RUN --mount=type=tmpfs,target=/media \\
     --mount=type=secret,id=site,target=/media/site \\
     --mount=type=secret,id=ca-bundle,target=/etc/ssl/certs/ca-certificates.crt,mode=0444 \\
@@ -78,33 +77,25 @@ class SystemResolver:
         return self._done[key]
 
     def _resolved(self, target: Target) -> SystemLock:
-        date, of_base = target.system_date, archives(target.base.name)
-        assert date and of_base  # noqa: S101 - the matrix has no other
+        date = target.system_date
+        assert date  # noqa: S101 - only targets that have one are locked
         if date > self.today:
             raise LockError(
                 f"{target.name}: {date} is still to come, and nobody knows the packages of then",
                 remedy=f"change the date at {date.at.exact}",
             )
         own = self.mirrors.archives.get(target.base.name)
-        if own:
-            snapshot = own.snapshot or of_base.snapshot
-            of_base = Archives(
-                main=own.main,
-                security=own.security,
-                snapshot=snapshot,
-                folders=of_base.folders,
-                components=of_base.components,
+        if date < self.today and not (own and own.snapshot):
+            raise LockError(
+                f"{target.name}: {date} is past, and no snapshot service is named for "
+                f"{target.base.name}",
+                remedy="name its address as `snapshot` in mirrors.yaml (docs/system.md), or move "
+                "the date to today with `dlc lock --system`",
             )
-        main, security = of_base.main, of_base.security
-        if date < self.today:
-            stamp = system.stamp(str(date))
-            main, security = (f"{of_base.snapshot}/{each}/{stamp}" for each in of_base.folders)
         self.say(f"{target.base.name}: asking apt for the packages of {date}")
         arguments = {
             "AGAIN": uuid.uuid4().hex,
-            "MAIN": main,
-            "SECURITY": security,
-            "COMPONENTS": of_base.components,
+            "STAMP": system.stamp(str(date)) if date < self.today else "",
             "STEPS": "\n".join(
                 f"{step} {' '.join(packages)}" for step, packages in system.steps(target).items()
             ),
@@ -118,9 +109,7 @@ class SystemResolver:
         with engine_errors(f"no base {source.name}", kind=BaseImageError):
             base = bases.ensure(engine, source, say=self.say)
         answer = self._ask(engine, {"BASE": base.reference, **arguments}, target)
-        # The archive's own address wins where both are one.
-        places = {security: of_base.folders[1], main: of_base.folders[0]}
-        return system.parse_answer(answer, target, places)
+        return system.parse_answer(answer, target)
 
     def _ask(self, engine: Engine, arguments: Mapping[str, str], target: Target) -> str:
         with memory_files() as files, scratch("system") as folder:

@@ -9,7 +9,6 @@ from typing import Any
 
 from packaging.version import Version
 
-from builder.matrix.archives import archives
 from builder.matrix.components import KINDS, locked, wheels
 from builder.matrix.format import Component
 from builder.matrix.target import Target
@@ -62,7 +61,6 @@ def template_context(target: Target) -> Mapping[str, Any]:
         "cuda_repository": _CUDA_REPOSITORY,
         "cuda_folder": f"{target.base.name.replace('.', '')}/x86_64",
         "neuron_repository": _NEURON_REPOSITORY,
-        "archive": archives(target.base.name) if target.system_date else None,
         "suite": _SUITES.get(target.base.name, ""),
         "python_packages": list(target.base.pythons.get(target.python, ())),
         "wheel_sources": sorted(sources.items()),

@@ -1,16 +1,29 @@
 #!/bin/sh
 # Tells which packages this base has once it is upgraded and others are installed, and where their
-# files are, by apt. MAIN and SECURITY are the archives, COMPONENTS their parts: what they have is
-# taken even where the base has something newer. Each line of STEPS is a step and its packages.
+# files are, by apt: from the archives that its own sources name, or the site's. With a STAMP it is
+# what they had by then, of the snapshot service. What they have is taken even where the base has
+# something newer. Each line of STEPS is a step and its packages.
 set -eu
 . /etc/os-release
 : > /etc/apt/preferences
-for suite in "$VERSION_CODENAME" "$VERSION_CODENAME-updates" "$VERSION_CODENAME-security"; do
-    case $suite in *-security) from=$SECURITY ;; *) from=$MAIN ;; esac
+: > /tmp/sources.list
+# shellcheck disable=SC2016 # apt fills it in
+apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' > /tmp/all
+sort -u /tmp/all > /tmp/targets
+while read -r suite component from; do
+    archive=$ID
+    case $suite in
+        "$VERSION_CODENAME" | "$VERSION_CODENAME-updates") ;;
+        "$VERSION_CODENAME-security") [ "$ID" = ubuntu ] || archive=$ID-security ;;
+        *) continue ;;
+    esac
+    [ -z "$STAMP" ] || from=$snapshot/$archive/$STAMP
+    echo "archive $archive ${from%/}"
     # A day that is past has lists that are out of date.
-    echo "deb [check-valid-until=no] $from $suite $COMPONENTS"
+    echo "deb [check-valid-until=no] $from $suite $component" >> /tmp/sources.list
     printf 'Package: *\nPin: release n=%s\nPin-Priority: 1001\n\n' "$suite" >> /etc/apt/preferences
-done > /tmp/sources.list
+done < /tmp/targets
+[ -s /tmp/sources.list ] || { echo "E: apt's sources name no archive of $VERSION_CODENAME" >&2; exit 1; }
 apt() {
     apt-get --quiet --yes --no-install-recommends --allow-downgrades \
         -o Dir::Etc::SourceList=/tmp/sources.list -o Dir::Etc::SourceParts=/dev/null \

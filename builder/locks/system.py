@@ -49,6 +49,7 @@ _URI = re.compile(
     r"'(?P<address>[^']+)' (?P<name>[^_\s]+)_(?P<version>[^_\s]+)_(?P<architecture>[^_\s.]+)\.deb "
     r"\d+ SHA256:(?P<sha256>[0-9a-f]{64})"
 )
+_ARCHIVE = re.compile(r"archive (?P<name>\S+) (?P<address>\S+)")
 _OWN = re.compile(r"base (?P<name>\S+) (?P<version>\S+) (?P<architecture>\S+)")
 
 
@@ -189,15 +190,15 @@ def changes(before: SystemLock | str, after: SystemLock) -> list[str]:
     ]
 
 
-def parse_answer(text: str, target: Target, places: Mapping[str, str]) -> SystemLock:
-    """The lock of what `resolve_system.sh` printed; `places` are archives by their address.
-
-    LockError if it is anything else.
-    """
-    step, found = "", dict[tuple[str, ...], list[str]]()
+def parse_answer(text: str, target: Target) -> SystemLock:
+    """The lock of what `resolve_system.sh` printed; LockError if it is anything else."""
+    places, step, found = dict[str, str](), "", dict[tuple[str, ...], list[str]]()
     for line in text.splitlines():
         if line.startswith("step "):
             step = line.split()[1]
+        elif archive := _ARCHIVE.fullmatch(line):
+            # The first is the archive itself, also where its updates have the same address.
+            places.setdefault(archive["address"], archive["name"])
         elif package := _package(line, places):
             found.setdefault(package, []).append(step)
         else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from builder.matrix.archives import archives
 from builder.matrix.components import check_device, check_wheels, choose, with_components
 from builder.matrix.format import (
     Base,
@@ -162,7 +161,7 @@ class Expansion:
         others = [name for name, found in reasons.items() if found]
         if target.system_date is None:
             return True
-        if archives(target.base.name) is None:
+        if not target.base.name.startswith(("debian", "ubuntu")):
             self.report.add(
                 target.system_date.at,
                 f"where {target.base.name} has its packages is not known",

@@ -54,7 +54,7 @@ _MIRRORS = _struct(
     ),
     archives=MapOf(
         TextOf(what="the name of a base", like="ubuntu20.04", pattern=r"[a-z][a-z0-9.]*"),
-        _struct("an archive", "main", main=_ADDRESS, security=_ADDRESS, snapshot=_ADDRESS),
+        _struct("an archive", main=_ADDRESS, security=_ADDRESS, snapshot=_ADDRESS),
         "archives",
     ),
     sources=MapOf(
@@ -82,7 +82,10 @@ _MIRRORS = _struct(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Archive:
-    """A distribution's archive, where its security updates are, and what it had on former days."""
+    """A distribution's archive, where its security updates are, and what it had on former days.
+
+    What is empty is as the base has it.
+    """
 
     main: str
     security: str
@@ -141,14 +144,17 @@ def read(path: Path, *, bases: Iterable[str], sources: Iterable[str]) -> Mirrors
         for name in sections.get(section, Section()).named:
             if name not in known:
                 report.add(name.at, f"the matrix has no {name!r}", did_you_mean(name, known))
+    for name, each in sections.get("archives", {}).items():
+        if "main" not in each and set(each) != {"snapshot"}:
+            report.add(name.at, f"{name} has no `main`", "only `snapshot` can stand alone")
     credentials = _credentials(sections.get("netrc"), report)
     report.raise_if_any()
     return Mirrors(
         registries=sections.get("registries", {}),
         archives={
             name: Archive(
-                main=each["main"],
-                security=each.get("security", each["main"]),
+                main=each.get("main", ""),
+                security=each.get("security", each.get("main", "")),
                 snapshot=each.get("snapshot", ""),
             )
             for name, each in sections.get("archives", {}).items()

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Installs the distribution's packages that a step's part of system.lock has: exactly these versions,
-# each by its SHA-256. Arguments: that part, and the packages that the step asks for. The archive is
-# asked first, and the snapshot service for what the archive has no more.
+# each by its SHA-256. Arguments: that part, and the packages that the step asks for. The archive that
+# apt's sources name is asked first, and the site's snapshot service for what it has no more.
 set -eu
+. /etc/os-release
 lock=$1
 shift
 asked=" $* "
@@ -12,6 +13,16 @@ mkdir -p "$debs" /media/lists/partial
 : > /media/wanted
 : > /media/new
 : > /media/said
+
+# shellcheck disable=SC2016 # apt fills it in
+apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Created-By: Packages' > /media/targets
+main= security=
+while read -r suite from; do
+    case $suite in
+        "$VERSION_CODENAME") main=${from%/} ;;
+        "$VERSION_CODENAME-security") security=${from%/} ;;
+    esac
+done < /media/targets
 
 is_installed() {
     [ "$(dpkg-query --show --showformat '${db:Status-Abbrev}${Version}' "$1" 2> /dev/null)" = "ii $2" ]
@@ -42,19 +53,21 @@ while read -r pin _ archive path hash; do
 done < /media/packages
 
 while read -r archive path hash; do
-    case $archive in *-security) from=$SECURITY ;; *) from=$ARCHIVE ;; esac
-    is_whole "$hash" || echo "$from/$path $debs/$hash.deb SHA256:$hash"
+    case $archive in *-security) from=$security ;; *) from=$main ;; esac
+    is_whole "$hash" || [ -z "$from" ] || echo "$from/$path $debs/$hash.deb SHA256:$hash"
 done < /media/wanted > /media/here
 fetch /media/here
 while read -r archive path hash; do
-    is_whole "$hash" || echo "$SNAPSHOT/$archive/$stamp/$path $debs/$hash.deb SHA256:$hash"
+    is_whole "$hash" || [ -z "$SNAPSHOT" ] ||
+        echo "$SNAPSHOT/$archive/$stamp/$path $debs/$hash.deb SHA256:$hash"
 done < /media/wanted > /media/past
 fetch /media/past
 
 set --
 while read -r _ path hash; do
     is_whole "$hash" || {
-        echo "neither $ARCHIVE nor $SNAPSHOT gives $path with SHA-256 $hash" >&2
+        echo "neither the archive nor ${SNAPSHOT:-a snapshot service (mirrors.yaml names none)}" \
+            "gives $path with SHA-256 $hash" >&2
         sed -n '/^[EW]:/p' /media/said >&2
         exit 1
     }

@@ -28,12 +28,11 @@ from tests.unit.conftest import write_part
 
 INFERENCE = "*-inference:2.13.0-transformers4.57.1-cpu*"
 ROW = "[{version: 2.13.0, devices: [cpu], origin: own}]\n"
-PLACES = {
-    "http://s.example/debian-security": "debian-security",
-    "http://s.example/debian": "debian",
-}
 SHA = "c" * 64
 ANSWER = f"""\
+archive debian http://s.example/debian
+archive debian-security http://s.example/debian-security
+archive debian http://s.example/debian
 step java
 'http://s.example/debian/pool/jdk.deb' openjdk-17-jdk-headless_1%3a17_amd64.deb 9 SHA256:{SHA}
 'http://s.example/debian/pool/main/c/libc6_2.36_amd64.deb' libc6_2.36_amd64.deb 9 SHA256:{SHA}
@@ -64,7 +63,7 @@ def target(project: Path) -> Target:
 
 @pytest.fixture
 def lock(target: Target) -> SystemLock:
-    return parse_answer(ANSWER, target, PLACES)
+    return parse_answer(ANSWER, target)
 
 
 def write(project: Path, target: Target, text: str) -> Path:
@@ -113,7 +112,7 @@ def test_apts_answer_becomes_a_lock(lock: SystemLock) -> None:
 def test_an_answer_that_is_none(old: str, new: str, why: str, target: Target) -> None:
     assert old in ANSWER
     with pytest.raises(LockError, match=why):
-        parse_answer(ANSWER.replace(old, new), target, PLACES)
+        parse_answer(ANSWER.replace(old, new), target)
 
 
 @pytest.mark.parametrize(
@@ -190,6 +189,14 @@ def test_a_day_to_come(target: Target) -> None:
     resolver = SystemResolver(mirrors=NO_MIRRORS, today=datetime.date(2026, 11, 19), say=print)
     with pytest.raises(LockError, match="2026-11-20 is still to come"):
         resolver.lock(target)
+
+
+def test_a_day_that_is_past_and_no_snapshot_service(target: Target) -> None:
+    archive = Archive(main="http://m", security="http://s")
+    for mirrors in (NO_MIRRORS, Mirrors(archives={"debian12": archive})):
+        resolver = SystemResolver(mirrors=mirrors, today=datetime.date(2026, 11, 21), say=print)
+        with pytest.raises(LockError, match="no snapshot service is named for debian12"):
+            resolver.lock(target)
 
 
 def test_what_is_locked_from_the_same_is_asked_once(

@@ -103,9 +103,13 @@ def test_images(site: Mirrors, reference: str, mapped: str) -> None:
                 "fix or remove `netrc`"
             ],
         ),
+        (
+            "archives: {debian12: {security: 'https://a.example/s', snapshot: 'https://a.example/p'}}\n",
+            ["1:12: debian12 has no `main`; only `snapshot` can stand alone"],
+        ),
         ("mirror: x\n", ["1:1: 'mirror' is not a key of the mirrors; known: "]),
     ],
-    ids=["unknown names", "slash", "key", "another key", "netrc", "section"],
+    ids=["unknown names", "slash", "key", "another key", "netrc", "only security", "section"],
 )
 def test_mistakes(text: str, messages: list[str], tmp_path: Path) -> None:
     path = tmp_path / "mirrors.yaml"
