@@ -40,16 +40,16 @@ endif
 
 test: $(VENV)/.ready-test ## Run what must pass: lint, unit and integration tests, then images on a real engine
 	$(MAKE) --no-print-directory lint unit integration
-	$(PYTEST) -m 'images and not slow and not live' $(AT_ONCE)
+	$(PYTEST) -m 'images and not slow and not live' $(AT_ONCE) tests/images
 
 test-all: $(VENV)/.ready-test ## Run what is rare and slow, too: the whole contract, faults of networks
 	$(MAKE) --no-print-directory lint
 	$(PYTEST) --hypothesis-profile thorough $(PARALLEL) -m 'not images and not live' tests/unit
-	$(PYTEST) -m 'images and not live' $(AT_ONCE)
+	$(PYTEST) -m 'images and not live' $(AT_ONCE) tests/images
 	$(MAKE) --no-print-directory test-site
 
 # Each worker has a namespace of its own, and most of its time it waits for a server to start.
-AT_ONCE := --numprocesses 3 --dist loadfile
+AT_ONCE := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-image: $(VENV)/.ready-test ## Test TARGET's built image against its contract (ONLY=expression)
 	$(DLC) test $(or $(ONE),$(DEFAULT)) $(if $(call named,ONLY),--only "$$ONLY")

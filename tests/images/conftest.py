@@ -38,6 +38,33 @@ TRAINING = "huggingface-pytorch-training:2.13.0-transformers5.23.0-cpu-py311-deb
 CANARY = b"canary-of-the-build-secret-5d1f7c9a"
 
 
+# Files that take longest, the longest first: a long one that begins last is waited for alone.
+LONG = (
+    "test_image",
+    "test_accelerators",
+    "test_plan_and_bake",
+    "test_contract",
+    "test_sagemaker",
+    "test_engine",
+    "test_serve",
+    "test_push_tags",
+    "test_wheel_cache",
+    "test_init",
+    "test_push_oci",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest; needs --no-loadscope-reorder where several work."""
+    here = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        name = item.path.stem
+        return LONG.index(name) if item.path.parent == here and name in LONG else len(LONG)
+
+    items.sort(key=place)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Image:
     """A built image, and the client of the engine that has it."""

@@ -155,7 +155,7 @@ class Site:
 
 
 def _templates(folder: Path) -> Path:
-    """Templates that leave out what comes after the accelerator, in a folder of their own.
+    """Templates of the accelerator and what it stands on alone, in a folder of their own.
 
     No step of an earlier build will do for the accelerator's, and apt's caches are not those of
     real images, which have another distribution.
@@ -163,7 +163,7 @@ def _templates(folder: Path) -> Path:
     ours = ROOT / "templates"
     stages = folder / "stages"
     stages.mkdir(parents=True)
-    for name in ("framework", "libraries", "inference"):
+    for name in ("toolchain", "framework", "libraries", "inference", "training"):
         (stages / f"{name}.j2").write_text("# Left out.\n", "utf-8")
     for kind in KINDS:
         text = (ours / f"stages/{kind}.j2").read_text("utf-8")

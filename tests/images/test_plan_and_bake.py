@@ -30,8 +30,7 @@ from builder.engine.tagging import remove_image
 from builder.matrix.target import Target
 from builder.matrix.targets import load_targets
 from builder.registry.client import DOCKER_MANIFEST, Manifest, RegistryClient
-from tests.images.conftest import INFERENCE, OWN, ROOT, TRAINING, Image, dlc
-from tests.images.counting import counted
+from tests.images.conftest import OWN, ROOT, dlc
 from tests.images.registries import Registry, running
 from tests.images.small_matrix import SmallMatrix
 
@@ -250,17 +249,6 @@ def test_an_image_under_another_name_is_taken(
         assert key in client.images.get(local_name(target.name)).tags
     finally:
         client.images.remove(local_name(OTHER))
-
-
-def test_nothing_to_do_asks_the_engine_once(
-    images: dict[str, Image], engine: Engine, tmp_path: Path
-) -> None:
-    assert set(images) == {INFERENCE, TRAINING}
-    with counted(engine.host.removeprefix("unix://"), tmp_path) as (host, asked):
-        result = dlc("build", INFERENCE, TRAINING, DOCKER_HOST=host)
-        assert result.returncode == 0, result.stderr
-        assert result.stdout.count("up to date") == 2
-        assert asked == ["GET /images/json"]
 
 
 # Builders and caches
