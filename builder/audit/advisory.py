@@ -83,12 +83,12 @@ class Advisory:
 class Database:
     """Advisories by the kind of package and its name.
 
-    `told` are the packages, by kind, name and version, of which a service says that an advisory is
-    for them, whatever its ranges say.
+    `affected` are the packages, by kind, name and version, of which a service says that an advisory
+    is for them, whatever its ranges say.
     """
 
     found: dict[tuple[str, str], list[tuple[Advisory, Affected]]] = field(default_factory=dict)
-    told: dict[tuple[str, str, str], set[str]] = field(default_factory=dict)
+    affected: dict[tuple[str, str, str], set[str]] = field(default_factory=dict)
     count: int = 0
 
     def add(self, advisories: Iterable[Advisory]) -> None:

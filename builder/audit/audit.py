@@ -117,11 +117,12 @@ def advisories(
         name, version = package.source, package.source_version
     if not version:
         return
-    told = database.told.get((package.kind, project(package.kind, name), package.version), set())
+    key = (package.kind, project(package.kind, name), package.version)
+    known = database.affected.get(key, set())
     found: list[tuple[Advisory, str]] = []
     for advisory, affected in database.about(package.kind, name, distribution):
         hit = match(package.kind, version, advisory, affected)
-        if hit or advisory.id.lower() in told:
+        if hit or advisory.id.lower() in known:
             _merge(found, advisory, hit.fixed if hit else "", package.kind)
     yield from found
 

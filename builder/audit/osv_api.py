@@ -39,7 +39,7 @@ def ask(url: str, packages: Iterable[tuple[Package, str]], database: Database) -
         for key, found in _batch(session, base, keys[start : start + _AT_ONCE]):
             identifiers |= found
             for each in wanted[key]:
-                database.told.setdefault(each, set()).update(name.lower() for name in found)
+                database.affected.setdefault(each, set()).update(name.lower() for name in found)
     for name in sorted(identifiers):
         where = f"{base}/v1/vulns/{quote(name, safe='')}"
         value = _answer(session, "GET", where)

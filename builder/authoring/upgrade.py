@@ -151,11 +151,11 @@ def attempt(
             raise locks
         had = notes[target.name]
         notes[target.name] = {note for each in locks for note in each.notes}
-        told = [n for each in locks for n in each.notes if _package(n) in {u.package for u in new}]
+        own = [n for each in locks for n in each.notes if _package(n) in {u.package for u in new}]
         for upgrade in new:
-            lifted[upgrade] += sum(_is_of(note, upgrade) and note not in had for note in told)
-            kept |= {upgrade} if any(_is_kept(note, upgrade) for note in told) else set()
-        say(f"{target.name}: {'; '.join(told) or 'nothing lifted'}")
+            lifted[upgrade] += sum(_is_of(note, upgrade) and note not in had for note in own)
+            kept |= {upgrade} if any(_is_kept(note, upgrade) for note in own) else set()
+        say(f"{target.name}: {'; '.join(own) or 'nothing lifted'}")
         made.append((target, locks))
     return Attempt(
         edit=edit,
@@ -221,7 +221,7 @@ def _edited(original: Original, given: Iterable[Upgrade]) -> Edit:
         for group in groups.values():
             text = text.set_upgrade(*group)
         edit = original.edited(text)
-        if {*map(_said, edit.matrix.upgrades)} == {*map(_said, wanted)}:
+        if {*map(_content, edit.matrix.upgrades)} == {*map(_content, wanted)}:
             return edit
     except MatrixError as error:
         why = f": {error.problems[0].message}"
@@ -231,5 +231,5 @@ def _edited(original: Original, given: Iterable[Upgrade]) -> Edit:
     )
 
 
-def _said(upgrade: Upgrade) -> tuple[str, str, datetime.date]:
+def _content(upgrade: Upgrade) -> tuple[str, str, datetime.date]:
     return upgrade.rule, upgrade.reason, upgrade.until

@@ -208,17 +208,17 @@ class Pushes:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._lock = threading.Lock()
-        self._told: dict[str, tuple[int, float]] = {}
+        self._seen: dict[str, tuple[int, float]] = {}
 
     def moved(self, name: str, done: Bytes) -> None:
         if done.total:
             self._progress.update(name, done.done, done.total)
         with self._lock:
             now = time.monotonic()
-            layers, when = self._told.setdefault(name, (0, now))
+            layers, when = self._seen.setdefault(name, (0, now))
             if done.layers == layers and now - when < EVERY:
                 return
-            self._told[name] = done.layers, now
+            self._seen[name] = done.layers, now
         self._progress.detail(
             f"{short_name(name)}: {human_size(done.done)} of {human_size(done.total)}, "
             f"{done.layers} of {counted(done.of_layers, 'layer')}"
@@ -229,4 +229,4 @@ class Pushes:
 
     def ended(self, name: str) -> None:
         with self._lock:
-            self._told.pop(name, None)
+            self._seen.pop(name, None)

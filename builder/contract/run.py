@@ -84,7 +84,7 @@ def run(
 ) -> Sequence[Result]:
     """Run all tests of the contract that fit an image, or those that `only` picks (pytest's -k).
 
-    `selected` is called with their number before the first runs, `told` with the result of each.
+    `selected` is called with their number before the first runs, `on_result` with each result.
     `name` says what the image promises where its own name does not. DlcError if pytest is not
     installed or no test could be run, ArgumentError if `only` is no expression, SelectionError if
     it matches no test.

@@ -133,8 +133,8 @@ def markdown(patch: Patch) -> str:
 
 def _lines(patch: Patch) -> Iterator[str]:
     yield f"Known vulnerabilities: {summary(patch)}."
-    told = changes(patch)
-    if told:
+    changed = changes(patch)
+    if changed:
         columns = ("package", "before", "after", "targets", "advisories gone")
         rows = (
             (
@@ -144,7 +144,7 @@ def _lines(patch: Patch) -> Iterator[str]:
                 str(row["targets"]),
                 row["advisories"] or "-",
             )
-            for row in told
+            for row in changed
         )
         yield from table("Packages", columns, rows)
     new = [(each.target.name, finding) for each in patch.targets for finding in each.new]
