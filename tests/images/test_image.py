@@ -84,6 +84,13 @@ def test_modules_are_compiled(host: Any) -> None:
     assert host.file(cached).exists
 
 
+def test_all_of_python_has_one_time(host: Any) -> None:
+    """What a later layer's step finds with another it would touch, and so have again."""
+    newer = host.check_output("find /opt/venv/lib -type f -newermt @1577836800")
+    mended = "sagemaker_huggingface_inference_toolkit/__pycache__/transformers_utils."
+    assert all(mended in path for path in newer.splitlines()), newer
+
+
 def test_configuration_is_the_contract(inference_image: Image) -> None:
     config = inference_image.inspected["Config"]
     assert list(config["ExposedPorts"]) == ["8080/tcp"]

@@ -6,6 +6,7 @@ a whole address: https://github.com/huggingface/huggingface_hub/issues/3185. Run
 image is built, with that image's Python, 3.6 or later: python follow_redirects.py [SITE-PACKAGES]
 """
 
+import os
 import py_compile
 import sys
 import sysconfig
@@ -33,7 +34,9 @@ def main(packages):
         code = path.read_text(encoding="utf-8")
         if code.count(BEFORE) != 1 or LOOP in code:
             sys.exit("{}: not the code that follow_redirects.py mends".format(path))
+        made = path.stat().st_mtime
         path.write_text(code.replace(BEFORE, LOOP + BEFORE), encoding="utf-8")
+        os.utime(str(path), (made, made))  # as all sources have it, and so their bytecode
         py_compile.compile(str(path), doraise=True)
 
 

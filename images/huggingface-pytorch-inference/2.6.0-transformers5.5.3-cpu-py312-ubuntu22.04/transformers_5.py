@@ -5,6 +5,7 @@ Transformers 5 has no TensorFlow any more, nor a function that says whether it i
 python transformers_5.py [SITE-PACKAGES]
 """
 
+import os
 import py_compile
 import sys
 import sysconfig
@@ -29,7 +30,9 @@ def main(packages):
     code = path.read_text(encoding="utf-8")
     if code.count(BEFORE) != 1:
         sys.exit("{}: not the code that transformers_5.py mends".format(path))
+    made = path.stat().st_mtime
     path.write_text(code.replace(BEFORE, AFTER), encoding="utf-8")
+    os.utime(str(path), (made, made))  # as all sources have it, and so their bytecode
     py_compile.compile(str(path), doraise=True)
 
 

@@ -74,6 +74,14 @@ done' sh {} +
 find "$VIRTUAL_ENV/lib" -depth -type d \( -name tests -o -path "*/torch/test" \) \
     ! -path "*.dist-info/*" -exec rm -r {} +
 
+# Bytecode notes the time of its source: that is the same in every build. What has that time is not
+# touched again, and so is not copied into the next layer.
+set_time() {
+    find "$VIRTUAL_ENV/lib" -newermt @1577836800 -exec touch --no-dereference --date=@1577836800 {} +
+}
+set_time
+
 # The image's own interpreter compiles, which spares the start its seconds, but not PyTorch's tools
 # for tests.
 "$VIRTUAL_ENV/bin/python" "$tools/compile.py" "$VIRTUAL_ENV/lib" "/(test|testing/_internal)/"
+set_time
