@@ -222,20 +222,24 @@ class Baker:
                     image = client.images.get(results["containerimage.digest"])
                 if self._check:
                     self._check(client, str(image.id), target)
-                if key := job.labels.get(KEY_LABEL, ""):
-                    remember(str(image.id), key)
-                name_image(
-                    client,
-                    str(image.id),
-                    target,
-                    key,
-                    keeps=partial(is_anothers, target, than=key),
-                    superseded=job.superseded,
-                )
+                if not job.aside:
+                    self._name(client, str(image.id), job)
             except docker.errors.APIError as error:
                 raise BuildError(f"{target.name} cannot be tagged: {error.explanation}") from error
             size = unpacked_size(client, str(image.id))
         return Outcome(target=target, seconds=seconds, image_id=str(image.id), size=size)
+
+    def _name(self, client: docker.DockerClient, image: str, job: Job) -> None:
+        if key := job.labels.get(KEY_LABEL, ""):
+            remember(image, key)
+        name_image(
+            client,
+            image,
+            job.target,
+            key,
+            keeps=partial(is_anothers, job.target, than=key),
+            superseded=job.superseded,
+        )
 
     def _stop(self) -> None:
         self._stopping = True

@@ -33,7 +33,8 @@ _NO_ATTESTATION = ["type=provenance,disabled=true", "type=sbom,disabled=true"]
 class Job:
     """One target to build: its context, the base images its stages start from, its labels.
 
-    `superseded` are the tags' keys of images that the same checkout built before.
+    `superseded` are the tags' keys of images that the same checkout built before. `aside` takes no
+    step from a cache, and gives the image no name.
     """
 
     target: Target
@@ -41,6 +42,7 @@ class Job:
     arguments: Mapping[str, str]
     labels: Mapping[str, str]
     superseded: tuple[str, ...] = ()
+    aside: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,6 +168,7 @@ def _target(job: Job) -> dict[str, Any]:
         "labels": dict(sorted(job.labels.items())),
         "platforms": [PLATFORM],
         "output": ["type=docker"],
+        **({"no-cache": True} if job.aside else {}),
     }
 
 

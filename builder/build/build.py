@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from builder.engine.connection import Engine
     from builder.matrix.format import Base
 
-__all__ = ["build"]
+__all__ = ["build", "rebuild"]
 
 Say = Callable[[str], None]
 
@@ -100,6 +101,19 @@ def build(
         build_times.record(built)
         done |= {outcome.target.name: outcome for outcome in built}
     return [done[target.name] for target in targets]
+
+
+def rebuild(
+    wanted: Inputs, *, images: Path, mirrors: Mirrors, watcher: Watcher, say: Say
+) -> Outcome:
+    """Build a target with no step from a cache; the image gets no name, and is the caller's."""
+    engine = up(say=say)
+    require_space(engine, [wanted], (), build_times.load())
+    done: dict[str, Outcome] = {}
+    jobs = _jobs(engine, [wanted], images, mirrors, LOCAL, done, watcher, say)
+    aside = [replace(job, aside=True) for job in jobs]
+    [outcome] = [*done.values(), *Baker(engine, watcher).build(aside, at_once=1, mirrors=mirrors)]
+    return outcome
 
 
 def _take(

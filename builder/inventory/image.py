@@ -6,11 +6,11 @@ import functools
 import hashlib
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from builder.engine.containers import created, refused
 from builder.engine.export import Chunks
@@ -28,7 +28,9 @@ from builder.util.state import state_directory
 if TYPE_CHECKING:
     import docker
 
-__all__ = ["BUFFER", "dumps", "of_image", "record_of"]
+__all__ = ["BUFFER", "dumps", "exported", "of_image", "record_of"]
+
+T = TypeVar("T")
 
 # tarfile copies what is left of its buffer for each header: a large one is slow.
 BUFFER = 1 << 16
@@ -60,7 +62,7 @@ def of_image(client: docker.DockerClient, image: str, name: str) -> Inventory:
         known = from_json(document, str(record))
         if document.get("program") == _program():
             return replace(known, image=name)
-    found = _inventory(client, attributes, _contents(client, identity), name)
+    found = _inventory(client, attributes, exported(client, identity, scan), name)
     with suppress(WriteError):  # to look needs no state that can be written
         document = {**to_json(found), "program": _program()}
         atomic.write(record, json.dumps(document, indent=1) + "\n", folders=True)
@@ -87,8 +89,8 @@ def _program() -> str:
     return found.hexdigest()[:16]
 
 
-def _contents(client: docker.DockerClient, image: str) -> Contents:
-    """What a container of the image would see; it is made, and never started."""
+def exported(client: docker.DockerClient, image: str, read: Callable[[tarfile.TarFile], T]) -> T:
+    """What `read` makes of all that a container of the image would see; none is started."""
     with (
         created(
             client, image, command=["unused"], network_mode="none", read_only=True
@@ -100,7 +102,7 @@ def _contents(client: docker.DockerClient, image: str) -> Contents:
         stream = Chunks(iter(parts))
         try:
             with tarfile.open(fileobj=stream, mode="r|", bufsize=BUFFER) as tar:
-                return scan(tar)
+                return read(tar)
         except tarfile.TarError as error:
             raise InventoryError(
                 f"the engine's export of {image} breaks off: {error}", remedy="try again"
