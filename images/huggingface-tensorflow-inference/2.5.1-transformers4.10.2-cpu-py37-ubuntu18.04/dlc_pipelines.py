@@ -9,6 +9,7 @@ Python 3.6 and later: this file is the same in every image. Transformers is impo
 """
 
 import logging
+from inspect import Parameter, signature
 
 from dlc_parameters import usual_name
 from dlc_questions import Spans, question_of
@@ -16,6 +17,8 @@ from dlc_questions import Spans, question_of
 NEW_TOKENS = 256  # of an answer, where neither the model nor the request says how many
 BEAMS = 4
 LEAST_REPLY = 10  # tokens that a long conversation leaves for its reply
+POSITIONAL = Parameter.POSITIONAL_OR_KEYWORD
+TYPES = ("dtype", "torch_dtype")  # what `pipeline` calls the type of the weights
 NO_LIMIT = 10**6  # tokenizers that know no limit have one above this
 
 
@@ -75,6 +78,11 @@ class Pipeline:
 
     def run(self, function, encoded, **more):
         """What the model makes of what a tokenizer made: lists, or the setting for a language."""
+        if getattr(self.model, "framework", "") == "tf":  # only to generate: conversations
+            import tensorflow  # noqa: PLC0415
+
+            lists = {name: tensorflow.constant(value) for name, value in encoded.items()}
+            return function(**dict(lists, **more)).numpy()
         import torch  # noqa: PLC0415
 
         named = {}
@@ -241,6 +249,9 @@ def text_of(tokenizer, ids, clean):
 
 def replace_pipelines(module):
     """Put ours where Transformers has none, in the module of the toolkit's handler."""
+    from transformers.pipelines import pipeline  # noqa: PLC0415
+
+    ask_for_no_type(pipeline)
     get_pipeline = module.get_pipeline
 
     def get_any_pipeline(task, device, model_dir, **named):
@@ -252,15 +263,36 @@ def replace_pipelines(module):
     module.get_pipeline = get_any_pipeline
 
 
-def missing(task):
-    """Our pipeline for a task, if Transformers has none and PyTorch is there."""
+def ask_for_no_type(pipeline):
+    """Let Transformers' `pipeline` load models where TensorFlow is without PyTorch.
+
+    From 4.53.3 on it asks for the type of the weights by default, and looks that up in PyTorch's
+    module, which is not there. Changed in the function itself, which a team's own code calls too.
+    """
+    if has("torch"):
+        return
+    given = signature(pipeline).parameters.values()
+    given = [each for each in given if each.kind == POSITIONAL and each.default is not each.empty]
+    pipeline.__defaults__ = tuple(
+        None if each.name in TYPES and each.default == "auto" else each.default for each in given
+    )
+
+
+def has(framework):
+    """Whether Transformers can use `torch` or `tf`; of the latter, 5 knows nothing."""
     import transformers  # noqa: PLC0415
+
+    return bool(getattr(transformers, "is_{}_available".format(framework), bool)())
+
+
+def missing(task):
+    """Our pipeline for a task, if Transformers has none and a framework for it is there."""
     from transformers.pipelines import SUPPORTED_TASKS  # noqa: PLC0415
 
     name = usual_name(task) if isinstance(task, str) else None
-    if name in SUPPORTED_TASKS or not getattr(transformers, "is_torch_available", bool)():
-        return None
-    return PIPELINES.get(name)
+    kind = PIPELINES.get(name)
+    usable = has("torch") or (kind is Conversation and has("tf"))
+    return kind if usable and name not in SUPPORTED_TASKS else None
 
 
 def load(kind, task, device, folder):
@@ -274,8 +306,10 @@ def load(kind, task, device, folder):
     if kind.heads[1:]:
         config = transformers.AutoConfig.from_pretrained(folder, **trusted)
         head = kind.heads[0 if config.is_encoder_decoder else 1]
-    model = getattr(transformers, head).from_pretrained(folder, **trusted)
-    if device is not None and device >= 0:
+    torch = has("torch")  # TensorFlow itself takes a GPU that is there
+    model = getattr(transformers, head if torch else "TF" + head)
+    model = model.from_pretrained(folder, **trusted)
+    if torch and device is not None and device >= 0:
         model = model.to("cuda:{}".format(device))
     logging.info(
         "Transformers %s has no pipeline for %s; served by %s",

@@ -30,6 +30,9 @@ class Tensor(list[Any]):
         assert device == "the device"
         return self
 
+    def numpy(self) -> "Tensor":
+        return self
+
     def tolist(self) -> list[Any]:
         return list(self)
 
@@ -38,6 +41,7 @@ class Model:
     """Generates the same each time, and keeps what it was asked."""
 
     device = "the device"
+    framework = "pt"
 
     def __init__(self, *, config: dict[str, Any] | None = None, **settings: Any) -> None:
         self.config = types.SimpleNamespace(is_encoder_decoder=True, **(config or {}))
@@ -294,21 +298,27 @@ def test_what_is_no_conversation(make: Any, inputs: Any, told: str) -> None:
 def module(ours: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """The toolkit's handler with ours, beside a Transformers that has some tasks."""
 
-    def made(*tasks: str, torch: bool = True) -> Any:
+    def made(*tasks: str, torch: bool = True, tf: bool = False) -> Any:
+        def pipeline(task: str, model: Any = None, dtype: Any = "auto") -> Any:
+            """As in Transformers 4.57."""
+            return task, model, dtype
+
         transformers = types.ModuleType("transformers")
         config = types.SimpleNamespace(is_encoder_decoder=False)
         vars(transformers).update(
             __version__="5.23.0",
             is_torch_available=lambda: torch,
+            is_tf_available=lambda: tf,
             AutoConfig=Loads(config),
             AutoTokenizer=Loads(Tokenizer()),
             **{
-                f"AutoModelFor{name}": Loads(Moved(name))
+                f"{prefix}AutoModelFor{name}": Loads(Moved(prefix + name))
                 for name in ("Seq2SeqLM", "CausalLM", "QuestionAnswering")
+                for prefix in ("", "TF")
             },
         )
         pipelines = types.ModuleType("transformers.pipelines")
-        vars(pipelines)["SUPPORTED_TASKS"] = dict.fromkeys(tasks)
+        vars(pipelines).update(SUPPORTED_TASKS=dict.fromkeys(tasks), pipeline=pipeline)
         toolkit = types.ModuleType("sagemaker_huggingface_inference_toolkit")
         utils = types.SimpleNamespace(TRUST_REMOTE_CODE=False)
         vars(toolkit)["transformers_utils"] = utils
@@ -365,6 +375,54 @@ def test_what_is_there_is_theirs(module: Any) -> None:
     assert module("translation")(**given) == given
     assert module(torch=False)(**given) == given
     assert module()(task=None, device=-1, model_dir="folder")["task"] is None
+
+
+@pytest.mark.parametrize("task", ["summarization", "question-answering"])
+def test_with_tensorflow_the_pipelines_are_theirs(module: Any, task: str) -> None:
+    given = {"task": task, "device": -1, "model_dir": "folder"}
+    assert module(torch=False, tf=True)(**given) == given
+
+
+def test_conversations_with_tensorflow(
+    module: Any, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get = module(torch=False, tf=True)
+    # TensorFlow has put the model on the GPU by itself.
+    found = get(task="conversational", device=0, model_dir="folder")
+    assert (found.model.name, found.model.moved) == ("TFCausalLM", "")
+    tensorflow = types.ModuleType("tensorflow")
+    vars(tensorflow)["constant"] = Tensor
+    monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)
+    model = causal()
+    model.framework = "tf"
+    assert make("conversational", model)(TALKED) == REPLIED
+    assert isinstance(model.asked["input_ids"], Tensor)
+
+
+@pytest.mark.parametrize(("torch", "type_of_weights"), [(True, "auto"), (False, None)])
+def test_no_type_of_pytorch_is_asked_for_without_it(
+    ours: Any, module: Any, torch: bool, type_of_weights: str | None
+) -> None:
+    """From Transformers 4.53.3 on its `pipeline` ends with a NameError, else."""
+    module(torch=torch, tf=True)
+
+    def older(task: str, *, key: str = "auto", **more: Any) -> Any:
+        return task, key, more
+
+    def named_before(task: str, torch_dtype: Any = "auto", kind: str = "auto") -> Any:
+        return task, torch_dtype, kind
+
+    for each in (older, named_before):
+        ours.ask_for_no_type(each)
+    assert older("fill-mask") == ("fill-mask", "auto", {})
+    assert named_before("fill-mask") == ("fill-mask", type_of_weights, "auto")
+    assert named_before("fill-mask", "auto") == ("fill-mask", "auto", "auto")
+
+
+def test_a_teams_own_code_asks_for_no_type_either(module: Any) -> None:
+    module(torch=False, tf=True)
+    load = sys.modules["transformers.pipelines"].pipeline
+    assert load("fill-mask", "folder") == ("fill-mask", "folder", None)
 
 
 def test_each_task_has_parameters(ours: Any) -> None:
