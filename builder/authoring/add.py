@@ -7,15 +7,16 @@ is one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.version import Version
 
-from builder.authoring.framework import NewFramework, framework_lines
+from builder.authoring.framework import FrameworkLines, NewFramework, framework_lines
 from builder.authoring.outdated import PACKAGES, newest
 from builder.authoring.request import ReleaseRequest, refuse_missing
 from builder.errors import LockError
+from builder.locks.bounds import bounds
 from builder.matrix.edit import MatrixText, flow
 from builder.matrix.format import Entry, FrameworkVersion, Matrix, Release
 from builder.matrix.rewrite import Edit, Original
@@ -45,13 +46,18 @@ def addition(path: Path, wanted: ReleaseRequest) -> Addition:
         original.edited(adding.text(datasets=wanted.datasets or "0.0.0"))
     edit = original.edited(adding.asked())
     known = {target.name for target in original.targets}
-    new = tuple(target for target in edit.targets if target.name not in known)
-    if not new:
+
+    def new(edit: Edit) -> tuple[Target, ...]:
+        return tuple(target for target in edit.targets if target.name not in known)
+
+    if adding.framework is None:
+        edit = original.edited(adding.bounded(new(edit)))
+    if not new(edit):
         raise LockError(
             f"{path} has Transformers {wanted.transformers} with that already",
             remedy="name another version, mode or device",
         )
-    return Addition(edit=edit, targets=new)
+    return Addition(edit=edit, targets=new(edit))
 
 
 class _Adding:
@@ -71,28 +77,41 @@ class _Adding:
         self._release: Release | None = next(
             (r for r in matrix.releases if r.transformers == wanted.transformers), None
         )
+        # What the index was asked for.
+        self._datasets = wanted.datasets or ""
+        self._lines: FrameworkLines | None = None
 
     def asked(self) -> MatrixText:
         """The text with everything added, after the index was asked for what nobody named."""
-        wanted, datasets = self._wanted, self._wanted.datasets
+        wanted = self._wanted
         # First: what follows would only say that something cannot be locked.
         refuse_missing(self._named(), self._pythons(), self._date, self._wanted.mirrors)
-        lines = () if self.framework else framework_lines(self._new_framework())
-        if self._release is None and datasets is None:
-            datasets = newest(
+        if self.framework is None:
+            self._lines = framework_lines(self._new_framework())
+        if self._release is None and not self._datasets:
+            self._datasets = newest(
                 "datasets",
                 python=self._pythons()[0],
                 date=self._date,
                 mirrors=self._wanted.mirrors,
                 beside=f"transformers=={wanted.transformers}",
             )
-        return self.text(datasets=datasets or "", framework=lines)
+        return self.text(datasets=self._datasets, framework=self._lines)
 
-    def text(self, *, datasets: str, framework: Sequence[str] = ()) -> MatrixText:
+    def bounded(self, targets: Sequence[Target]) -> MatrixText:
+        """What was asked, with what the libraries need of a framework version that is new."""
+        assert self._lines is not None  # noqa: S101
+        found: list[str] = []
+        for target in targets:
+            bounded = replace(target, constraints=(*target.constraints, *found))
+            found += bounds(bounded, self._known_constraints(), self._wanted.mirrors)
+        return self.text(datasets=self._datasets, framework=self._lines.bounded(*found))
+
+    def text(self, *, datasets: str, framework: FrameworkLines | None = None) -> MatrixText:
         """The text with everything added; `framework` are lines of a version that is new."""
         wanted, text = self._wanted, self._text
-        if framework:
-            text = text.add_framework(wanted.framework, self._version, list(framework))
+        if framework is not None:
+            text = text.add_framework(wanted.framework, self._version, framework.all())
         if self._release is not None:
             date = self._own_date(self.framework)
             for mode in wanted.modes:
@@ -192,6 +211,12 @@ class _Adding:
         on_newest = [entry for entry in entries if entry.version == self._newest]
         found = same or on_newest or entries
         return found[-1] if found else None
+
+    def _known_constraints(self) -> tuple[str, ...]:
+        """Those of the framework version, of any framework, that was locked last."""
+        versions = self._matrix.frameworks.values()
+        every = [version for each in versions for version in each.values()]
+        return max(every, key=lambda version: version.locked).constraints
 
     def _like(self) -> FrameworkVersion:
         return self._matrix.versions(self._wanted.framework)[self._newest]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, unquote
+
+from packaging.version import Version
 
 from builder.errors import ArgumentError, LockError
 from builder.locks.direct import address
@@ -18,9 +20,10 @@ from builder.matrix.mirrors import NO_MIRRORS, Mirrors
 from builder.matrix.tags import python_tag
 from builder.util.text import system_words
 
-__all__ = ["NewFramework", "framework_lines", "given_wheels"]
+__all__ = ["FrameworkLines", "NewFramework", "framework_lines", "given_wheels"]
 
 _SOURCE = "PYTORCH_WHEELS"
+_KERAS_3 = Version("2.16")  # from this TensorFlow on Keras 2 is a package of its own
 _CUDA = re.compile(r"(nvidia|cuda)-|triton$")
 _RUNTIME = re.compile(r"nvidia-cuda-runtime(-cu\d+)?$|cuda-toolkit$")
 # More than PyTorch's own index has of all its versions; in bytes.
@@ -53,7 +56,28 @@ class NewFramework:
         return f"{self.framework} {self.version}"
 
 
-def framework_lines(new: NewFramework) -> list[str]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrameworkLines:
+    """Its lines in the matrix, in three parts."""
+
+    head: Sequence[str]
+    constraints: Sequence[str]
+    builds: Sequence[str]
+
+    def bounded(self, *bounds: str) -> FrameworkLines:
+        """With constraints more."""
+        found = (*self.constraints, *bounds)
+        return replace(self, constraints=tuple(dict.fromkeys(found)))
+
+    def all(self) -> list[str]:
+        """As they stand below the version."""
+        lines = [*self.head]
+        if self.constraints:
+            lines += ["constraints:", *(f"  - {text}" for text in self.constraints)]
+        return [*lines, "builds:", *(f"  {line}" for line in self.builds)]
+
+
+def framework_lines(new: NewFramework) -> FrameworkLines:
     """Its lines in the matrix; LockError where something of it is not known and not to be asked."""
     accelerators = [name for name in new.builds if name != "cpu"]
     lines = [f"locked: {new.date}", f"python: {new.python}", f"base: {new.base}"]
@@ -64,9 +88,7 @@ def framework_lines(new: NewFramework) -> list[str]:
         shared, cuda = _requirements(new)
         lines += ["requires:", *(f"  - {text}" for text in shared)]
         builds = list(_pytorch(new, cuda))
-    if new.like.constraints:
-        lines += ["constraints:", *(f"  - {text}" for text in new.like.constraints)]
-    return [*lines, "builds:", *(f"  {line}" for line in builds)]
+    return FrameworkLines(head=lines, constraints=new.like.constraints, builds=builds)
 
 
 def given_wheels(texts: Iterable[str], sources: Mapping[str, str]) -> dict[str, str]:
@@ -87,9 +109,18 @@ def given_wheels(texts: Iterable[str], sources: Mapping[str, str]) -> dict[str, 
 
 
 def _tensorflow(new: NewFramework) -> Iterator[str]:
+    version = Version(new.version)
     for name in new.builds:
-        package = "tensorflow-cpu" if name == "cpu" else "tensorflow"
-        yield f"{name}: {{requires: [{package}=={new.version}]}}"
+        if version < _KERAS_3:
+            package = "tensorflow-cpu" if name == "cpu" else "tensorflow"
+            yield f"{name}: {{requires: [{package}=={version}]}}"
+            continue
+        # Transformers' models are of Keras 2, which asks for `tensorflow` by this name.
+        package = f"tensorflow=={version}"
+        if name != "cpu":
+            package = f'"tensorflow[and-cuda]=={version}"'
+        keras = f"tf-keras~={version.major}.{version.minor}.0"
+        yield f"{name}: {{requires: [{package}, {keras}]}}"
 
 
 def _pytorch(new: NewFramework, cuda: Mapping[str, str]) -> Iterator[str]:

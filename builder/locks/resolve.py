@@ -16,17 +16,17 @@ from builder.errors import LockError, UnansweredError
 from builder.locks import wheelhouse
 from builder.locks.accelerator_packages import accelerator_packages, brought_by
 from builder.locks.committed import Committed
-from builder.locks.direct import direct_entries, outside
+from builder.locks.direct import direct_entries
 from builder.locks.freshness import (
-    component,
     concerning,
     inputs_digest,
     layers,
     origin,
     without_upgrades,
 )
-from builder.locks.lifting import Answer, is_lifted, lift
+from builder.locks.lifting import Answer, lift
 from builder.locks.lockfile import Lock
+from builder.locks.questions import question_of, texts
 from builder.locks.uv.compile import Question, compile_requirements
 from builder.locks.vanished import refuse_vanished, with_vanished
 from builder.matrix.format import Upgrade
@@ -108,7 +108,7 @@ class Resolver:
     ) -> Lock:
         preferred = None if self._refresh else held
         answer = Answer(entries={})
-        if layer == "framework" or _texts(layer, target):
+        if layer == "framework" or texts(layer, target):
             try:
                 answer = self._answer(layer, target, below, under, preferred)
             except UnansweredError:
@@ -116,7 +116,7 @@ class Resolver:
             except LockError as error:
                 raise with_vanished(error, target, below, self._mirrors) from error
         if preferred is not None:
-            question = _question(layer, target, below)
+            question = question_of(layer, target, below)
             refuse_vanished(preferred, answer.entries, question, target, self._mirrors)
         with self._mutex:
             for package, why in answer.refusals.items():
@@ -135,7 +135,7 @@ class Resolver:
         self, layer: str, target: Target, below: Sequence[Lock], under: str, held: Lock | None
     ) -> Answer:
         """What uv answers, without what the locks `below` have."""
-        question = _question(layer, target, below)
+        question = question_of(layer, target, below)
         there = {name for lock in below for name in lock.entries}
 
         def yanked(package: str, version: str) -> None:
@@ -203,45 +203,6 @@ class Resolver:
             )
 
 
-def _texts(layer: str, target: Target) -> tuple[str, ...]:
-    """What a layer itself requires of the package index."""
-    known = {
-        "build": target.build_requirements,
-        "framework": target.framework_requirements,
-        "libraries": target.library_requirements,
-        "tools": (f"uv=={target.uv}",),
-    }
-    if layer in known:
-        return known[layer]
-    return component(layer, target).requires
-
-
-def _question(layer: str, target: Target, below: Sequence[Lock]) -> Question:
-    """What uv is asked for a layer, on top of other locks, so that their versions hold."""
-    texts = _texts(layer, target)
-    if layer == "tools":
-        return Question(requirements=texts)
-    python, date = origin(layer, target)
-    if layer in ("build", "framework"):
-        return Question(
-            requirements=texts,
-            constraints=target.constraints,
-            excluded=outside(target) if layer == "framework" else (),
-            python=python,
-            date=date,
-        )
-    # The framework's requirements take part, so that its versions hold.
-    return Question(
-        requirements=(*target.framework_requirements, *texts),
-        constraints=tuple(pin for lock in below for pin in lock.pins()),
-        excluded=outside(target),
-        python=python,
-        date=date,
-        # Those versions may be newer than this date.
-        upgrades=tuple(u for u in target.upgrades if any(is_lifted(u, lock) for lock in below)),
-    )
-
-
 def _refuse_accelerators(target: Target, stack: Sequence[Lock], mirrors: Mirrors) -> None:
     """LockError if a CPU image would carry an accelerator's packages."""
     for at, lock in enumerate(stack):
@@ -249,7 +210,7 @@ def _refuse_accelerators(target: Target, stack: Sequence[Lock], mirrors: Mirrors
         if not found:
             continue
         asked = replace(
-            _question(lock.layer, target, stack[:at]),
+            question_of(lock.layer, target, stack[:at]),
             annotate=True,
             preferences=tuple(lock.entries.values()),
         )

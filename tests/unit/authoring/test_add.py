@@ -403,6 +403,49 @@ def test_with_a_wheel_of_its_index(shop: Project, serve: Serve, nowhere: str) ->
 
 
 @pytest.mark.integration
+def test_a_framework_version_is_no_newer_than_the_libraries_bear(
+    shop: Project,
+    index: Index,  # noqa: F811
+) -> None:
+    """What follows from another bound is not said; what no metadata tells is as in the last one."""
+    tag = "cp38-cp38-manylinux1_x86_64"
+    needs = ("setuptools", "numpy", "ml-dtypes")
+    index.add("2023-10-01", "tensorflow", "2.16.1", *needs, tag=tag)
+    index.add("2023-10-02", "tf-keras", "2.16.0", "tensorflow>=2.16,<2.17")
+    index.add("2023-10-03", "tf-keras", "2.17.0", "tensorflow>=2.17,<2.18")
+    index.add("2023-09-01", "numpy", "1.26.0")
+    index.add("2023-09-02", "numpy", "2.0.0")
+    index.add("2023-09-01", "ml-dtypes", "0.4.0")
+    index.add("2023-09-02", "ml-dtypes", "0.5.0", "numpy>=2")
+    index.add("2023-11-01", "transformers", "4.35.0", "tokenizers>=0.10", "numpy<2")
+    run = shop.run(
+        *("add", "--transformers", "4.35.0", "--datasets", "1.17.0", "--date", "2023-12-01"),
+        *("--tensorflow", "2.16.1", "--mode", "inference", "--device", "cpu"),
+        *("--python", "3.8", "--base", "ubuntu20.04"),
+    )
+    assert run.code == 0, run.err
+    assert lines(run.out)[:9] == [
+        "    2.16.1:",
+        "      locked: 2023-12-01",
+        "      python: 3.8",
+        "      base: ubuntu20.04",
+        "      constraints:",
+        "        - numpy<=1.26.0",
+        "        - setuptools<81",
+        "      builds:",
+        "        cpu: {requires: [tensorflow==2.16.1, tf-keras~=2.16.0]}",
+    ]
+    name = "huggingface-tensorflow-inference:2.16.1-transformers4.35.0-cpu-py38-ubuntu20.04"
+    assert shop.versions(name, "framework") == {
+        "ml-dtypes": "0.4.0",
+        "numpy": "1.26.0",
+        "setuptools": "80.9.0",
+        "tensorflow": "2.16.1",
+        "tf-keras": "2.16.0",
+    }
+
+
+@pytest.mark.integration
 def test_what_is_newer(shop: Project) -> None:
     run = shop.run("outdated", "--format", "json")
     assert run.code == 0, run.err
