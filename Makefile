@@ -101,6 +101,7 @@ lint: $(VENV)/.ready-test ## Check style, types, workflows and what is rendered
 	$(DLC) render --check
 	$(DLC) lock --check
 	$(DLC) table --write docs/images.md --check
+	$(VENV)/bin/python -m tools.pins --check
 	$(VENV)/bin/hadolint --config .hadolint.yaml images/*/*/Dockerfile \
 		benchmarks/dockerfiles/*.Dockerfile tests/golden/*/*/Dockerfile \
 		tests/golden/components/*/*/Dockerfile
@@ -118,8 +119,9 @@ site: $(VENV)/.ready ## Write the site of all images to build/site
 site-serve: site ## Show the site at http://127.0.0.1:8000, until Ctrl-C
 	$(VENV)/bin/python -m http.server --bind 127.0.0.1 --directory build/site 8000
 
-docs: $(VENV)/.ready ## Write docs/images.md from the matrix and docs/proof.json
+docs: $(VENV)/.ready ## Write docs/images.md from the matrix and docs/proof.json, and docs/pins.md
 	$(DLC) table --write docs/images.md
+	$(VENV)/bin/python -m tools.pins
 
 serve: $(VENV)/.ready ## Run TARGET as SageMaker would, until Ctrl-C (MODEL=folder)
 	$(DLC) serve $(or $(ONE),$(DEFAULT)) $(if $(call named,MODEL),--model "$$MODEL")
