@@ -112,6 +112,9 @@ class _Adding:
         wanted, text = self._wanted, self._text
         if framework is not None:
             text = text.add_framework(wanted.framework, self._version, framework.all())
+            accelerator = framework.accelerator
+            if accelerator and accelerator[0] not in self._matrix.accelerators:
+                text = text.add_accelerator(*accelerator)
         if self._release is not None:
             date = self._own_date(self.framework)
             for mode in wanted.modes:
@@ -233,15 +236,17 @@ class _Adding:
                 for text in entry.devices or ()
             ),
         ] or ["cpu", "gpu"]
-        gpu = wanted.accelerator or (like.accelerators["gpu"] if like.accelerators else None)
+        gpu = wanted.accelerator
+        if gpu is None and wanted.framework == "tensorflow":
+            gpu = like.accelerators.get("gpu")
         builds = ["cpu"] if "cpu" in devices else []
         if "gpu" in devices:
-            if gpu is None:
+            if gpu is None and wanted.framework == "tensorflow":
                 raise LockError(
                     f"{wanted.framework} {self._newest} has no accelerator to take defaults from",
                     remedy="name one: --accelerator",
                 )
-            builds.append(gpu)
+            builds.append(gpu or "gpu")
         return NewFramework(
             framework=wanted.framework,
             version=self._version,

@@ -34,6 +34,7 @@ _PAGE_BYTES = 1 << 24
 class NewFramework:
     """What is known of it: its builds are `cpu` and accelerators; `like` is the one to follow.
 
+    A build `gpu` is for whatever CUDA the package index's own wheel of PyTorch is for.
     `wheels` are hashes by address, `folders` those of a wheelhouse, `sources` where wheels are;
     `mirrors` are a site's.
     """
@@ -58,11 +59,12 @@ class NewFramework:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrameworkLines:
-    """Its lines in the matrix, in three parts."""
+    """Its lines in the matrix, in three parts, and its accelerator, as a line, if it has one."""
 
     head: Sequence[str]
     constraints: Sequence[str]
     builds: Sequence[str]
+    accelerator: tuple[str, str] | None = None
 
     def bounded(self, *bounds: str) -> FrameworkLines:
         """With constraints more."""
@@ -79,16 +81,30 @@ class FrameworkLines:
 
 def framework_lines(new: NewFramework) -> FrameworkLines:
     """Its lines in the matrix; LockError where something of it is not known and not to be asked."""
-    accelerators = [name for name in new.builds if name != "cpu"]
-    lines = [f"locked: {new.date}", f"python: {new.python}", f"base: {new.base}"]
-    lines += [f"gpu: {name}" for name in accelerators[:1]]
+    lines, accelerator = [], None
     if new.framework == "tensorflow":
         builds = list(_tensorflow(new))
     else:
         shared, cuda = _requirements(new)
-        lines += ["requires:", *(f"  - {text}" for text in shared)]
+        carried = _carried(cuda)
+        if "gpu" in new.builds and not carried:
+            raise LockError(
+                f"the package index's wheel of {new.label} is for no CUDA that it names",
+                remedy="name one: --accelerator",
+            )
+        new = replace(new, builds=[carried if each == "gpu" else each for each in new.builds])
         builds = list(_pytorch(new, cuda))
-    return FrameworkLines(head=lines, constraints=new.like.constraints, builds=builds)
+        if "  wheels:" in builds:  # which say for themselves what they need, but are not read
+            lines = ["requires:", *(f"  - {text}" for text in shared)]
+        if carried in new.builds:
+            accelerator = carried, _accelerator(carried, cuda)
+    gpu = [f"gpu: {name}" for name in new.builds if name != "cpu"]
+    return FrameworkLines(
+        head=[f"locked: {new.date}", f"python: {new.python}", f"base: {new.base}", *gpu, *lines],
+        constraints=new.like.constraints,
+        builds=builds,
+        accelerator=accelerator,
+    )
 
 
 def given_wheels(texts: Iterable[str], sources: Mapping[str, str]) -> dict[str, str]:
@@ -125,12 +141,17 @@ def _tensorflow(new: NewFramework) -> Iterator[str]:
 
 def _pytorch(new: NewFramework, cuda: Mapping[str, str]) -> Iterator[str]:
     for name in new.builds:
-        yield f"{name}:"
+        wheel = _at_hand(new, name)
         if name != "cpu":
             _check_cuda(new, name, cuda)
+            if wheel is None:  # the package index has the same build, and the hash of it
+                yield f"{name}: {{requires: [torch=={new.version}]}}"
+                continue
+        url, sha256 = wheel or _indexed(new, name)
+        yield f"{name}:"
+        if name != "cpu":
             yield "  requires:"
             yield from (f"    - {package}=={version}" for package, version in cuda.items())
-        url, sha256 = _wheel(new, name)
         yield "  wheels:"
         yield f"    - url: {url}"
         yield f"      sha256: {sha256}"
@@ -169,14 +190,31 @@ def _requirements(new: NewFramework) -> tuple[list[str], dict[str, str]]:
     return shared, cuda
 
 
+def _carried(cuda: Mapping[str, str]) -> str:
+    """The accelerator that the index's own wheel is for, by what it needs; empty if none."""
+    runtime = next((version for each, version in cuda.items() if _RUNTIME.match(each)), "")
+    return "cu" + "".join(runtime.split(".")[:2]) if runtime else ""
+
+
+def _accelerator(name: str, cuda: Mapping[str, str]) -> str:
+    """What the matrix says of a CUDA that it does not have; docs/layers.md has the rule.
+
+    >>> _accelerator("cu132", {"cuda-toolkit": "13.2.1"})
+    '{device: gpu, version: 13.2.1, driver_cuda: 13.0}'
+    """
+    major, minor = name[2:-1], name[-1]
+    driver = "" if minor == "0" else f", driver_cuda: {major}.0"
+    version = cuda.get("cuda-toolkit", f"{major}.{minor}.0")
+    return f"{{device: gpu, version: {version}{driver}}}"
+
+
 def _check_cuda(new: NewFramework, name: str, cuda: Mapping[str, str]) -> None:
     """LockError unless the index's wheel, which was asked, is for the same CUDA."""
-    runtime = next((version for each, version in cuda.items() if _RUNTIME.match(each)), "")
-    carries = "cu" + "".join(runtime.split(".")[:2])
-    if carries != name:
+    carried = _carried(cuda)
+    if carried != name:
         raise LockError(
             f"what the wheel of {new.label} for {name} needs cannot be asked: the package "
-            f"index's own is for {carries if runtime else 'no CUDA that it names'}",
+            f"index's own is for {carried or 'no CUDA that it names'}",
             remedy=f"name another --accelerator, or write it below `builds` by hand: {_BY_HAND}",
         )
 
@@ -184,12 +222,17 @@ def _check_cuda(new: NewFramework, name: str, cuda: Mapping[str, str]) -> None:
 _BY_HAND = "docs/new_releases.md says how"
 
 
-def _wheel(new: NewFramework, name: str) -> tuple[str, str]:
-    """The address and SHA-256 of PyTorch's own wheel: as given, of the wheelhouse, or its index."""
+def _pattern(new: NewFramework, name: str) -> re.Pattern[str]:
+    """The filename of PyTorch's own wheel of a build."""
     tag = python_tag(new.python).replace("py", "cp")
-    pattern = re.compile(
+    return re.compile(
         rf"torch-{re.escape(new.version)}\+{name}-{tag}-{tag}-\w*linux\w*_x86_64\.whl"
     )
+
+
+def _at_hand(new: NewFramework, name: str) -> tuple[str, str] | None:
+    """The address and SHA-256 of PyTorch's own wheel: as given, or of the wheelhouse."""
+    pattern = _pattern(new, name)
     for url, sha256 in new.wheels.items():
         if pattern.fullmatch(unquote(url.rsplit("/", 1)[1])):
             return url, sha256
@@ -201,7 +244,12 @@ def _wheel(new: NewFramework, name: str) -> tuple[str, str]:
                     while block := file.read(1 << 20):
                         digest.update(block)
                 return _url(name, path.name), digest.hexdigest()
-    page = _index_page(new, name)
+    return None
+
+
+def _indexed(new: NewFramework, name: str) -> tuple[str, str]:
+    """The address and SHA-256 of PyTorch's own wheel, as its index has them."""
+    pattern, page = _pattern(new, name), _index_page(new, name)
     for link in re.finditer(r'href="([^"#]*)#sha256=([0-9a-f]{64})"', page):
         filename = unquote(link[1]).rsplit("/", 1)[-1]
         if pattern.fullmatch(filename):

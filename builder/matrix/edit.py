@@ -83,6 +83,15 @@ class MatrixText:
         newer = (key for key, _ in pairs if _later(self._scalar(key), version))
         return self._between(next(newer, None), pairs[-1][1], block, spaced=False)
 
+    def add_accelerator(self, name: str, line: str) -> MatrixText:
+        """With a CUDA toolkit, before the first that is newer or no CUDA toolkit."""
+        pairs = self._value(self._root, "accelerators").value
+        indent = pairs[0][0].start_mark.column
+        keys = ((key, self._scalar(key)) for key, _ in pairs)
+        later = (key for key, text in keys if not text.startswith("cu") or text > name)
+        block = [f"{' ' * indent}{name}: {line}"]
+        return self._between(next(later, None), pairs[-1][1], block, spaced=False)
+
     def add_entry(
         self, release: str, mode: str, framework: str, libraries: str, entry: Mapping[str, str]
     ) -> MatrixText:

@@ -166,6 +166,14 @@ def test_more_of_a_release_that_is_there(shop: Project) -> None:
         ),
         (
             ("--transformers", "4.13.0", "--pytorch", "1.10.0", "--device", "gpu"),
+            "the package index's wheel of pytorch 1.10.0 is for no CUDA that it names; "
+            "name one: --accelerator",
+        ),
+        (
+            (
+                *("--transformers", "4.13.0", "--pytorch", "1.10.0", "--device", "gpu"),
+                *("--accelerator", "cu111"),
+            ),
             "what the wheel of pytorch 1.10.0 for cu111 needs cannot be asked: the package "
             "index's own is for no CUDA that it names; name another --accelerator, or write it "
             "below `builds` by hand: docs/new_releases.md says how",
@@ -182,7 +190,7 @@ def test_more_of_a_release_that_is_there(shop: Project) -> None:
             "write ${PYTORCH_WHEELS}/cpu/NAME.whl=SHA256, or begin with its address",
         ),
     ],
-    ids=["no such release", "nothing to go by", "another CUDA", "no hash", "no wheel"],
+    ids=["no such release", "nothing to go by", "no CUDA", "another CUDA", "no hash", "no wheel"],
 )
 def test_what_cannot_be_added(arguments: tuple[str, ...], told: str, shop: Project) -> None:
     before = shop.files()
@@ -400,6 +408,42 @@ def test_with_a_wheel_of_its_index(shop: Project, serve: Serve, nowhere: str) ->
     wheels._pages[f"{wheels.address}/cpu/torch/"] = page.encode()
     shop.replace((f"PYTORCH_WHEELS: {nowhere}", f"PYTORCH_WHEELS: {wheels.address}"))
     assert framework(shop) == expected("b" * 64)
+
+
+@pytest.mark.integration
+def test_a_gpu_row_is_of_the_index_own_wheel_and_its_cuda(
+    shop: Project,
+    index: Index,  # noqa: F811
+) -> None:
+    """The matrix has neither the version nor its CUDA; of both the index tells."""
+    needs = ("typing-extensions", "setuptools", "cuda-toolkit==12.3.2")
+    index.add("2022-01-21", "torch", "1.11.0", *needs, tag="cp38-cp38-manylinux1_x86_64")
+    index.add("2022-01-20", "cuda-toolkit", "12.3.2")
+    run = shop.run(
+        *("add", "--transformers", "4.13.0", "--pytorch", "1.11.0", "--mode", "inference"),
+        *("--device", "gpu", "--origin", "own", *DATE),
+    )
+    assert run.code == 0, run.err
+    assert lines(run.out) == [
+        "  cu123: {device: gpu, version: 12.3.2, driver_cuda: 12.0}",
+        "    1.11.0:",
+        "      locked: 2022-03-01",
+        "      python: 3.8",
+        "      base: ubuntu20.04",
+        "      gpu: cu123",
+        "      constraints:",
+        "        - setuptools<81",
+        "      builds:",
+        "        cu123: {requires: [torch==1.11.0]}",
+        "  - transformers: 4.13.0",
+        "    datasets: 1.17.0",
+        "    date: 2022-03-01",
+        "    inference:",
+        "      libraries: serving",
+        "      pytorch: [{version: 1.11.0, devices: [gpu], origin: own}]",
+    ]
+    name = "huggingface-pytorch-inference:1.11.0-transformers4.13.0-gpu-py38-cu123-ubuntu20.04"
+    assert shop.versions(name, "framework")["torch"] == "1.11.0"
 
 
 @pytest.mark.integration
