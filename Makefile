@@ -159,13 +159,16 @@ deps: $(VENV)/.ready ## Lock the tool's own dependencies in requirements/ (UPGRA
 		--output-file requirements/runtime.txt
 	$(COMPILE) --extra test --group build --resolution lowest-direct \
 		--output-file requirements/lowest.txt
+	$(COMPILE_GROUP) sagemaker3 --output-file requirements/sagemaker3.txt
 	sed -n '/^uv==/,/[^\\]$$/p' requirements/runtime.txt > requirements/uv.txt
 
 # Requirements files, as uv.lock and pylock.toml hold the address of an index and of each file, so
 # that nobody behind a mirror could use them. One lock is for all Pythons: its pins have markers.
 # A pin that is there stays as long as pyproject.toml allows it. A release must be a week old to be
 # chosen, so that a bad one is found and yanked first.
-COMPILE = $(VENV)/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.10 \
+COMPILE = $(VENV)/bin/uv pip compile pyproject.toml $(LOCKED)
+COMPILE_GROUP = $(VENV)/bin/uv pip compile $(LOCKED) --group
+LOCKED = --quiet --universal --python-version 3.10 \
 	--generate-hashes --no-build --custom-compile-command 'make deps' \
 	$(if $(UPGRADE),--upgrade --exclude-newer '7 days')
 

@@ -3,7 +3,7 @@
     python train_local_mode.py TRAINING_IMAGE INFERENCE_IMAGE --model FOLDER --train FOLDER \
         --ask "it is a great movie"
 
-The session and the stand-in for S3 are those of local_mode.py, beside this file.
+The session is that of local_mode.py, beside this file, and S3 is on this machine as there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 # First of all: it sets what the SDK reads when it is imported.
-from local_mode import ask, clean_up, docker, local_session, networks, s3
+from local_mode import ask, local_session
+from local_stand_ins import clean_up, docker, networks, s3
 from sagemaker.huggingface import HuggingFace, HuggingFaceModel
 from sagemaker.local import LocalSession
 

@@ -40,6 +40,8 @@ class LocalMode:
     path: str
     before: frozenset[str]
     """The ids of local mode's network before the run: one, or none."""
+    python: str = sys.executable
+    """That of an environment that has the SDK."""
 
     def run(self, example: str, *arguments: str) -> dict[str, Any]:
         """Run an example that does its work; what it printed last."""
@@ -55,6 +57,7 @@ class LocalMode:
             EXAMPLES / example,
             *(*arguments, "--port", str(free_port())),
             environment=self.environment(),
+            python=self.python,
         )
         assert refused(self.folder) == []
         assert list((self.folder / "tmp").iterdir()) == []
@@ -109,7 +112,11 @@ def mounts(container: Any) -> Sequence[dict[str, Any]]:
 
 
 def offline(
-    folder: Path, script: Path, *arguments: str, environment: dict[str, str]
+    folder: Path,
+    script: Path,
+    *arguments: str,
+    environment: dict[str, str],
+    python: str = sys.executable,
 ) -> subprocess.CompletedProcess[str]:
     """Run a script that can reach this machine only, and knows no account of the user's."""
     for name in ("home", "tmp"):
@@ -121,7 +128,7 @@ def offline(
         if not name.upper().startswith(("AWS_", "SAGEMAKER_")) and "PROXY" not in name.upper()
     }
     return subprocess.run(
-        [sys.executable, str(OFFLINE), str(folder / "refused"), str(script), *arguments],
+        [python, str(OFFLINE), str(folder / "refused"), str(script), *arguments],
         cwd=folder,
         env={**ours, "HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")},
         stdin=subprocess.DEVNULL,

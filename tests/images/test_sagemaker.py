@@ -155,7 +155,7 @@ def test_who_joins_the_network_keeps_it(
 ) -> None:
     """It was not there before the run, which ends first; with the last container it may go."""
     script = tmp_path / "ends.py"
-    script.write_text("from local_mode import clean_up\nprint(clean_up(set()))\n")
+    script.write_text("from local_stand_ins import clean_up\nprint(clean_up(set()))\n")
     environment = {**local_mode.environment(), "PYTHONPATH": str(EXAMPLES)}
     [network] = networks(local_mode.client)
 

@@ -159,6 +159,13 @@ def test_locks_meet_what_is_declared(lock: str, python: str) -> None:
             assert requirement.specifier.contains(version), f"{requirement}: make deps"
 
 
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_lock_of_version_3_of_the_sdk(python: str) -> None:
+    found = installed("sagemaker3.txt", python)
+    for requirement in map(Requirement, PROJECT["dependency-groups"]["sagemaker3"]):
+        assert requirement.specifier.contains(found[requirement.name]), f"{requirement}: make deps"
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "requirements").iterdir()), ids=lambda p: p.name)
 def test_locks_name_hashes_and_no_address(path: Path) -> None:
     for pin, hashes in pins(path.name):
