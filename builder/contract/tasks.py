@@ -95,8 +95,9 @@ def _pytorch_alone(versions: str = "", why: str = "Transformers has it for PyTor
         framework="tensorflow",
         transformers=versions,
         why=why,
-        # Transformers 4.17 looks up a name of PyTorch's part before it tells.
-        says="only available in PyTorch|name 'MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING' is not defined",
+        # Some look up a name of PyTorch's part, or a class that only PyTorch has, before they tell.
+        says="only available in PyTorch|name 'MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING(_NAMES)?' is not "
+        "defined|cannot infer suitable model classes",
     )
 
 
@@ -149,7 +150,7 @@ TASKS = (
                 framework="tensorflow",
                 lacks="tensorflow-probability",
                 why="TAPAS needs tensorflow-probability, which is not in the image",
-                says="tensorflow_probability",
+                says="tensorflow_probability|'tfp' is not defined",
             ),
             Limit(
                 lacks="pandas",

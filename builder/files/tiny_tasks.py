@@ -50,7 +50,10 @@ def build(name: str, config: typing.Any) -> typing.Any:
         return getattr(transformers, name)(config)
     importlib.import_module("tensorflow").random.set_seed(0)
     model = getattr(transformers, "TF" + name)(config)
-    model(model.dummy_inputs)  # Keras makes the weights at the first call
+    if hasattr(model, "build_in_name_scope"):
+        model.build_in_name_scope()
+    else:
+        model(model.dummy_inputs)  # Keras makes the weights at the first call
     return model
 
 
@@ -65,7 +68,9 @@ def without_weights(config: typing.Any, directory: Path) -> None:
 
 def mute(model: typing.Any, number: int) -> None:
     """Let a model that generates never say its first tokens, the special ones."""
-    weight = model.get_input_embeddings().weight
+    layer = model.get_input_embeddings()
+    # In newer Transformers TensorFlow's is Keras's own.
+    weight = layer.weight if hasattr(layer, "weight") else layer.embeddings
     if hasattr(weight, "assign"):
         values = weight.numpy()
         values[:number] = 0
