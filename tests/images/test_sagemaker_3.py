@@ -25,8 +25,14 @@ URI = f"123456789012.dkr.ecr.eu-west-1.amazonaws.com/{INFERENCE}"
 MODEL = "s3://bucket/model.tar.gz"
 # Before and after a block of README: moto for SageMaker, and what it was asked for.
 BEFORE = """
-    import json
-    from local_stand_ins import s3
+    import json, os
+    from local_stand_ins import SILENT, s3
+    session = {"Session": {"DefaultS3Bucket": "bucket"}}  # else its name is asked of AWS
+    SILENT["SageMaker"]["PythonSDK"]["Modules"].update(session)
+    with open("defaults.yaml", "w") as file:
+        json.dump(SILENT, file)
+    os.environ["SAGEMAKER_USER_CONFIG_OVERRIDE"] = os.path.abspath("defaults.yaml")
+    os.environ["SAGEMAKER_VALIDATE_ROLE"] = "false"  # moto cannot simulate policies
     import boto3
     from moto.sagemaker import models
 
@@ -52,6 +58,7 @@ AFTER = """
     [variant] = client.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
     model = client.describe_model(ModelName=variant["ModelName"])
     s3.stop()
+    print()  # ends a line of version 3
     print(json.dumps({"instance": variant["InstanceType"], "role": model["ExecutionRoleArn"],
         **model["PrimaryContainer"]}))
 """
@@ -74,9 +81,8 @@ def sdk3(tmp_path_factory: pytest.TempPathFactory) -> str:
 def readme(version: int) -> str:
     """The block of README for a version of the SDK, with an address for each that it leaves out."""
     text = (ROOT / "README.md").read_text("utf-8").partition("**Deploy**")[2]
-    [block] = re.findall(
-        rf"```python\n(from sagemaker\S* .*# version {version}\n.*?)```", text, re.S
-    )
+    pattern = rf"```python\n(from sagemaker[^\n]*# version {version}\n.*?)```"
+    [block] = re.findall(pattern, text, re.DOTALL)
     filled: str = block.replace('uri = "..."', "").replace("s3://...", MODEL)
     return f"uri = {URI!r}\n{filled}"
 
@@ -88,11 +94,7 @@ def test_readme_deploys(version: int, request: pytest.FixtureRequest, tmp_path: 
     script = tmp_path / "deploys.py"
     parts = (textwrap.dedent(BEFORE), readme(version), textwrap.dedent(AFTER))
     script.write_text("\n".join(parts), "utf-8")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(EXAMPLES),
-        "SAGEMAKER_VALIDATE_ROLE": "false",  # moto cannot simulate policies
-    }
+    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES)}
     result = offline(tmp_path, script, environment=environment, python=python)
     assert result.returncode == 0, result.stderr
     said = json.loads(result.stdout.splitlines()[-1])
