@@ -117,6 +117,8 @@ def handler(room: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             "infer_task_from_model_architecture": None,
         },
         f"{TOOLKIT}.decoder_encoder": {"decode_csv": None, "encode": encode, **maps},
+        "transformers": {"is_torch_available": lambda: True},
+        "transformers.pipelines": {"pipeline": None},
         "sagemaker_inference": {},
         "sagemaker_inference.decoder": {"_decoder_map": dict.fromkeys(kinds[:3], None)},
         "sagemaker_inference.encoder": {"_encoder_map": dict.fromkeys(kinds[:3], None)},
