@@ -43,7 +43,7 @@ RUN --mount=type=tmpfs,target=/media \\
     --mount=type=secret,id=ca-bundle,target=/etc/ssl/certs/ca-certificates.crt,mode=0444 \\
     --mount=type=bind,source={_PROGRAM},target=/media/{_PROGRAM} \\
     set -e; test ! -f /media/site || . /media/site; \\
-    sh /media/{_PROGRAM} > /packages
+    SNAPSHOT="${{snapshot:-}}" sh /media/{_PROGRAM} > /packages
 
 FROM scratch
 COPY --from=resolve /packages /packages

@@ -7,9 +7,10 @@ set -eu
 . /etc/os-release
 : > /etc/apt/preferences
 : > /tmp/sources.list
-# shellcheck disable=SC2016 # apt fills it in
-apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' > /tmp/all
-sort -u /tmp/all > /tmp/targets
+# Without lists apt tells of its sources only what it would download.
+apt-get update --print-uris > /tmp/uris
+sed -n "s/^'\(.*\)\/dists\/\([^/]*\)\/\([^/]*\)\/binary-.*/\2 \3 \1/p" /tmp/uris |
+    sort -u > /tmp/targets
 while read -r suite component from; do
     archive=$ID
     case $suite in
@@ -17,8 +18,8 @@ while read -r suite component from; do
         "$VERSION_CODENAME-security") [ "$ID" = ubuntu ] || archive=$ID-security ;;
         *) continue ;;
     esac
-    [ -z "$STAMP" ] || from=$snapshot/$archive/$STAMP
-    echo "archive $archive ${from%/}"
+    [ -z "$STAMP" ] || from=$SNAPSHOT/$archive/$STAMP
+    echo "archive $archive $from"
     # A day that is past has lists that are out of date.
     echo "deb [check-valid-until=no] $from $suite $component" >> /tmp/sources.list
     printf 'Package: *\nPin: release n=%s\nPin-Priority: 1001\n\n' "$suite" >> /etc/apt/preferences

@@ -14,15 +14,13 @@ mkdir -p "$debs" /media/lists/partial
 : > /media/new
 : > /media/said
 
-# shellcheck disable=SC2016 # apt fills it in
-apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Created-By: Packages' > /media/targets
-main= security=
-while read -r suite from; do
-    case $suite in
-        "$VERSION_CODENAME") main=${from%/} ;;
-        "$VERSION_CODENAME-security") security=${from%/} ;;
-    esac
-done < /media/targets
+# Without lists apt tells of its sources only what it would download.
+apt-get update --print-uris > /media/uris
+from() {
+    sed -n "/dists\/$1\/InRelease'/{s/^'//;s/\/dists\/.*//p;q}" /media/uris
+}
+main=$(from "$VERSION_CODENAME")
+security=$(from "$VERSION_CODENAME-security")
 
 is_installed() {
     [ "$(dpkg-query --show --showformat '${db:Status-Abbrev}${Version}' "$1" 2> /dev/null)" = "ii $2" ]

@@ -218,6 +218,16 @@ def registry_program() -> str:
     return "docker-registry"
 
 
+def unpacked_cosign(release: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the program as a release of Debian has it; skips where that cannot be had."""
+    folder = tmp_path_factory.mktemp("cosign")
+    try:
+        apt.unpack("cosign", release=release, into=folder)
+    except apt.InstallError as error:
+        pytest.skip(f"cosign cannot be had here: {error}")
+    return folder / "usr/bin"
+
+
 @pytest.fixture(scope="session")
 def compose(engine: engines.Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A PATH on which the SDK finds Compose, and pgrep, by which it stops what it started."""

@@ -11,9 +11,8 @@ from pathlib import Path
 import docker
 import pytest
 
-from builder.engine import apt
 from builder.registry.client import RegistryClient
-from tests.images.conftest import dlc
+from tests.images.conftest import dlc, unpacked_cosign
 from tests.images.pushing import Workshop
 from tests.images.registries import Registry, running
 from tests.images.test_push_oci import FILES
@@ -32,12 +31,7 @@ LAYERS = [os.urandom(1000)]
 )
 def cosign(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of cosign as a release of Debian has it."""
-    folder = tmp_path_factory.mktemp("cosign")
-    try:
-        apt.unpack("cosign", release=request.param, into=folder)
-    except apt.InstallError as error:
-        pytest.skip(f"cosign cannot be had here: {error}")
-    return folder / "usr/bin"
+    return unpacked_cosign(request.param, tmp_path_factory)
 
 
 @pytest.fixture
