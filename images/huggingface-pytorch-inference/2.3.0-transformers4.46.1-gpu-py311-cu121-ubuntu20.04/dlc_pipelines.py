@@ -252,6 +252,10 @@ def replace_pipelines(module):
     from transformers.pipelines import pipeline  # noqa: PLC0415
 
     ask_for_no_type(pipeline)
+    if has("tf") and not has("torch"):
+        from transformers import modeling_tf_pytorch_utils  # noqa: PLC0415
+
+        let_weights_be_listed(modeling_tf_pytorch_utils)
     get_pipeline = module.get_pipeline
 
     def get_any_pipeline(task, device, model_dir, **named):
@@ -276,6 +280,33 @@ def ask_for_no_type(pipeline):
     pipeline.__defaults__ = tuple(
         None if each.name in TYPES and each.default == "auto" else each.default for each in given
     )
+
+
+class Weights:
+    """An open file of safetensors whose names can be gone through."""
+
+    def __init__(self, opened):
+        self.get_tensor, self.names = opened.get_tensor, opened.keys
+
+    def __iter__(self):
+        return iter(self.names())
+
+
+def let_weights_be_listed(module):
+    """Let TensorFlow load what PyTorch saved as safetensors, as nearly all models of the Hub are.
+
+    Transformers 4.57 goes through the file as through a dict, which it is not. Changed in its
+    module, for a team's own code.
+    """
+    load = getattr(module, "load_pytorch_state_dict_in_tf2_model", None)
+
+    def load_any(model, weights, *arguments, **named):
+        if hasattr(weights, "get_tensor") and not hasattr(weights, "__iter__"):
+            weights = Weights(weights)
+        return load(model, weights, *arguments, **named)
+
+    if load:
+        module.load_pytorch_state_dict_in_tf2_model = load_any
 
 
 def has(framework):

@@ -322,7 +322,9 @@ def module(ours: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         toolkit = types.ModuleType("sagemaker_huggingface_inference_toolkit")
         utils = types.SimpleNamespace(TRUST_REMOTE_CODE=False)
         vars(toolkit)["transformers_utils"] = utils
-        for each in (transformers, pipelines, toolkit):
+        weights = types.ModuleType("transformers.modeling_tf_pytorch_utils")
+        vars(transformers)["modeling_tf_pytorch_utils"] = weights
+        for each in (transformers, pipelines, toolkit, weights):
             monkeypatch.setitem(sys.modules, each.__name__, each)
         handler = types.SimpleNamespace(get_pipeline=lambda **given: given)
         ours.replace_pipelines(handler)
@@ -423,6 +425,31 @@ def test_a_teams_own_code_asks_for_no_type_either(module: Any) -> None:
     module(torch=False, tf=True)
     load = sys.modules["transformers.pipelines"].pipeline
     assert load("fill-mask", "folder") == ("fill-mask", "folder", None)
+
+
+class Opened:
+    """Stands for an open file of safetensors, which cannot be gone through."""
+
+    def keys(self) -> list[str]:
+        return ["a", "b"]
+
+    def get_tensor(self, name: str) -> str:
+        return name.upper()
+
+
+def test_tensorflow_loads_what_pytorch_saved(ours: Any) -> None:
+    def load(model: str, weights: Any, *, more: bool) -> Any:
+        read = weights.get_tensor if hasattr(weights, "get_tensor") else weights.get
+        return model, [read(name) for name in weights], more
+
+    module = types.SimpleNamespace(load_pytorch_state_dict_in_tf2_model=load)
+    ours.let_weights_be_listed(module)
+    load = module.load_pytorch_state_dict_in_tf2_model
+    assert load("model", Opened(), more=True) == ("model", ["A", "B"], True)
+    assert load("model", {"a": "c"}, more=False) == ("model", ["c"], False)
+    older = types.SimpleNamespace()
+    ours.let_weights_be_listed(older)
+    assert vars(older) == {}
 
 
 def test_each_task_has_parameters(ours: Any) -> None:
