@@ -141,7 +141,7 @@ def repin(
     try:
         for pin in new:
             text = text.pin_base(pin.name, pin.before, pin.digest)
-            wanted[pin.name] = wanted[pin.name].replace(pin.before, pin.digest)
+            wanted[pin.name] = f"{wanted[pin.name].partition('@')[0]}@{pin.digest}"
         edit = original.edited(text)
     except MatrixError as error:
         raise BaseImageError(f"{error.problems[0]}; nothing was written") from error

@@ -84,7 +84,7 @@ class SystemResolver:
                 f"{target.name}: {date} is still to come, and nobody knows the packages of then",
                 remedy=f"change the date at {date.at.exact}",
             )
-        own = self.mirrors.archives.get(target.base.name)
+        own = self.mirrors.archive(target.base.name)
         if date < self.today and not (own and own.snapshot):
             raise LockError(
                 f"{target.name}: {date} is past, and no snapshot service is named for "

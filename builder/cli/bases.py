@@ -21,6 +21,7 @@ from builder.util.text import counted
 if TYPE_CHECKING:
     from builder.engine.connection import Engine
     from builder.matrix.format import Base, Matrix
+    from builder.matrix.mirrors import Mirrors
     from builder.matrix.rewrite import Original
 
 LISTED = ("name", "image", "digest", "source", "end_of_life", "resolves")
@@ -46,7 +47,8 @@ def bases(
     if update:
         _update(settings, original, chosen, engine, output)
     else:
-        _list(settings, chosen, engine, offline, output)
+        mirrors = settings.mirrors_of(lambda: original.targets)
+        _list(mirrors, chosen, engine, offline, output)
 
 
 def _choose(matrix: Matrix, names: Sequence[str]) -> list[Base]:
@@ -61,12 +63,12 @@ def _choose(matrix: Matrix, names: Sequence[str]) -> list[Base]:
 
 
 def _list(
-    settings: Settings, chosen: list[Base], engine: Engine | None, offline: bool, output: str
+    mirrors: Mirrors, chosen: list[Base], engine: Engine | None, offline: bool, output: str
 ) -> None:
     from builder.authoring.pins import listed
 
     with working("asking registries"):
-        found = listed(chosen, settings.mirrors, engine, offline=offline, today=today(), say=say)
+        found = listed(chosen, mirrors, engine, offline=offline, today=today(), say=say)
     rows = [asdict(each) for each in found]
     if output == "json":
         print_json(rows)
@@ -88,7 +90,7 @@ def _update(
     from builder.dockerfile.render import Renderer
 
     with working("asking registries"):
-        pins = current(chosen, settings.mirrors, engine)
+        pins = current(chosen, settings.mirrors_of(lambda: original.targets), engine)
     rendered = repin(original, pins, settings.images, Renderer(settings.templates))
     rows = [asdict(pin) for pin in pins]
     if output == "json":
@@ -111,7 +113,7 @@ def _result(row: Mapping[str, str | None]) -> str:
         return f"not asked: {row['problem']}"
     if row["before"] == row["digest"]:
         return "unchanged"
-    return f"{_short(str(row['before']))} -> {_short(str(row['digest']))}"
+    return f"{_short(str(row['before'])) or 'none'} -> {_short(str(row['digest']))}"
 
 
 def _engine() -> Engine | None:

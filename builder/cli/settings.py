@@ -66,14 +66,18 @@ class Settings:
     @cached_property
     def mirrors(self) -> Mirrors:
         """--mirrors, else DLC_MIRRORS, else mirrors.yaml beside the matrix; else none."""
+        return self.mirrors_of(lambda: self.targets)
+
+    def mirrors_of(self, targets: Callable[[], tuple[Target, ...]]) -> Mirrors:
+        """The same, for a matrix whose targets are read in another way."""
         from builder.matrix.mirrors import PACKAGE_SOURCES, Mirrors, find, read
 
         path = self.mirrors_file or find(self.matrix_path.parent)
         if path is None:
             return Mirrors()
-        target = self.targets[0]
-        bases = {each.base.name for each in self.targets} | {target.tools_base.name}
-        return read(path, bases=sorted(bases), sources=[*target.sources, *PACKAGE_SOURCES])
+        known = targets()
+        bases = {each.base.name for each in known} | {known[0].tools_base.name}
+        return read(path, bases=sorted(bases), sources=[*known[0].sources, *PACKAGE_SOURCES])
 
     def mirrors_command(self, file: Path) -> str:
         """The command that writes the mirrors' script, for the same matrix and mirrors.

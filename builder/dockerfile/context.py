@@ -11,6 +11,7 @@ from packaging.version import Version
 
 from builder.matrix.components import KINDS, locked, wheels
 from builder.matrix.format import Component
+from builder.matrix.parts import distribution
 from builder.matrix.target import Target
 from builder.matrix.validate import fill
 
@@ -59,9 +60,9 @@ def template_context(target: Target) -> Mapping[str, Any]:
         # What the image really has: cu102 is CUDA 10.2, whatever its tag says.
         "cuda_carried": re.sub(r"cu(\d+)(\d)", r"\1.\2", target.build.carries),
         "cuda_repository": _CUDA_REPOSITORY,
-        "cuda_folder": f"{target.base.name.replace('.', '')}/x86_64",
+        "cuda_folder": f"{distribution(target.base.name).replace('.', '')}/x86_64",
         "neuron_repository": _NEURON_REPOSITORY,
-        "suite": _SUITES.get(target.base.name, ""),
+        "suite": _SUITES.get(distribution(target.base.name), ""),
         "python_packages": list(target.base.pythons.get(target.python, ())),
         "wheel_sources": sorted(sources.items()),
         "components": components,

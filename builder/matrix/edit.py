@@ -150,10 +150,12 @@ class MatrixText:
         return MatrixText(text, self._name)
 
     def pin_base(self, name: str, before: str, digest: str) -> MatrixText:
-        """With another digest of a base's image than the one `before`."""
+        """With another digest of a base's image than the one `before`; empty, it has only a tag."""
         bases = self._value(self._root, "bases")
         image = self._value(self._value(bases, name), "image")
         start, end = self._mark(image.start_mark), self._mark(image.end_mark)
+        new = digest if before else f"{image.value}@{digest}"
+        before = before or image.value
         # More than once if a comment has it, not at all if it is escaped.
         if self.text.count(before, start, end) != 1:
             raise self._unfit(
@@ -162,7 +164,7 @@ class MatrixText:
                 remedy="write it on one line, like `image: debian:bookworm@sha256:...`",
             )
         at = self.text.index(before, start, end)
-        return self._replace(at, at + len(before), digest)
+        return self._replace(at, at + len(before), new)
 
     def set_days(self, days: Iterable[Day], to: datetime.date) -> MatrixText:
         """With another day in the places of some."""

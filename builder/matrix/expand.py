@@ -140,6 +140,11 @@ class Expansion:
             cuda_keyring=matrix.cuda_keyring,
             upgrades=matrix.upgrades,
         )
+        if entry.variant and target.origin != "own":
+            self.report.add(
+                entry.variant.at, "AWS released no variants", "say `origin: own`, or leave it out"
+            )
+            return None
         if not self._can_lock_system(target):
             return None
         if len(target.tag) > _TAG_LENGTH:

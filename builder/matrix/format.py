@@ -119,6 +119,12 @@ class Entry:
     toolchain: Text | None = key(
         v.TOOLCHAIN, "Else the framework version's.", "toolchain", default=None
     )
+    variant: Text | None = key(
+        v.VARIANT,
+        "Ends the tags of its targets, beside others of the same versions; own images only.",
+        "variant",
+        default=None,
+    )
     components: Texts = key(
         ListOf(v.COMPONENT, "components"),
         "Optional parts, for training.",

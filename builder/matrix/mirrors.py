@@ -14,7 +14,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from builder.matrix.keys import Key, Struct
+from builder.matrix.parts import distribution
 from builder.matrix.schema import MapOf, Section, Shape, TextOf
+from builder.matrix.values import BASE
 from builder.matrix.yaml_nodes import Report, Text
 from builder.matrix.yaml_reader import load
 from builder.util.text import did_you_mean
@@ -53,7 +55,7 @@ _MIRRORS = _struct(
         "registries",
     ),
     archives=MapOf(
-        TextOf(what="the name of a base", like="ubuntu20.04", pattern=r"[a-z][a-z0-9.]*"),
+        BASE,
         _struct("an archive", main=_ADDRESS, security=_ADDRESS, snapshot=_ADDRESS),
         "archives",
     ),
@@ -108,6 +110,10 @@ class Mirrors:
     index: str = ""
     credentials: str = ""
 
+    def archive(self, base: str) -> Archive | None:
+        """The archive of a base, or of the distribution that its name begins with."""
+        return self.archives.get(base) or self.archives.get(distribution(base))
+
     def image(self, reference: str) -> str:
         """Where an image is to be pulled from.
 
@@ -140,7 +146,9 @@ def read(path: Path, *, bases: Iterable[str], sources: Iterable[str]) -> Mirrors
     report = Report()
     document = load(path, report, what="mirrors")
     sections = (_MIRRORS.read(document, report) if document else None) or {}
-    for section, known in (("archives", list(bases)), ("sources", list(sources))):
+    names = list(bases)
+    names = list(dict.fromkeys([*names, *map(distribution, names)]))
+    for section, known in (("archives", names), ("sources", list(sources))):
         for name in sections.get(section, Section()).named:
             if name not in known:
                 report.add(name.at, f"the matrix has no {name!r}", did_you_mean(name, known))
@@ -193,7 +201,7 @@ def script(mirrors: Mirrors, certificates: str = "") -> str:
         main, security = shlex.quote(archive.main), shlex.quote(archive.security)
         # Those who have none get the script that they had.
         snapshot = f" snapshot={shlex.quote(archive.snapshot)}" if archive.snapshot else ""
-        lines.append(f"    {base}) main={main} security={security}{snapshot} ;;")
+        lines.append(f"    {distribution(base)}) main={main} security={security}{snapshot} ;;")
     lines += ["    *) main= ;;", "esac", _APT.rstrip()]
     return "\n".join(lines) + "\n"
 

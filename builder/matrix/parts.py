@@ -66,6 +66,15 @@ class Accepted:
 ACCEPTED = ListOf(struct(Accepted, "an accepted advisory"), "accepted advisories")
 
 
+def distribution(base: str) -> str:
+    """The distribution and release that the name of a base begins with.
+
+    >>> distribution("debian12-slim"), distribution("ubuntu20.04")
+    ('debian12', 'ubuntu20.04')
+    """
+    return base.partition("-")[0]
+
+
 @record
 class CudaKeyring:
     """The package with the key of NVIDIA's apt repositories."""
@@ -79,7 +88,9 @@ class Base:
     """An operating system image, pinned by digest."""
 
     name: str = named(-1, gives="os")
-    image: str = key(v.IMAGE, "The image, by digest.", "base")
+    image: str = key(
+        v.IMAGE, "The image, by digest; `dlc bases --update` pins one that has only a tag.", "base"
+    )
     end_of_life: datetime.date = key(v.DATE, "The last day of its updates.", "end_of_life")
     jdk: str = key(v.PACKAGE, "The package that Java comes from.")
     pythons: Mapping[str, tuple[str, ...]] = key(

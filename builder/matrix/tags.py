@@ -3,9 +3,10 @@
     <framework-version>[-transformers<version>]-<device>-<py>[-<device-tag>][-v<revision>]
 
 A device tag is an operating system, after an accelerator if there is one: `ubuntu20.04`,
-`cu111-ubuntu20.04`, `sdk1.17.1-ubuntu18.04`. Official images carry shorter forms of it too
-(release pages of the official images): the versions of framework and Transformers both shortened
-to two numbers, without Transformers, and without the device tag.
+`cu111-ubuntu20.04`, `sdk1.17.1-ubuntu18.04`; in own images a variant may follow, `debian12-slim`.
+Official images carry shorter forms of it too (release pages of the official images): the versions
+of framework and Transformers both shortened to two numbers, without Transformers, and without the
+device tag.
 """
 
 from __future__ import annotations
@@ -32,13 +33,15 @@ _REPOSITORY = (
     r"(?P<mode>training|inference)(?:-(?P<neuron>neuronx?))?"
 )
 _VERSION = r"\d+\.\d+(?:\.\d+(?:\.(?:post|dev)\d+|(?:a|b|rc)\d+)?)?"
+_REVISION = r"v\d+(?:\.\d+)?"
 _TAG = (
     rf"(?P<framework_version>{_VERSION})"
     rf"(?:-transformers(?P<transformers>{_VERSION}))?"
     r"-(?P<device>cpu|gpu|neuronx|neuron)"
     r"-py(?P<python>3\d{1,2})"
     r"(?:-(?P<accelerator>cu\d{2,4}|sdk\d+\.\d+\.\d+))?"
-    r"(?:-(?P<os>(?!v\d+(?:\.\d+)?$)[a-z][a-z0-9.]*[a-z0-9]))?"
+    rf"(?:-(?P<os>(?!{_REVISION}(?:-|$))[a-z][a-z0-9.]*"
+    rf"(?:-(?!{_REVISION}(?:-|$))[a-z0-9.]+)*(?<=[a-z0-9])))?"
     r"(?:-v(?P<revision>\d+(?:\.\d+)?))?"
 )
 _ACCELERATOR_OF = {"cpu": "", "gpu": "cu", "neuron": "sdk", "neuronx": "sdk"}

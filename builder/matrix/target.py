@@ -42,6 +42,7 @@ class Target:
     in where the base has none, else empty; `toolchain` is what the image compiles C and C++ with,
     or none; `datasets` is None where the image has none (inference);
     `account` is the AWS account that the matrix names for its own images, else empty;
+    `variant` is the end of its tag where others have the same versions, else empty;
     `major` is the first number of the releases of the official image, vX.Y;
     `stand_in` is what an image that is only for tests has instead of the real parts, else empty;
     `budget` is what the matrix says of its size, if it does (see builder.build.size_budget);
@@ -80,6 +81,7 @@ class Target:
     origin: str = "official"
     account: str = ""
     major: str = "1"
+    variant: str = ""
     stand_in: str = ""
     budget: str = ""
     components: tuple[Component, ...] = ()
@@ -108,7 +110,7 @@ class Target:
             device=self.device,
             python=self.python,
             accelerator=self.accelerator.name if self.accelerator else None,
-            os=self.base.name,
+            os="-".join(filter(None, (self.base.name, self.variant))),
         )
 
     @property

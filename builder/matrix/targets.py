@@ -12,7 +12,7 @@ from builder.matrix.expand import Expansion
 from builder.matrix.format import Matrix
 from builder.matrix.read import read
 from builder.matrix.target import Target
-from builder.matrix.validate import check_sections
+from builder.matrix.validate import check_pinned, check_sections
 from builder.matrix.yaml_nodes import Position, Report
 
 __all__ = ["expand", "load_targets"]
@@ -22,6 +22,8 @@ def load_targets(path: Path, *, name: str | None = None) -> tuple[Target, ...]:
     """All targets of a matrix, in the order of the file; MatrixError with all its mistakes."""
     report = Report()
     matrix = read(path, report, name=name)
+    if matrix:
+        check_pinned(matrix, report)
     targets = expand(matrix, report) if matrix else ()
     report.raise_if_any()
     if not targets:

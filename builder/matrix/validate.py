@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 
 from builder.matrix.format import Accelerator, Entry, FrameworkVersion, Libraries, Matrix, Wheel
 from builder.matrix.requirements import parse_requirement, parse_wheel_name
+from builder.matrix.schema import where
 from builder.matrix.yaml_nodes import Report, Text
 from builder.util.text import did_you_mean
 
-__all__ = ["check_requirements", "check_sections", "fill", "known", "read_wheel"]
+__all__ = ["check_pinned", "check_requirements", "check_sections", "fill", "known", "read_wheel"]
 
 # What images and engines set, and what SageMaker passes to a container.
 _VARIABLES = (
@@ -41,6 +42,18 @@ def check_sections(matrix: Matrix, report: Report) -> None:
         _check_settings(libraries, report)
     for entry in (each for release in matrix.releases for each in release.entries):
         _check_settings(entry, report)
+
+
+def check_pinned(matrix: Matrix, report: Report) -> None:
+    """Report bases that only a tag names: what it means changes from day to day."""
+    for name, base in matrix.bases.items():
+        at = where(base.image)
+        if at and "@" not in base.image:
+            report.add(
+                at,
+                f"{name} is not pinned to a digest",
+                f"run `dlc bases --update {name}`, which writes it here",
+            )
 
 
 def _check_settings(record: Libraries | Entry, report: Report) -> None:

@@ -34,7 +34,14 @@ DATE = DateOf(
     like="2021-11-03",
     pattern=r"20\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])",
 )
-BASE = TextOf(what="the name of a base", like="ubuntu20.04", pattern=r"[a-z][a-z0-9.]*[a-z0-9]")
+# No part of it may look like a release's revision, which ends a tag.
+BASE = TextOf(
+    what="the name of a base",
+    like="ubuntu20.04",
+    pattern=r"(?!v\d+(?:\.\d+)?(?:-|$))[a-z](?:[a-z0-9.]*[a-z0-9])?"
+    r"(?:-(?!v\d+(?:\.\d+)?(?:-|$))[a-z0-9](?:[a-z0-9.]*[a-z0-9])?)*",
+)
+VARIANT = TextOf(what="a variant", like="slim", pattern=r"(?!v\d+$)[a-z][a-z0-9]*")
 ACCELERATOR = TextOf(
     what="an accelerator as in a tag",
     like="cu111 or sdk1.17.1",
@@ -132,10 +139,10 @@ ADVISORY = TextOf(
 REASON = TextOf(what="a reason", like="CVE-2022-45198")
 SUITE = TextOf(what="a suite", like="bookworm", pattern="[a-z]+")
 IMAGE = TextOf(
-    what="an image by digest",
+    what="an image by tag or digest",
     like="ubuntu:20.04@sha256:c664f8f8... (64 hexadecimal digits)",
     pattern=r"[a-z0-9][a-z0-9./_-]*(?::\d+/[a-z0-9./_-]+)?"
-    r"(?::[\w.-]+)?@sha256:[0-9a-f]{64}",
+    r"(?::[\w.-]+(?:@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})",
 )
 # On one line of a Dockerfile, whoever splits it into lines.
 _SETTING = TextOf(

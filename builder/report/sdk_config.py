@@ -54,6 +54,9 @@ def sdk_config(targets: Iterable[Target], account: str | None, named: Iterable[s
         if account is None and target.origin != "official":
             left_out[target.name] = f"the official registries do not have it: {target.origin}"
             continue
+        if target.variant:
+            left_out[target.name] = "the SDK cannot ask for a variant"
+            continue
         # Both modes in every file: asked for a mode that is not there, the SDK takes the other.
         modes = found.setdefault(_file(target), {"inference": {}, "training": {}})
         scope = modes[target.mode]

@@ -394,6 +394,24 @@ def rendered(dlc: Dlc, matrix: Path, registry: Registry, small: dict[str, Target
     return sorted((matrix.parent / "images").rglob("Dockerfile"))
 
 
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_base_that_has_only_a_tag_is_pinned_at_once(
+    quote: str, dlc: Dlc, matrix: Path, registry: Registry
+) -> None:
+    text = matrix.read_text("utf-8")
+    [line] = [each for each in text.splitlines() if PINNED["debian12"] in each]
+    image = f"{registry.host}/open:1"
+    matrix.write_text(text.replace(line, f"    image: {quote}{image}{quote} # ours"), "utf-8")
+    listed = bases(dlc, matrix, "debian12", "--offline", "--format", "json")
+    assert json.loads(listed.out)[0]["digest"] == ""
+    refused = dlc("--matrix", str(matrix), "list")
+    assert (refused.code, "run `dlc bases --update debian12`" in refused.err) == (3, True)
+    run = bases(dlc, matrix, "--update", "debian12")
+    assert (run.code, run.out.endswith("  none -> 111111111111\n")) == (0, True), run.err
+    assert f"    image: {quote}{image}@{NOW}{quote} # ours\n" in matrix.read_text("utf-8")
+    assert dlc("--matrix", str(matrix), "list").code == 0
+
+
 def test_update_renders_what_is_there(rendered: list[Path], dlc: Dlc, matrix: Path) -> None:
     old = PINNED["debian12"]  # that of the tools, which all of them start from too
     before = {path: path.read_text("utf-8") for path in rendered}
