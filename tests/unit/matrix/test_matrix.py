@@ -143,6 +143,7 @@ def test_the_driver_is_as_old_as_the_build_bears(targets: tuple[Target, ...]) ->
         ("pytorch", "cu128", "cu128"): "12.0",
         ("pytorch", "cu129", "cu128"): "12.8",
         ("pytorch", "cu130", "cu128"): "12.8",
+        ("pytorch", "cu132", "cu132"): "13.0",
         ("tensorflow", "cu110", "cu110"): "11.0",
         ("tensorflow", "cu112", "cu112"): "11.2",
     }
