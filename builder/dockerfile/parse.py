@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import dropwhile, takewhile
 
 __all__ = ["Instruction", "instructions", "last_stage"]
 
+# From its first line to its last one; comments and empty lines in between are no part of it.
+_INSTRUCTION = re.compile(
+    r"^[ \t]*(?=[^\s#])(?:.*\\[ \t\r]*\n(?:[ \t\r]*(?:#.*)?\n)*)*.*", re.MULTILINE
+)
 _HEREDOC = re.compile(r"<<-?[\"']?(\w+)")
 _WITH_HEREDOCS = frozenset({"RUN", "COPY", "ADD"})
 
@@ -41,35 +45,34 @@ def instructions(dockerfile: str) -> Iterator[Instruction]:
     >>> list(instructions("# why\\nrun a \\\\\\n # how\\n\\n  b <<X\\nCOPY c /\\nX\\nUSER e"))
     [Instruction(verb='RUN', text='a   b <<X'), Instruction(verb='USER', text='e')]
     """
-    lines = deque(dockerfile.splitlines())
-    while lines:
-        line = lines.popleft().strip()
-        if not line or line.startswith("#"):
-            continue
-        parts = [line]
-        while parts[-1].endswith("\\") and lines:
-            more = lines.popleft().rstrip()
-            if more and not more.lstrip().startswith("#"):
-                parts[-1] = parts[-1][:-1]
-                parts.append(more)
-        verb, *rest = "".join(parts).split(maxsplit=1)
-        found = Instruction(verb.upper(), "".join(rest))
+    at = 0
+    while match := _INSTRUCTION.search(dockerfile, at):
+        at = match.end()
+        found = _read(match[0])
         if found.verb in _WITH_HEREDOCS:
             for end in _HEREDOC.findall(found.text):
-                _skip(lines, end)
+                at = _after(end, dockerfile, at)
         yield found
+
+
+@lru_cache(maxsize=4096)  # Dockerfiles of one template share most of their instructions.
+def _read(lines: str) -> Instruction:
+    """An instruction from the lines on which it stands."""
+    first, *more = (line.rstrip() for line in lines.split("\n"))
+    kept = [first, *(line for line in more if line and not line.lstrip().startswith("#"))]
+    text = "".join([*(line.removesuffix("\\") for line in kept[:-1]), kept[-1]])
+    verb, *rest = text.split(maxsplit=1)
+    return Instruction(verb.upper(), "".join(rest))
 
 
 def _is_option(word: str) -> bool:
     return word.startswith("--")
 
 
-def _skip(lines: deque[str], end: str) -> None:
-    """Take a heredoc's body out of what follows; what has no end is none."""
-    stripped = [line.strip() for line in lines]
-    if end in stripped:
-        for _ in range(stripped.index(end) + 1):
-            lines.popleft()
+def _after(end: str, dockerfile: str, at: int) -> int:
+    """The place after a heredoc; what has no end is none."""
+    found = re.compile(rf"^[ \t]*{end}[ \t\r]*$", re.MULTILINE).search(dockerfile, at)
+    return found.end() if found else at
 
 
 def last_stage(dockerfile: str) -> list[Instruction]:
