@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 
-from benchmarks import builds, commands, noop, push, scaling, site, startup
+from benchmarks import builds, commands, noop, page, push, scaling, site, startup
 from builder.errors import DlcError
 from tests.own_namespace import own_part
 
-BENCHES = {"commands": commands.measure, "scaling": scaling.measure, "site": site.measure}
+# Those that return a section have one on docs/performance.md.
+BENCHES: dict[str, Callable[[], page.Section | None]] = {
+    "commands": commands.measure,
+    "scaling": scaling.measure,
+    "site": site.measure,
+}
 # With images and containers of their own, which are removed however a bench ends.
 ON_AN_ENGINE = {
     "noop": noop.measure,
@@ -22,7 +28,11 @@ if __name__ == "__main__":
     names = [*BENCHES, *ON_AN_ENGINE]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("bench", nargs="*", help=f"one of {', '.join(names)} [default: all]")
-    wanted = parser.parse_args().bench or names
+    parser.add_argument(
+        "--write", action="store_true", help="write what is found to docs/performance.md"
+    )
+    given = parser.parse_args()
+    wanted = given.bench or names
     if unknown := set(wanted) - set(names):
         parser.error(
             f"no bench is named {', '.join(sorted(unknown))}; there are {', '.join(names)}"
@@ -30,7 +40,9 @@ if __name__ == "__main__":
     try:
         for name in wanted:
             if name in BENCHES:
-                BENCHES[name]()
+                section = BENCHES[name]()
+                if section and given.write:
+                    page.write(name, section)
             else:
                 with own_part() as shared:
                     ON_AN_ENGINE[name](shared)

@@ -9,22 +9,26 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.commands import DLC, ENVIRONMENT, ROOT
+from benchmarks.page import Section, machine, markdown
 from benchmarks.scaling import REAL, exponent, write
 from builder.matrix.target import Target
 from builder.matrix.targets import load_targets
 from builder.util.console import say
+from builder.util.text import human_size
 
 __all__ = ["evidence", "measure"]
 
 SIZES = (102, 300, 1_002)
-ROUNDS = 3
+ROUNDS = 5
 
 
 def evidence(folder: Path) -> None:
@@ -46,38 +50,64 @@ def evidence(folder: Path) -> None:
         (folder / "docs" / name).write_text(json.dumps({"rows": made}), "utf-8")
 
 
-def measure() -> None:
-    """Print seconds, ratios and the exponent; DLC_BENCH_MOST ends the sizes."""
+def measure() -> Section:
+    """Print seconds, ratios and the exponent, and return them; DLC_BENCH_MOST ends the sizes."""
     most = int(os.environ.get("DLC_BENCH_MOST", SIZES[-1]))
     sizes = [size for size in SIZES if size <= most]
-    print(f"{'images':>7} {'site':>9} {'render --check':>15}   ratio   {'size':>8}")
     with tempfile.TemporaryDirectory(prefix="dlc-bench-site-") as scratch:
-        _line(ROOT, len(load_targets(ROOT / "matrix.yaml")), Path(scratch))
-        taken = []
+        lines = [_line(ROOT, Path(scratch))]
         for size in sizes:
             say(f"writing a matrix of {size} targets")
             folder = Path(scratch, str(size))
             write(folder, size)
             evidence(folder)
-            taken.append(_line(folder, size, Path(scratch)))
+            lines.append(_line(folder, Path(scratch)))
+    titles = ("images", "`dlc site`", "`dlc render --check`", "ratio", "size of the site")
+    table = markdown(titles, [each.cells() for each in lines])
+    text = f"Medians of {ROUNDS} rounds. {machine()}\n\n{table}"
     if len(sizes) > 1:
-        print(f"exponent {exponent(sizes, taken):.2f}")
+        grows = exponent(sizes, [each.site for each in lines[1:]])
+        span = f"From {sizes[0]} to {sizes[-1]:,} made-up images"
+        text += f"\n{span} the time grows with the power {grows:.2f} of their number.\n"
+    print(text)
+    return "The site", text
 
 
-def _line(folder: Path, count: int, scratch: Path) -> float:
-    """Measure a matrix, print its line, and return the seconds of its site."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """What was measured of a matrix: seconds of both commands, and the bytes of its site."""
+
+    images: int
+    site: float
+    render: float
+    size: int
+
+    def cells(self) -> tuple[str, ...]:
+        """The line of the table."""
+        return (
+            f"{self.images:,}",
+            f"{self.site:.2f} s",
+            f"{self.render:.2f} s",
+            f"{self.site / self.render:.2f}",
+            human_size(self.size),
+        )
+
+
+def _line(folder: Path, scratch: Path) -> Line:
+    """Measure a matrix."""
     site = scratch / "site"
-    ours, other = [], []
+    rounds = []
     for _ in range(ROUNDS):
         shutil.rmtree(site, ignore_errors=True)  # each is a whole site
-        ours.append(_seconds(folder, ["site", "--output", str(site)]))
-        other.append(_seconds(folder, ["render", "--check"]))
-    size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
-    best, beside = min(ours), min(other)
-    print(
-        f"{count:7,} {best:7.2f} s {beside:13.2f} s   {best / beside:5.2f}   {size / 1e6:5.1f} MB"
+        ours = _seconds(folder, ["site", "--output", str(site)])
+        rounds.append((ours, _seconds(folder, ["render", "--check"])))
+    ours, other = (statistics.median(column) for column in zip(*rounds, strict=True))
+    return Line(
+        images=len(load_targets(folder / "matrix.yaml")),
+        site=ours,
+        render=other,
+        size=sum(path.stat().st_size for path in site.rglob("*") if path.is_file()),
     )
-    return best
 
 
 def _seconds(folder: Path, words: Sequence[str]) -> float:

@@ -234,16 +234,19 @@ def test_what_the_jobs_pushed_becomes_one_artifact(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_the_site_has_what_this_run_pushed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("advisories", ["", "a folder/osv.zip"])
+def test_the_site_has_what_this_run_pushed(advisories: str, tmp_path: Path) -> None:
     *_, kept = steps("build-and-push.yml", "record")
     *_, download, write, upload = steps("site.yml", "write")
     assert download["with"]["pattern"] == kept["with"]["name"]
-    code, calls, told = run(tmp_path, write["run"], ADDRESS="https://example.org/it's here")
+    variables = {"ADDRESS": "https://example.org/it's here", "ADVISORIES": advisories}
+    code, calls, told = run(tmp_path, write["run"], **variables)
     pushed, site = download["with"]["path"], upload["with"]["path"]
     assert code == 0, told
     assert calls == [
         f"dlc releases merge {pushed}",
-        f"dlc site --output {site} --address https://example.org/it's here",
+        f"dlc site --output {site} --address https://example.org/it's here"
+        + (f" --advisories {advisories}" if advisories else ""),
     ]
     assert (tmp_path / pushed).is_dir()
 
