@@ -39,7 +39,8 @@ else
 endif
 
 test: $(VENV)/.ready-test ## Run what must pass: lint, unit and integration tests, then images on a real engine
-	$(MAKE) --no-print-directory lint unit integration
+	$(MAKE) --no-print-directory lint
+	$(PYTEST) $(PARALLEL) -m '$(QUICK)' tests/unit
 	$(PYTEST) -m 'images and not slow and not live' $(AT_ONCE) tests/images
 
 test-all: $(VENV)/.ready-test ## Run what is rare and slow, too: the whole contract, faults of networks
