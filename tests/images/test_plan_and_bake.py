@@ -223,7 +223,7 @@ def test_only_what_installs_is_remembered_and_only_here(
         result = run(folder, *options, "build", target.name)
         assert result.returncode == 0, result.stderr
         assert " built in " in result.stderr
-        assert json.loads(record.read_text("utf-8")) == found
+        assert json.loads(record.read_text("utf-8")) == found, result.stderr
         assert build_times.load() == real
     finally:
         assert run(folder, "build", target.name).returncode == 0

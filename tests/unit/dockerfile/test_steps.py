@@ -46,6 +46,17 @@ def test_no_step_goes_on_after_a_failure(targets: tuple[Target, ...]) -> None:
         assert "; " not in bare.replace("exit 1; }", "") or step.startswith("set -e; "), step
 
 
+def test_tools_that_others_mount_have_no_bytecode(targets: tuple[Target, ...]) -> None:
+    """It has a time; a step that mounts them is cached by what is in them."""
+    renderer = Renderer()
+    found = {
+        step for each in targets for step in steps(renderer.files(each)["Dockerfile"].decode())
+    }
+    installing = [step for step in found if "pip3 install" in step]
+    assert installing
+    assert all("--no-compile" in step for step in installing)
+
+
 @pytest.mark.parametrize("script", sorted(SCRIPTS.glob("*.sh")), ids=lambda path: path.name)
 def test_no_script_goes_on_after_a_failure(script: Path) -> None:
     text = script.read_text("utf-8")
