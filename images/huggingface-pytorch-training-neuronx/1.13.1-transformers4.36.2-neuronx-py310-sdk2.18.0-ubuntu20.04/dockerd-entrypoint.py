@@ -268,7 +268,8 @@ def serve():
     if lost is None and not stop.begun:
         say("the model server ended by itself with exit code {}".format(codes[child]))
     # The toolkit's own code is only how it took our SIGTERM, if it got one.
-    return 0 if stop.begun else lost or codes[child] or 1
+    code = codes[child] if lost is None else lost
+    return 0 if stop.begun else code or 1
 
 
 class Stop:

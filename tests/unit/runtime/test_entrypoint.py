@@ -483,10 +483,12 @@ def test_java_that_dies_ends_the_server(
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("slow", [{}, {"SLOW": "yes"}])
 def test_server_that_ends_by_itself_is_a_failure(
-    start: Callable[..., Started], serving: dict[str, str]
+    start: Callable[..., Started], serving: dict[str, str], slow: dict[str, str]
 ) -> None:
-    code, errors = start("serve", **serving, JAVA="exit 0").end()
+    """Whether or not the toolkit has seen that Java ended before it is ended itself."""
+    code, errors = start("serve", **serving, **slow, JAVA="sleep 1").end()
     assert code == 1
     assert "ended" in errors
 
