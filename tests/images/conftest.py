@@ -42,8 +42,8 @@ CANARY = b"canary-of-the-build-secret-5d1f7c9a"
 LONG = (
     "test_image",
     "test_accelerators",
-    "test_plan_and_bake",
     "test_contract",
+    "test_plan_and_bake",
     "test_sagemaker",
     "test_engine",
     "test_serve",

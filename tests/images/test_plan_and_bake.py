@@ -202,10 +202,15 @@ def test_a_child_is_neither_taken_nor_up_to_date(
         remove_image(client, str(child.id))
 
 
+@pytest.mark.usefixtures("images")
 def test_only_what_installs_is_remembered_and_only_here(
     small: tuple[Path, Target], own_state: Path, tmp_path: Path
 ) -> None:
-    """A build of which all but the labels is cached tells nothing of the next."""
+    """A build of which all but the labels is cached tells nothing of the next.
+
+    While another build shares steps with it, BuildKit may find none of its own in the cache: so the
+    real images are built first, and it is tried again.
+    """
     folder, target = small
     real = build_times.load()
     record = own_state / "builds.json"
@@ -219,10 +224,16 @@ def test_only_what_installs_is_remembered_and_only_here(
         assert run(folder, *options, "build", target.name).returncode == 0
         found = json.loads(record.read_text("utf-8"))
         assert found[target.name]["seconds"] > 0
-        (stages / "labels.j2").write_text("LABEL other=1\n", "utf-8")
-        result = run(folder, *options, "build", target.name)
-        assert result.returncode == 0, result.stderr
-        assert " built in " in result.stderr
+        for number in range(5):
+            found = json.loads(record.read_text("utf-8"))
+            (stages / "labels.j2").write_text(f"LABEL other={number}\n", "utf-8")
+            result = run(folder, *options, "build", target.name)
+            assert result.returncode == 0, result.stderr
+            assert " built in " in result.stderr
+            if "/opt/dlc/libraries.lock (cached)" in result.stderr:
+                break
+        else:
+            pytest.fail(f"nothing is ever cached: {result.stderr}")
         assert json.loads(record.read_text("utf-8")) == found, result.stderr
         assert build_times.load() == real
     finally:
