@@ -37,7 +37,6 @@ def test_compilers_are_there_by_promise_alone(
     assert bool(found) == bool(subject.toolchain), found
 
 
-@pytest.mark.inference
 def test_no_file_gives_rights(client: docker.DockerClient, subject: Subject) -> None:
     """No setuid or setgid file, and nothing that all may write but folders like /tmp, as root."""
     listing = (
