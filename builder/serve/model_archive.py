@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import tarfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.engine.containers import created, failed, start
-from builder.errors import ContainerError
+from builder.engine.containers import created, failed, refused, start
+from builder.errors import ContainerError, WriteError
+from builder.util import atomic
 from builder.util.package import PACKAGE
+from builder.util.state import state_directory
 
 if TYPE_CHECKING:
     import docker
@@ -28,6 +32,7 @@ __all__ = [
 
 TINY_MODEL = PACKAGE / "files" / "tiny_model.py"
 TINY_MODEL_SECONDS = 600
+MODELS_KEPT = 50  # of half a megabyte each
 
 TAR_END = bytes(2 * tarfile.BLOCKSIZE)
 
@@ -48,9 +53,24 @@ def check_model(model: Path) -> None:
 def make_tiny_model(client: docker.DockerClient, image: str) -> bytes:
     """A tar of a directory `model`, made by tiny_model.py in a container of the image.
 
-    Everybody may read its files: the server leaves root where another user can serve them.
-    ContainerError: the script failed.
+    Everybody may read its files: the server leaves root where another user can serve them. The
+    same image makes the same model, so it is asked once, and its model kept by the image's id.
+    ContainerError: there is no such image, or the script failed.
     """
+    with refused(f"no container of {image} can be made", "build or pull the image first"):
+        identity = str(client.images.get(image).id).rpartition(":")[2]
+    program = hashlib.sha256(TINY_MODEL.read_bytes()).hexdigest()[:16]
+    kept = state_directory() / "tiny-models" / f"{identity}-{program}.tar"
+    with suppress(OSError):
+        return kept.read_bytes()
+    made = _made_by(client, image)
+    with suppress(WriteError):  # to serve needs no state that can be written
+        atomic.write(kept, made, folders=True)
+        _keep_newest(kept.parent)
+    return made
+
+
+def _made_by(client: docker.DockerClient, image: str) -> bytes:
     made = "/tmp/model"  # noqa: S108 a path of the container
     with created(
         client,
@@ -63,6 +83,16 @@ def make_tiny_model(client: docker.DockerClient, image: str) -> bytes:
         if container.wait(timeout=TINY_MODEL_SECONDS)["StatusCode"] != 0:
             raise failed(f"{image} could not make a tiny model", container)
         return _for_all(b"".join(container.get_archive(made)[0]))
+
+
+def _keep_newest(folder: Path) -> None:
+    """Images come and go: the models of the oldest go with them."""
+    times: list[tuple[float, Path]] = []
+    for path in folder.glob("*.tar"):
+        with suppress(FileNotFoundError):  # another run removed it
+            times.append((path.stat().st_mtime, path))
+    for _, path in sorted(times)[:-MODELS_KEPT]:
+        path.unlink(missing_ok=True)
 
 
 def _for_all(tar: bytes) -> bytes:

@@ -79,7 +79,9 @@ def test_a_tiny_model_that_the_disk_has_no_room_for() -> None:
 
     containers = SimpleNamespace(create=lambda *_, **__: Full(written=FULL))
     api = SimpleNamespace(containers=lambda **_: [])
-    client = cast(docker.DockerClient, SimpleNamespace(api=api, containers=containers))
+    images = SimpleNamespace(get=lambda _: SimpleNamespace(id="sha256:1"))
+    engine = SimpleNamespace(api=api, containers=containers, images=images)
+    client = cast(docker.DockerClient, engine)
     with pytest.raises(ContainerError) as caught:
         make_tiny_model(client, "an-image")
     assert caught.value.message == "an-image could not make a tiny model: the disk is full"
