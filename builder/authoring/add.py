@@ -14,11 +14,13 @@ from packaging.version import Version
 
 from builder.authoring.framework import FrameworkLines, NewFramework, framework_lines
 from builder.authoring.outdated import PACKAGES, newest
-from builder.authoring.request import ReleaseRequest, refuse_missing
+from builder.authoring.pythons import alike, marked
+from builder.authoring.request import ReleaseRequest, refuse_missing, without_wheels
 from builder.errors import LockError
 from builder.locks.bounds import bounds
 from builder.matrix.edit import MatrixText, flow
 from builder.matrix.format import Entry, FrameworkVersion, Matrix, Release
+from builder.matrix.requirements import for_python
 from builder.matrix.rewrite import Edit, Original
 from builder.matrix.target import Target
 
@@ -79,6 +81,7 @@ class _Adding:
         )
         # What the index was asked for.
         self._datasets = wanted.datasets or ""
+        self._limited: list[str] = []
         self._lines: FrameworkLines | None = None
 
     def asked(self) -> MatrixText:
@@ -88,6 +91,8 @@ class _Adding:
         refuse_missing(self._named(), self._pythons(), self._date, self._wanted.mirrors)
         if self.framework is None:
             self._lines = framework_lines(self._new_framework())
+        else:
+            self._limited = self._unfit(self.framework)
         if self._release is None and not self._datasets:
             self._datasets = newest(
                 "datasets",
@@ -101,15 +106,20 @@ class _Adding:
     def bounded(self, targets: Sequence[Target]) -> MatrixText:
         """What was asked, with what the libraries need of a framework version that is new."""
         assert self._lines is not None  # noqa: S101
-        found: list[str] = []
+        found: dict[str, list[str]] = {}
         for target in targets:
-            bounded = replace(target, constraints=(*target.constraints, *found))
-            found += bounds(bounded, self._known_constraints(), self._wanted.mirrors)
-        return self.text(datasets=self._datasets, framework=self._lines.bounded(*found))
+            own = found.setdefault(target.python, [])
+            bounded = replace(target, constraints=(*target.constraints, *own))
+            known = for_python(self._known_constraints(), target.python)
+            own += bounds(bounded, known, self._wanted.mirrors)
+        return self.text(datasets=self._datasets, framework=self._lines.bounded(*marked(found)))
 
     def text(self, *, datasets: str, framework: FrameworkLines | None = None) -> MatrixText:
         """The text with everything added; `framework` are lines of a version that is new."""
         wanted, text = self._wanted, self._text
+        for limited in self._limited:
+            marker = f"python_version < '{wanted.python}'"
+            text = text.limit_constraint(wanted.framework, self._version, limited, marker)
         if framework is not None:
             text = text.add_framework(wanted.framework, self._version, framework.all())
             accelerator = framework.accelerator
@@ -118,10 +128,10 @@ class _Adding:
         if self._release is not None:
             date = self._own_date(self.framework)
             for mode in wanted.modes:
-                entry = self._entry(mode, date)
-                text = text.add_entry(
-                    wanted.transformers, mode, wanted.framework, self._libraries(mode), entry
-                )
+                for entry in self._entries(mode, date):
+                    text = text.add_entry(
+                        wanted.transformers, mode, wanted.framework, self._libraries(mode), entry
+                    )
             return text
         lines = [
             f"transformers: {wanted.transformers}",
@@ -129,10 +139,11 @@ class _Adding:
             f"date: {self._date}",
         ]
         for mode in wanted.modes:
+            entries = ", ".join(map(flow, self._entries(mode, None)))
             lines += [
                 f"{mode}:",
                 f"  libraries: {self._libraries(mode)}",
-                f"  {wanted.framework}: [{flow(self._entry(mode, None))}]",
+                f"  {wanted.framework}: [{entries}]",
             ]
         return text.add_release(wanted.transformers, lines)
 
@@ -159,9 +170,30 @@ class _Adding:
         pythons += [entry.python for mode in self._wanted.modes if (entry := self._last(mode))]
         return list(dict.fromkeys(filter(None, pythons)))
 
-    def _entry(self, mode: str, date: str | None) -> dict[str, str]:
-        """The entry of a mode: what it says besides its version, as in the one it goes by."""
-        wanted, like = self._wanted, self._last(mode)
+    def _unfit(self, framework: FrameworkVersion) -> list[str]:
+        """Constraints of a version that is there, of which a Python that is new to it has no wheel.
+
+        They were found for another Python, where they limit what has no other wheel here.
+        """
+        python = self._wanted.python
+        entries = (entry for release in self._matrix.releases for entry in release.entries)
+        kinds = [(each.framework, each.version, each.python) for each in entries]
+        known = (self._wanted.framework, self._version, python) in kinds
+        if python is None or python == framework.python or known:
+            return []
+        counting = [text for text in framework.constraints if ";" not in text]
+        return without_wheels(counting, python, self._date, self._wanted.mirrors)
+
+    def _entries(self, mode: str, date: str | None) -> list[dict[str, str]]:
+        """The entries of a mode: for each base and Python that the last one's release has."""
+        wanted, last = self._wanted, self._last(mode)
+        one = wanted.devices or wanted.python or wanted.base or wanted.accelerator
+        likes = [last] if last is None or one else alike(self._matrix, last)
+        return [self._entry(date, like) for like in likes]
+
+    def _entry(self, date: str | None, like: Entry | None) -> dict[str, str]:
+        """An entry: what it says besides its version, as in the one it goes by."""
+        wanted = self._wanted
         found = {"version": self._version}
         devices = wanted.devices or list((like.devices if like else None) or ())
         if devices:
@@ -169,8 +201,9 @@ class _Adding:
         same = like is not None and like.version == self._version
         for name in ("python", "base", "accelerator"):
             own = getattr(wanted, name)
-            value = getattr(like, name) if same else None
-            in_framework = self._version not in self._matrix.versions(wanted.framework)
+            in_framework = self.framework is None
+            carried = same or (in_framework and name != "accelerator")
+            value = getattr(like, name, None) if carried else None
             if own and not in_framework:
                 found[name] = own
             elif value and not own:

@@ -16,7 +16,7 @@ from builder.matrix.target import Target
 from builder.matrix.values import ASKED, FRAMEWORKS, MODES
 from builder.matrix.yaml_nodes import Position, Report, Text
 
-__all__ = ["ReleaseRequest", "check_index", "mistakes", "refuse_missing"]
+__all__ = ["ReleaseRequest", "check_index", "mistakes", "refuse_missing", "without_wheels"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +94,13 @@ def refuse_missing(
         if not any(_has(question, mirrors) for question in questions):
             missing.append(questions[0])
     _refuse(missing)
+
+
+def without_wheels(
+    requirements: Iterable[str], python: str, date: str, mirrors: Mirrors
+) -> list[str]:
+    """The requirements that the index has no wheel within, for a Python."""
+    return [text for text in requirements if not _has(_question(text, python, date), mirrors)]
 
 
 def _question(requirement: str, python: str, date: str) -> Question:

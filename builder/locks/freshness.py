@@ -127,6 +127,7 @@ def inputs_digest(
         ]
     elif layer == "libraries":
         parts = [python, target.date.isoformat(), *target.library_requirements, below]
+        parts += [f"exclude {name}" for name in target.excludes]
     elif layer == "tools":
         parts = [target.uv]
     else:

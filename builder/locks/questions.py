@@ -45,7 +45,7 @@ def question_of(layer: str, target: Target, below: Sequence[Lock]) -> Question:
     return Question(
         requirements=(*target.framework_requirements, *own),
         constraints=tuple(pin for lock in below for pin in lock.pins()),
-        excluded=outside(target),
+        excluded=(*outside(target), *target.excludes),
         python=python,
         date=date,
         # Those versions may be newer than this date.

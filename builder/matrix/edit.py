@@ -83,6 +83,16 @@ class MatrixText:
         newer = (key for key, _ in pairs if _later(self._scalar(key), version))
         return self._between(next(newer, None), pairs[-1][1], block, spaced=False)
 
+    def limit_constraint(
+        self, framework: str, version: str, constraint: str, marker: str
+    ) -> MatrixText:
+        """With a marker at a constraint of a framework version: it counts nowhere else."""
+        versions = self._value(self._value(self._root, "frameworks"), framework)
+        constraints = self._value(self._value(versions, version), "constraints")
+        [node] = (each for each in constraints.value if self._scalar(each) == constraint)
+        start, end = self._mark(node.start_mark), self._mark(node.end_mark)
+        return self._replace(start, end, f"{constraint}; {marker}")
+
     def add_accelerator(self, name: str, line: str) -> MatrixText:
         """With a CUDA toolkit, before the first that is newer or no CUDA toolkit."""
         pairs = self._value(self._root, "accelerators").value

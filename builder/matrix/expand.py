@@ -17,6 +17,7 @@ from builder.matrix.format import (
     Release,
 )
 from builder.matrix.keys import given
+from builder.matrix.requirements import for_python
 from builder.matrix.schema import Day
 from builder.matrix.tags import python_tag
 from builder.matrix.target import Target
@@ -128,6 +129,8 @@ class Expansion:
         }
         if matrix.account and values.get("origin") == "own":
             values["account"] = matrix.account
+        for name in ("constraints", "excludes"):
+            values[name] = for_python(values.get(name, ()), python)
         values["system_date"] = values.get("system_date") or base.system_date
         values["accepted"] = (*matrix.accepted, *values.get("accepted", ()))
         if accelerator and not (device == "gpu" and version.framework in _CARRIES_CUDA):

@@ -7,10 +7,13 @@ whole matrix to read.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-__all__ = ["Requirement", "normalise", "parse_requirement", "parse_wheel_name"]
+from builder.matrix.yaml_nodes import Text
+
+__all__ = ["Requirement", "for_python", "normalise", "parse_requirement", "parse_wheel_name"]
 
 _NAME = r"(?P<name>[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*)"
 _NUMBER = r"(?:0|[1-9]\d*)"
@@ -27,6 +30,7 @@ _WHEEL = re.compile(
     r"-(?:cp|py)\d+-(?:cp\d+m?|abi3|none)-[a-z][a-z0-9_]*\.whl",
     re.ASCII,
 )
+_PYTHON_MARKER = re.compile(r"python_version *(?:[<>]=?|[!=]=) *(['\"])3\.\d{1,2}\1")
 
 
 class Requirement(NamedTuple):
@@ -56,6 +60,28 @@ def parse_requirement(text: str) -> Requirement | None:
     marker = f";{found.marker}" if found.marker else ""
     rest = f"{found.specifier}{address}{marker}"
     return Requirement(normalise(found.name), rest, found.url or "")
+
+
+def for_python(texts: Iterable[str], python: str) -> tuple[str, ...]:
+    """The requirements that count on a Python, without the markers that say so.
+
+    Other markers than of `python_version` stay, for the resolver.
+
+    >>> for_python(["numpy<2; python_version < '3.13'", "pip"], "3.13")
+    ('pip',)
+    """
+    found = []
+    for text in texts:
+        plain, _, marker = text.partition(";")
+        if _PYTHON_MARKER.fullmatch(marker.strip()):
+            from packaging.markers import Marker
+
+            if Marker(marker).evaluate({"python_version": python}):
+                plain = plain.rstrip()
+                found.append(Text(plain, text.at) if isinstance(text, Text) else plain)
+        else:
+            found.append(text)
+    return tuple(found)
 
 
 def parse_wheel_name(filename: str) -> tuple[str, str] | None:

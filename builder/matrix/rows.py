@@ -30,6 +30,13 @@ class Libraries:
     tensorflow: Texts = key(
         v.REQUIREMENTS, "What more on TensorFlow.", "library_requirements", default=()
     )
+    excludes: Texts = key(
+        v.REQUIREMENTS,
+        "Packages that are left out although others require them, by name; a marker may say on "
+        "which Pythons.",
+        "excludes",
+        default=(),
+    )
     compilers: Texts = key(
         v.COMPILERS,
         "Packages that are there only while source distributions are built.",

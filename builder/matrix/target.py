@@ -46,6 +46,7 @@ class Target:
     `major` is the first number of the releases of the official image, vX.Y;
     `stand_in` is what an image that is only for tests has instead of the real parts, else empty;
     `budget` is what the matrix says of its size, if it does (see builder.build.size_budget);
+    `excludes` are packages that it lacks although others of its packages require them;
     `components` are in the order in which the image takes them; `env` and `own_labels` are the
     matrix's own variables and labels, `accepted` the advisories that it may have; `system_date` is
     the date of the distribution's packages where these are locked.
@@ -75,6 +76,7 @@ class Target:
     build_requirements: tuple[str, ...] = ()
     framework_requirements: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
     compilers: tuple[str, ...] = ()
     system_packages: tuple[str, ...] = ()
     toolchain: str = "none"
@@ -231,6 +233,8 @@ class Target:
         }
         if self.components:
             labels["dlc.components"] = " ".join(f"{c.kind}={c.version}" for c in self.components)
+        if self.excludes:
+            labels["dlc.excludes"] = " ".join(self.excludes)
         if self.toolchain != "none":
             labels["dlc.toolchain"] = self.toolchain
         if self.stand_in:

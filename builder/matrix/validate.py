@@ -39,6 +39,7 @@ def check_sections(matrix: Matrix, report: Report) -> None:
     for libraries in matrix.libraries.values():
         texts = (*libraries.requires, *libraries.pytorch, *libraries.tensorflow)
         check_requirements(texts, {"transformers": "1.0.0", "datasets": "1.0.0"}, report)
+        _check_excludes(libraries.excludes, report)
         _check_settings(libraries, report)
     for entry in (each for release in matrix.releases for each in release.entries):
         _check_settings(entry, report)
@@ -53,6 +54,19 @@ def check_pinned(matrix: Matrix, report: Report) -> None:
                 at,
                 f"{name} is not pinned to a digest",
                 f"run `dlc bases --update {name}`, which writes it here",
+            )
+
+
+def _check_excludes(texts: Iterable[Text], report: Report) -> None:
+    """Report what is no package's name, with a marker or without."""
+    check_requirements(texts, {}, report)
+    for text in texts:
+        requirement = parse_requirement(text)
+        if requirement and requirement.rest and not requirement.rest.startswith(";"):
+            report.add(
+                text.at,
+                f"{text!r} is left out in all versions or not at all",
+                f"write its name alone: {requirement.name}",
             )
 
 

@@ -490,6 +490,61 @@ def test_a_framework_version_is_no_newer_than_the_libraries_bear(
 
 
 @pytest.mark.integration
+def test_another_python_of_a_version_that_is_there(
+    shop: Project,
+    index: Index,  # noqa: F811
+) -> None:
+    """A bound that no wheel of it is within stays for older ones; later releases get both."""
+    build = "      builds: {cpu: {requires: [tensorflow-cpu==2.4.1]}"
+    shop.replace(
+        (build, f"      constraints: [numpy<=1.20.0, six<2]\n{build}"),
+        (
+            'serving:\n    requires: ["',
+            "serving:\n    excludes: [hub; python_version >= '3.8']\n    requires: [\"",
+        ),
+    )
+    for tag in ("cp37-cp37m", "cp38-cp38"):
+        index.add(
+            "2021-03-01", "tensorflow-cpu", "2.4.1", "numpy", "six", tag=f"{tag}-linux_x86_64"
+        )
+    index.add("2021-03-01", "numpy", "1.20.0", tag="cp37-cp37m-manylinux1_x86_64")
+    index.add("2021-03-02", "numpy", "2.0.0", tag="cp38-cp38-manylinux1_x86_64")
+    index.add("2021-03-02", "six", "1.0.0")
+    # The package that the version is named for, beside the one that its build takes.
+    index.add("2021-03-01", "tensorflow", "2.4.1", tag="cp38-cp38-manylinux1_x86_64")
+    run = shop.run(
+        *("add", "--transformers", "4.12.3", "--tensorflow", "2.4.1", "--mode", "inference"),
+        *("--device", "cpu", "--python", "3.8", "--base", "ubuntu20.04", "--date", "2021-11-03"),
+    )
+    assert run.code == 0, run.err
+    own = "{version: 2.4.1, devices: [cpu], python: 3.8, base: ubuntu20.04}"
+    assert lines(run.out) == [
+        "      constraints: [numpy<=1.20.0; python_version < '3.8', six<2]",
+        f"      tensorflow: [{{version: 2.4.1, devices: [cpu]}}, {own}]",
+    ]
+    name = "huggingface-tensorflow-inference:2.4.1-transformers{}-cpu-{}"
+    newer = name.format("4.12.3", "py38-ubuntu20.04")
+    assert shop.state(newer).text == "fresh"
+    assert shop.versions(newer, "framework")["numpy"] == "2.0.0"
+    older = name.format("4.12.3", "py37-ubuntu18.04")
+    assert shop.run("lock", older).code == 0
+    assert shop.versions(older, "framework")["numpy"] == "1.20.0"
+
+    run = shop.run(
+        *("add", "--transformers", "4.13.0", "--tensorflow", "2.4.1", "--mode", "inference", *DATE),
+        *("--datasets", "1.17.0"),
+    )
+    assert run.code == 0, run.err
+    assert lines(run.out)[-1] == f"      tensorflow: [{{version: 2.4.1, devices: [cpu]}}, {own}]"
+    # What is excluded for one Python is not for the other.
+    found = {
+        end: "hub" in shop.versions(name.format("4.13.0", end), "libraries")
+        for end in ("py37-ubuntu18.04", "py38-ubuntu20.04")
+    }
+    assert found == {"py37-ubuntu18.04": True, "py38-ubuntu20.04": False}
+
+
+@pytest.mark.integration
 def test_what_is_newer(shop: Project) -> None:
     run = shop.run("outdated", "--format", "json")
     assert run.code == 0, run.err

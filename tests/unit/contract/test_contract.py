@@ -103,6 +103,19 @@ def test_another_framework(version: str, told: str, small: dict[str, Target]) ->
     assert failed(found) == {"versions": f"torch {told}, transformers 4.12.3"}
 
 
+def test_what_is_left_out_is_not_missed(small: dict[str, Target]) -> None:
+    without = dataclasses.replace(small[INFERENCE], excludes=("Some_Thing",))
+    missed = "toolkit 1.0 requires some-thing, which is not installed."
+    other = "toolkit 1.0 requires other, which is not installed."
+    found = checks({**REPORT, "check": missed}, without)["pip check"]
+    assert found == Check(name="pip check", passed=True, detail="clean, without Some_Thing")
+    assert failed(checks({**REPORT, "check": missed}, small[INFERENCE])) == {"pip check": missed}
+    both = f"{missed}\n{other}"
+    assert failed(checks({**REPORT, "check": both}, without)) == {"pip check": other}
+    assert without.labels()["dlc.excludes"] == "Some_Thing"
+    assert "dlc.excludes" not in small[INFERENCE].labels()
+
+
 def test_datasets_only_where_the_target_has_them(small: dict[str, Target]) -> None:
     target = small[TRAINING]
     missing = "ModuleNotFoundError: No module named 'datasets'"

@@ -13,9 +13,11 @@ from builder.matrix.requirements import (
     _REQUIREMENT,
     _WHEEL,
     Requirement,
+    for_python,
     parse_requirement,
     parse_wheel_name,
 )
+from builder.matrix.yaml_nodes import Position, Text
 
 
 @given(st.from_regex(_REQUIREMENT, fullmatch=True))
@@ -26,6 +28,24 @@ def test_plain_requirements(text: str) -> None:
     assert found.name == canonicalize_name(theirs.name)
     assert SpecifierSet(found.rest) == theirs.specifier
     assert (theirs.url, theirs.marker) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "on"),
+    [
+        ("numpy<2", {"3.9": "numpy<2", "3.13": "numpy<2"}),
+        ("numpy<2; python_version < '3.13'", {"3.9": "numpy<2"}),
+        ('numpy<2 ;python_version>="3.13"', {"3.13": "numpy<2"}),
+        ("a==1; python_version == '3.9'", {"3.9": "a==1"}),
+        # What is not of the image's Python alone is left to the resolver.
+        (other := "a; sys_platform == 'linux'", {"3.9": other, "3.13": other}),
+    ],
+)
+def test_requirements_of_some_pythons(text: str, on: dict[str, str]) -> None:
+    node = Text(text, Position(file="m", line=3, column=5))
+    found = {python: each for python in ("3.9", "3.13") for each in for_python([node], python)}
+    assert found == on
+    assert {each.at.line for each in found.values()} == {3}
 
 
 @given(st.from_regex(_WHEEL, fullmatch=True))
