@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -49,8 +49,13 @@ class Makings:
     programs: frozenset[str]
 
 
-def make(client: docker.DockerClient, image: str, folder: Path) -> Makings:
-    """Make all models that the image can make, into `folder`; ContainerError if it makes none."""
+def make(
+    client: docker.DockerClient, image: str, folder: Path, only: Sequence[str] = ()
+) -> Makings:
+    """Make all models that the image can make, or `only` some, into `folder`.
+
+    ContainerError if that cannot be tried.
+    """
     files = {name: TINY_MODEL.with_name(name).read_bytes() for name in PROGRAMS} | dict(MEDIA)
     tar = b"".join(_file(name, content) for name, content in files.items()) + TAR_END
     command = ["python", "/tmp/tiny_tasks.py", _TARGET, *MEDIA]  # noqa: S108
@@ -60,7 +65,7 @@ def make(client: docker.DockerClient, image: str, folder: Path) -> Makings:
         # Not through the image's entrypoint: the official images' never ends.
         entrypoint=command,
         network_mode="none",
-        environment={"TRANSFORMERS_OFFLINE": "1"},
+        environment={"TRANSFORMERS_OFFLINE": "1", "TINY_TASKS": " ".join(only)},
     ) as container:
         put(container, "/tmp", tar)  # noqa: S108
         start(container, image)

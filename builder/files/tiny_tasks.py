@@ -2,14 +2,15 @@
 
 Runs inside an image, next to tiny_model.py and tiny_media.py, with the image's own Transformers
 (4.6 and later) and framework: PyTorch, or TensorFlow where there is no PyTorch. Needs no network
-and Python 3.6 or later. Writes DIRECTORY/<model>.tar.gz, each with the files next to this one that
-are named on the command line, and prints a line of JSON: why a model could not be made, and which
-programs there are. A model that wants a package the image lacks is written without weights: its
-server must tell.
+and Python 3.6 or later. Writes DIRECTORY/<model>.tar.gz, all or those that TINY_TASKS names, each
+with the files next to this one that are named on the command line, and prints a line of JSON: why a
+model could not be made, and which programs there are. A model that wants a package the image lacks
+is written without weights: its server must tell.
 """
 
 import importlib
 import json
+import os
 import shutil
 import sys
 import tarfile
@@ -191,6 +192,20 @@ def causal(directory: Path) -> None:
     model.save_pretrained(str(directory))
 
 
+def chat(directory: Path) -> None:
+    """The causal one, with a template for messages that refuses a role."""
+    causal(directory)
+    path = directory / "tokenizer_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings["chat_template"] = (
+        "{% for message in messages %}"
+        "{% if message['role'] == 'tool' %}{{ raise_exception('no tools are known here') }}"
+        "{% endif %}{{ message['role'] + ': ' + message['content'] + '\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+    )
+    path.write_text(json.dumps(settings), encoding="utf-8")
+
+
 def table(directory: Path) -> None:
     transformers = importlib.import_module("transformers")
     words = [*importlib.import_module("tiny_model").vocabulary(), "[EMPTY]"]
@@ -220,6 +235,7 @@ def makers() -> "dict[str, Maker]":
     media = importlib.import_module("tiny_media")
     text = {
         "causal": causal,
+        "chat": chat,
         "features": distilbert("Model"),
         "mask": distilbert("ForMaskedLM"),
         "questions": distilbert("ForQuestionAnswering"),
@@ -243,7 +259,10 @@ def pack(directory: Path, more: "list[Path]", target: Path) -> None:
 def main(target: Path, more: "list[Path]") -> None:
     target.mkdir(parents=True)
     failed = {}
+    only = os.environ.get("TINY_TASKS", "").split()
     for name, make in sorted(makers().items()):
+        if only and name not in only:
+            continue
         with tempfile.TemporaryDirectory() as folder:
             try:
                 make(Path(folder))

@@ -8,6 +8,8 @@ itself. DLC_ALLOW_PARAMETERS lets more through, by name and at every depth.
 Standard library only, Python 3.6 and later: this file is the same in every image.
 """
 
+from inspect import signature
+
 from dlc_limits import RequestError, limit, split_names
 
 ALLOW = "DLC_ALLOW_PARAMETERS"
@@ -339,6 +341,26 @@ def check_parameters(task, parameters):
     if allowed is None:  # a task of the team's own, or of a later version
         allowed = {name: check for options in TASKS.values() for name, check in options.items()}
     check_options("parameters", parameters, allowed, set(split_names(ALLOW)))
+
+
+def as_taken(task, parameters, model):
+    """The parameters as a pipeline takes them: Transformers passes over some without a word.
+
+    What is for the tokenizer has a place of its own in a later pipeline of features.
+    """
+    taken = getattr(model, "_sanitize_parameters", None)
+    if usual_name(task) != "feature-extraction" or taken is None:
+        return parameters
+    if "tokenize_kwargs" not in signature(taken).parameters:
+        return parameters
+    own = {name: parameters[name] for name in TOKENIZER if name in parameters}
+    rest = {name: value for name, value in parameters.items() if name not in own}
+    given = rest.get("tokenize_kwargs") or {}
+    twice = sorted(set(own) & set(given))
+    if twice:
+        message = "parameters.{0} is given twice, in tokenize_kwargs too"
+        raise RequestError(message.format(twice[0]))
+    return dict(rest, tokenize_kwargs=dict(given, **own)) if own else parameters
 
 
 def check_options(where, options, allowed, opened):

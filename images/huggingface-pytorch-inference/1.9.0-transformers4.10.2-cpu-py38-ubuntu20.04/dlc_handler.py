@@ -35,8 +35,6 @@ ERROR = "InternalServerException"  # what multi-model-server calls every error o
 HOOKS = (("preprocess", 2), ("predict", 2), ("postprocess", 2), ("transform_fn", 4))
 LOADING = 2000  # characters of why a model does not load: Transformers names all tasks in it
 POSITIONAL = Parameter.POSITIONAL_OR_KEYWORD
-# What a built-in pipeline raises where its inputs are of another shape than it takes.
-OF_THE_INPUTS = (ValueError, TypeError, LookupError, AttributeError, AssertionError)
 
 
 class HandlerService:
@@ -180,15 +178,15 @@ def guarded(toolkit):
             raise RequestError("the body must be a JSON object with the key inputs")
         dlc_parameters.check_parameters(task, data.get("parameters"))
         with dlc_inputs.Inputs(task, sampling_rate(model)) as inputs:
-            # As the toolkit reads it: without the key, all but the parameters are the inputs.
-            rest = {key: value for key, value in data.items() if key != "parameters"}
-            safe = {"inputs": inputs.safe(rest.get("inputs", rest))}
+            safe = {"inputs": inputs.safe(dlc_inputs.inputs_of(task, data))}
             if data.get("parameters") is not None:
-                safe["parameters"] = data["parameters"]
+                safe["parameters"] = dlc_parameters.as_taken(task, data["parameters"], model)
             try:
                 return toolkit.predict(self, safe, model, *context)
-            except OF_THE_INPUTS as error:
-                raise RequestError(one_line(error)) from error
+            except Exception as error:
+                if dlc_inputs.is_to_blame_for(error):
+                    raise RequestError(one_line(error)) from error
+                raise
 
     def postprocess(self, prediction, accept, *context):
         # Kinds that the answer cannot be are left out, so that the first is what it is.

@@ -11,6 +11,7 @@ Python 3.6 and later: this file is the same in every image. Transformers is impo
 import logging
 from inspect import Parameter, signature
 
+from dlc_inputs import is_chat
 from dlc_parameters import usual_name
 from dlc_questions import Spans, question_of
 
@@ -19,6 +20,7 @@ BEAMS = 4
 LEAST_REPLY = 10  # tokens that a long conversation leaves for its reply
 POSITIONAL = Parameter.POSITIONAL_OR_KEYWORD
 TYPES = ("dtype", "torch_dtype")  # what `pipeline` calls the type of the weights
+ROLES = ("user", "assistant")
 NO_LIMIT = 10**6  # tokenizers that know no limit have one above this
 
 
@@ -151,9 +153,20 @@ class Translation(TextToText):
 
 
 class Conversation(Pipeline):
-    """A reply to the last of what a user said, and the conversation with it, as the toolkit's."""
+    """A reply to the last of what a user said, and the conversation with it, as the toolkit's.
+
+    A list of messages is a conversation, too, and comes back as the pipeline of text-generation has
+    it.
+    """
 
     heads = ("AutoModelForSeq2SeqLM", "AutoModelForCausalLM")
+
+    def __call__(self, inputs, **parameters):
+        if is_chat(inputs):
+            return [self.answer(inputs, **parameters)]
+        if isinstance(inputs, list):
+            return [self(each, **parameters) for each in inputs]
+        return self.answer(inputs, **parameters)
 
     def answer(
         self,
@@ -163,8 +176,9 @@ class Conversation(Pipeline):
         minimum_tokens=None,
         **options,
     ):
-        users, replies = talk(inputs)
-        ids = self.prompt(users, replies)
+        messages = isinstance(inputs, list)
+        said = talk_of(inputs) if messages else messages_of(*talk(inputs))
+        ids = self.prompt(said)
         most = dict(self.of_task(), **options).get("max_length")
         limits = [most, getattr(self.model.config, "max_position_embeddings", None)]
         limits.append(getattr(self.tokenizer, "model_max_length", None))
@@ -175,18 +189,23 @@ class Conversation(Pipeline):
         found = self.generate(encoded, options, max_new_tokens=NEW_TOKENS)[0]
         new = found if self.model.config.is_encoder_decoder else found[len(ids) :]
         reply = text_of(self.tokenizer, new, clean_up_tokenization_spaces is not False)
-        said = {"past_user_inputs": users, "generated_responses": [*replies, reply]}
-        return {"generated_text": reply, "conversation": said}
+        said.append({"role": "assistant", "content": reply})
+        if messages:
+            return {"generated_text": said}
+        texts = [each["content"] for each in said]
+        known = {"past_user_inputs": texts[::2], "generated_responses": texts[1::2]}
+        return {"generated_text": reply, "conversation": known}
 
-    def prompt(self, users, replies):
+    def prompt(self, chat):
         """Ids of all that was said, as the model was taught to read it."""
-        said = [text for pair in zip(users, replies) for text in pair] + users[-1:]
         tokenizer = self.tokenizer
         if getattr(tokenizer, "chat_template", None):
-            roles = ("user", "assistant")
-            chat = [{"role": roles[at % 2], "content": text} for at, text in enumerate(said)]
             text = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
             return tokenizer.encode(text, add_special_tokens=False)
+        roles = [each["role"] for each in chat]
+        if roles != [ROLES[at % 2] for at in range(len(chat))]:
+            raise ValueError("without a chat template, messages are of user and assistant in turn")
+        said = [each["content"] for each in chat]
         if self.model.config.is_encoder_decoder:  # Blenderbot's: a space marks what a user says
             texts = [text if at % 2 else " " + text for at, text in enumerate(said)]
             return tokenizer.encode("  ".join(texts))
@@ -226,6 +245,22 @@ PIPELINES = {
     "text2text-generation": TextToText,
     "translation": Translation,
 }
+
+
+def messages_of(users, replies):
+    """What was said in turn, as messages."""
+    said = [text for pair in zip(users, replies) for text in pair] + users[-1:]
+    return [{"role": ROLES[at % 2], "content": text} for at, text in enumerate(said)]
+
+
+def talk_of(messages):
+    """The messages of a chat that a user speaks last in; ValueError if it is not one."""
+    said = [{"role": each["role"], "content": each.get("content")} for each in messages]
+    if not all(isinstance(each["content"], str) for each in said):
+        raise ValueError("the content of every message must be a text")
+    if said[-1]["role"] != ROLES[0]:
+        raise ValueError("the last message must be the user's")
+    return said
 
 
 def talk(inputs):

@@ -35,6 +35,9 @@ IMAGES = (
     "zero-shot-object-detection",
 )
 MIXED = ("any-to-any", "image-text-to-text")
+CHATS = ("conversational", "text-generation", *MIXED)
+# What a pipeline raises where its inputs are of another shape than it takes.
+OF_THE_INPUTS = (ValueError, TypeError, LookupError, AttributeError, AssertionError)
 # Keys of inputs whose values are no media, and keys of media.
 TEXTS = ("candidate_labels", "query", "question", "role", "text", "word_boxes")
 MEDIA = ("image", "images", "inputs")
@@ -73,6 +76,8 @@ class Inputs:
             return self._mixed(inputs)
         if self._task == "text-classification":
             check_pair(inputs)
+        elif self._task == "text-generation" and isinstance(inputs, list):
+            check_messages(inputs)
         elif self._task not in TASKS:
             check_names_nothing(inputs)
         return inputs
@@ -118,7 +123,7 @@ class Inputs:
 
     def _mixed(self, value):
         """Images beside texts, or a conversation; a plain text is an image, as in the pipeline."""
-        if isinstance(value, list) and value and all(map(is_message, value)):
+        if is_chat(value):
             return [self._message(each) for each in value]
         if isinstance(value, list) and any(isinstance(each, list) for each in value):
             return [self._mixed(each) for each in value]
@@ -158,6 +163,44 @@ class Inputs:
         except ValueError:
             message = "inputs must be content in base64, and paths of files are not opened; "
             raise RequestError(message + NOT_ALLOWED) from None
+
+
+def inputs_of(task, data):
+    """What of a body are the inputs: as the toolkit reads it, else all but the parameters.
+
+    The messages of a chat may have their own key, as other servers have it.
+    """
+    rest = {key: value for key, value in data.items() if key != "parameters"}
+    if "messages" not in rest or "inputs" in rest or usual_name(task) not in CHATS:
+        return rest.get("inputs", rest)
+    if len(rest) > 1:
+        others = ", ".join(sorted(str(key)[:50] for key in rest if key != "messages"))
+        message = "beside messages there is {}: what is to be done with them goes into parameters"
+        raise RequestError(message.format(others))
+    return rest["messages"]
+
+
+def is_to_blame_for(error):
+    """Whether a pipeline raises an error because of its inputs; a chat's template may, too."""
+    names = [each.__name__ for each in type(error).__mro__]
+    return isinstance(error, OF_THE_INPUTS) or "TemplateError" in names
+
+
+def is_chat(value):
+    """Whether inputs are the messages of one conversation."""
+    return isinstance(value, list) and bool(value) and all(map(is_message, value))
+
+
+def check_messages(inputs):
+    """Refuse messages of a chat, or of several, that a pipeline takes for something else."""
+    for each in inputs:
+        if isinstance(each, list):
+            check_messages(each)
+        elif isinstance(each, dict):
+            content = each.get("content")
+            calls = content is None and "tool_calls" in each
+            if not is_message(each) or not (calls or isinstance(content, (str, list))):
+                raise RequestError("each message must have a role, and as content a text or parts")
 
 
 def is_bytes(value):

@@ -246,6 +246,7 @@ def said_values(target: Target) -> dict[str, object]:
         "build_requirements": list(target.build_requirements),
         "framework_requirements": [*target.framework_requirements, *wheels],
         "constraints": list(target.constraints),
+        "excludes": list(target.excludes),
         "library_requirements": [target.library_requirements[0].split("==")[0]],
         "compilers": [target.compilers[0]] if target.compilers else [],
         "system_packages": list(target.system_packages),

@@ -291,6 +291,45 @@ def test_what_is_no_conversation(make: Any, inputs: Any, told: str) -> None:
         make("conversational")(inputs)
 
 
+def said(*texts: str, first: int = 0) -> list[dict[str, str]]:
+    """Messages of a user and an assistant in turn."""
+    roles = ("user", "assistant")
+    return [{"role": roles[(first + at) % 2], "content": text} for at, text in enumerate(texts)]
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "ids"), [(Tokenizer(), [1, 4, 2, 4, 3, 4]), (Chatting(), [0, 1, 0, 2, 0, 3])]
+)
+def test_messages_are_a_conversation(make: Any, tokenizer: Tokenizer, ids: list[int]) -> None:
+    pipeline = make("conversational", causal(), tokenizer)
+    answer = [{"generated_text": said("a", "b", "c", "HI THERE")}]
+    assert pipeline(said("a", "b", "c")) == answer
+    assert pipeline.model.asked["input_ids"] == [ids]
+    # As of text-generation, several are a list for each; the older form may be beside them.
+    assert pipeline([said("a", "b", "c"), TALKED]) == [answer, REPLIED]
+
+
+def test_a_template_reads_any_role(make: Any) -> None:
+    system = {"role": "system", "content": "b"}
+    pipeline = make("conversational", causal(), Chatting())
+    assert pipeline([system, *said("a")])[0]["generated_text"][0] == system
+    with pytest.raises(ValueError, match="without a chat template, messages are of user and"):
+        make("conversational", causal())([system, *said("a")])
+
+
+@pytest.mark.parametrize(
+    ("messages", "told"),
+    [
+        (said("a", "b"), "the last message must be the user's"),
+        ([{"role": "user"}], "the content of every message must be a text"),
+        ([{"role": "user", "content": [{"type": "text", "text": "a"}]}], "must be a text"),
+    ],
+)
+def test_messages_that_are_no_conversation(make: Any, messages: Any, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        make("conversational", causal(), Chatting())(messages)
+
+
 # Where they are used
 
 

@@ -330,6 +330,97 @@ def test_parameters_out_of_bounds(task: str, bad: Any, why: str) -> None:
     assert why in refused(module("dlc_parameters").check_parameters, task, bad)
 
 
+class Features:
+    """A pipeline of features of Transformers 4.22 and later, as far as it is looked at."""
+
+    def _sanitize_parameters(self, truncation: Any, tokenize_kwargs: Any, **others: Any) -> None:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "taken"),
+    [
+        ("feature-extraction", {"max_length": 4}, {"tokenize_kwargs": {"max_length": 4}}),
+        (
+            "feature-extraction",
+            {"truncation": True, "return_tensors": True, "tokenize_kwargs": {"max_length": 4}},
+            {"return_tensors": True, "tokenize_kwargs": {"truncation": True, "max_length": 4}},
+        ),
+        ("feature-extraction", {"return_tensors": True}, {"return_tensors": True}),
+        ("text-classification", {"max_length": 4}, {"max_length": 4}),
+    ],
+)
+def test_parameters_as_a_pipeline_takes_them(
+    task: str, given: dict[str, Any], taken: dict[str, Any]
+) -> None:
+    parameters = module("dlc_parameters")
+    before = repr(given)
+    assert parameters.as_taken(task, given, Features()) == taken
+    assert parameters.as_taken(task, given, object()) == given  # a team's own, or an older one
+    assert repr(given) == before
+
+
+def test_a_parameter_that_is_given_twice() -> None:
+    given = {"max_length": 4, "tokenize_kwargs": {"max_length": 5}}
+    as_taken = module("dlc_parameters").as_taken
+    assert refused(as_taken, "feature-extraction", given, Features()) == (
+        "parameters.max_length is given twice, in tokenize_kwargs too"
+    )
+
+
+CHAT = [{"role": "user", "content": "a"}]
+
+
+@pytest.mark.parametrize(
+    ("task", "body", "found"),
+    [
+        ("text-generation", {"inputs": "a", "parameters": {}}, "a"),
+        ("text-generation", {"messages": CHAT, "parameters": {}}, CHAT),
+        ("conversational", {"messages": CHAT}, CHAT),
+        ("text-generation", {"inputs": "a", "messages": CHAT}, "a"),
+        # No task of chats: as the toolkit reads it.
+        ("text-classification", {"messages": CHAT}, {"messages": CHAT}),
+        (
+            "question-answering",
+            {"question": "a", "context": "b"},
+            {"question": "a", "context": "b"},
+        ),
+    ],
+)
+def test_the_inputs_of_a_body(task: str, body: dict[str, Any], found: Any) -> None:
+    assert module("dlc_inputs").inputs_of(task, body) == found
+
+
+def test_what_stands_beside_messages_is_not_passed_over() -> None:
+    body = {"messages": CHAT, "model": "a", "max_tokens": 5, "parameters": {}}
+    told = refused(module("dlc_inputs").inputs_of, "text-generation", body)
+    assert told.startswith("beside messages there is max_tokens, model: ")
+
+
+@pytest.mark.parametrize(
+    "message", [{"role": "user"}, {"content": "a"}, {"role": 1, "content": "a"}, {}]
+)
+def test_messages_without_a_role_or_content(message: dict[str, Any]) -> None:
+    inputs = module("dlc_inputs").Inputs("text-generation")
+    for wrong in ([message], [*CHAT, message], [CHAT, [message]]):
+        assert refused(inputs.safe, wrong).startswith("each message must have a role, and as conte")
+    called: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": []}
+    fine: tuple[Any, ...] = (CHAT, [*CHAT, called], ["a"], [CHAT, CHAT], "a")
+    for right in fine:
+        assert inputs.safe(right) == right
+
+
+class TemplateError(Exception):
+    """As jinja2's."""
+
+
+def test_errors_that_the_inputs_are_to_blame_for() -> None:
+    is_to_blame_for = module("dlc_inputs").is_to_blame_for
+    mistaken = type("UndefinedError", (TemplateError,), {})
+    errors = (ValueError(), KeyError(), TemplateError(), mistaken(), RuntimeError(), MemoryError())
+    assert [is_to_blame_for(error) for error in errors] == [True] * 4 + [False] * 2
+
+
 def leaves(options: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """The names and checks of options, at every depth."""
     for name, check in options.items():
