@@ -18,6 +18,7 @@ OWN = {
     "huggingface-pytorch-training:2.13.0-transformers4.57.1-cpu-py311-debian12",
     "huggingface-pytorch-inference:2.13.0-transformers4.57.1-cpu-py311-debian12",
     "huggingface-tensorflow-inference:2.21.0-transformers4.57.1-cpu-py311-debian12",
+    "huggingface-tensorflow-inference:2.21.0-transformers4.57.1-cpu-py313-debian13",
 }
 
 
