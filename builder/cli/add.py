@@ -136,6 +136,7 @@ def _summary(made: Draft, committed: Committed, targets: Sequence[Target]) -> It
     for target, locks in made.locks:
         kind = (target.repository, target.device)
         like = [each for each in targets if (each.repository, each.device) == kind]
+        like = [each for each in like if each.python == target.python] or like
         # By layer: what the last one like it has locked.
         before = {each.layer: committed.own(each.layer, like[-1]) for each in locks if like}
         beside = f", compared with {like[-1].tag}" if any(before.values()) else ""

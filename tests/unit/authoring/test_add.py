@@ -545,6 +545,48 @@ def test_another_python_of_a_version_that_is_there(
 
 
 @pytest.mark.integration
+def test_a_framework_version_for_each_python_of_the_last(
+    shop: Project,
+    index: Index,  # noqa: F811
+) -> None:
+    """A bound that one of them alone needs has a marker."""
+    row = "{version: 2.4.1, devices: [cpu]"
+    shop.replace((f"{row}}}]", f"{row}}}, {row}, python: 3.8, base: ubuntu20.04}}]"))
+    for tag in ("cp37-cp37m", "cp38-cp38"):
+        needs = ("setuptools", "numpy")
+        index.add("2023-10-01", "tensorflow", "2.16.1", *needs, tag=f"{tag}-manylinux1_x86_64")
+    index.add("2023-10-02", "tf-keras", "2.16.0", "tensorflow>=2.16,<2.17")
+    index.add("2023-09-01", "numpy", "1.20.0")
+    index.add("2023-09-02", "numpy", "2.0.0")
+    limit = "numpy<2; python_version < '3.8'"
+    index.add("2023-11-01", "transformers", "4.35.0", "tokenizers>=0.10", limit)
+    run = shop.run(
+        *("add", "--transformers", "4.35.0", "--datasets", "1.17.0", "--date", "2023-12-01"),
+        *("--tensorflow", "2.16.1", "--mode", "inference"),
+    )
+    assert run.code == 0, run.err
+    found = lines(run.out)
+    assert found[:8] == [
+        "    2.16.1:",
+        "      locked: 2023-12-01",
+        "      python: 3.7",
+        "      base: ubuntu18.04",
+        "      constraints:",
+        "        - numpy<=1.20.0; python_version == '3.7'",
+        "        - setuptools<81",
+        "      builds:",
+    ]
+    new = row.replace("2.4.1", "2.16.1")
+    assert found[-1] == f"      tensorflow: [{new}}}, {new}, python: 3.8, base: ubuntu20.04}}]"
+    name = "huggingface-tensorflow-inference:2.16.1-transformers4.35.0-cpu-{}"
+    numpy = {
+        end: shop.versions(name.format(end), "framework")["numpy"]
+        for end in ("py37-ubuntu18.04", "py38-ubuntu20.04")
+    }
+    assert numpy == {"py37-ubuntu18.04": "1.20.0", "py38-ubuntu20.04": "2.0.0"}
+
+
+@pytest.mark.integration
 def test_what_is_newer(shop: Project) -> None:
     run = shop.run("outdated", "--format", "json")
     assert run.code == 0, run.err
