@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from builder.contract.run import Result
+from builder.matrix.tags import parse_tag
 from builder.util import atomic
 
 __all__ = ["Row", "TaskResult", "load", "results", "save", "table", "wrong"]
@@ -106,20 +108,28 @@ def wrong(row: Row, tasks: Iterable[str]) -> list[str]:
 
 def table(rows: Iterable[Row]) -> str:
     """The page: a line for each image, with the tasks that it does not answer."""
+    rows = list(rows)
+    titles = Counter(map(_title, rows))
     lines = ["| image | toolkit | asked on | answers | refuses |", "|---|---|---|---|---|"]
-    lines += [f"| {' | '.join(_cells(row))} |" for row in rows]
+    for row in rows:
+        title = _title(row)
+        if titles[title] > 1:
+            title += f", Python {parse_tag(row.image.partition(':')[2]).python}"
+        lines.append(f"| {title} | {' | '.join(_cells(row))} |")
     return _INTRODUCTION + "\n".join(lines) + "\n"
 
 
+def _title(row: Row) -> str:
+    return f"{row.versions['framework']}, Transformers {row.versions['transformers']}"
+
+
 def _cells(row: Row) -> list[str]:
-    versions = row.versions
     answered = [each for each in row.tasks if each.supported and each.outcome == "passed"]
     refused = [f"`{each.task}`" for each in row.tasks if not each.supported]
     failed = [f"`{each.task}`" for each in row.tasks if each.outcome != "passed"]
     told = ", ".join(refused) or "-"
     return [
-        f"{versions['framework']}, Transformers {versions['transformers']}",
-        versions["toolkit"],
+        row.versions["toolkit"],
         row.date + (", on a stand-in" if row.stand_in else ""),
         f"{len(answered)} of {len(row.tasks)}",
         f"{told}; **failed**: {', '.join(failed)}" if failed else told,

@@ -282,14 +282,19 @@ def test_a_row_that_is_not(found: TaskResult, told: str) -> None:
 
 
 def test_a_page_sums_up_each_image() -> None:
-    rows = [
-        row(result("a"), result("b", supported=False, reason="old"), result("c", reason="named")),
-        row(result("a", outcome="failed"), result("c", supported=False, reason="old")),
-    ]
-    image = "PyTorch 1.7.1, Transformers 4.6.1 | 1.0.0 | 2021-06-25, on a stand-in"
-    assert table(rows).splitlines()[-2:] == [
-        f"| {image} | 2 of 3 | `b` |",
-        f"| {image} | 0 of 2 | `c`; **failed**: `a` |",
+    name = "huggingface-pytorch-inference:1.7.1-transformers4.6.1-cpu-py3{}-ubuntu18.04"
+    first = row(
+        result("a"), result("b", supported=False, reason="old"), result("c", reason="named")
+    )
+    second = row(result("a", outcome="failed"), result("c", supported=False, reason="old"))
+    image = "PyTorch 1.7.1, Transformers 4.6.1"
+    asked = "1.0.0 | 2021-06-25, on a stand-in"
+    assert table([first]).splitlines()[-1] == f"| {image} | {asked} | 2 of 3 | `b` |"
+    # Two of the same versions are told apart.
+    both = [replace(first, image=name.format(6)), replace(second, image=name.format(8))]
+    assert table(both).splitlines()[-2:] == [
+        f"| {image}, Python 3.6 | {asked} | 2 of 3 | `b` |",
+        f"| {image}, Python 3.8 | {asked} | 0 of 2 | `c`; **failed**: `a` |",
     ]
 
 
