@@ -26,6 +26,7 @@ from builder.build.buildkit_progress import Solve, Step, decode
 from builder.build.contexts import is_anothers
 from builder.build.identity import remember
 from builder.engine.build_secrets import build_secrets
+from builder.engine.containers import created
 from builder.engine.image import KEY_LABEL
 from builder.engine.tagging import name_image
 from builder.engine.unpacked import unpacked_size
@@ -220,10 +221,12 @@ class Baker:
                     image = client.images.get(image_id)
                 except docker.errors.ImageNotFound:
                     image = client.images.get(results["containerimage.digest"])
-                if self._check:
-                    self._check(client, str(image.id), target)
-                if not job.aside:
-                    self._name(client, str(image.id), job)
+                # An image of a container is no waste, however old its date makes it.
+                with created(client, str(image.id), command=["unused"], network_mode="none"):
+                    if self._check:
+                        self._check(client, str(image.id), target)
+                    if not job.aside:
+                        self._name(client, str(image.id), job)
             except docker.errors.APIError as error:
                 raise BuildError(f"{target.name} cannot be tagged: {error.explanation}") from error
             size = unpacked_size(client, str(image.id))

@@ -5,6 +5,7 @@ Bake reads JSON as HCL: `${...}` in a text is filled in, and stands for itself a
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import re
@@ -108,7 +109,7 @@ def definition(
         {
             target_id(job.target): {
                 **_target(job),
-                "args": {**proxies, **job.arguments},
+                "args": {**proxies, **_arguments(job)},
                 "secret": [f"id={name},src={path}" for name, path in sorted(secrets.items())],
                 **cache.entries(job.target),
             }
@@ -164,12 +165,18 @@ def _target(job: Job) -> dict[str, Any]:
     return {
         "context": str(job.context),
         "dockerfile": "Dockerfile",
-        "args": dict(job.arguments),
+        "args": _arguments(job),
         "labels": dict(sorted(job.labels.items())),
         "platforms": [PLATFORM],
         "output": ["type=docker"],
         **({"no-cache": True} if job.aside else {}),
     }
+
+
+def _arguments(job: Job) -> dict[str, str]:
+    """The build arguments of a target; an image is as old as its locks, whenever it is built."""
+    day = datetime.datetime.combine(job.target.date, datetime.time(), datetime.timezone.utc)
+    return {**job.arguments, "SOURCE_DATE_EPOCH": str(int(day.timestamp()))}
 
 
 def _proxy_arguments() -> tuple[str, ...]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +15,16 @@ from builder.build.build import rebuild
 from builder.build.identity import derived_here
 from builder.build.plan import find_by_key, index_by_key, inputs
 from builder.dockerfile.render import Renderer
+from builder.engine.export import BLOCK, Chunks, read_export
 from builder.engine.failures import engine_errors
 from builder.engine.images import images_here
+from builder.engine.layers import Layer
 from builder.engine.private import up
 from builder.errors import BuildError, ContainerError
 from builder.inventory import tree
 from builder.inventory.diff import Change, Setting, compare
-from builder.inventory.image import exported, of_image, record_of
-from builder.inventory.tree import FileChange
+from builder.inventory.image import of_image, record_of
+from builder.inventory.tree import Entry, FileChange
 from builder.matrix.mirrors import Mirrors
 
 if TYPE_CHECKING:
@@ -30,33 +35,37 @@ if TYPE_CHECKING:
 
 __all__ = ["Rebuilt", "verify_build"]
 
-# Java 17 lays its class archive out by the addresses of the process that dumps it, which no option
-# that an image's build may set makes the same (docs/reproducible.md).
-_KNOWN = frozenset({"/opt/java/lib/server/classes.jsa"})
+# BuildKit before 0.11, which dates images by itself, leaves this time after each step.
+_OF_THE_ENGINE = FileChange(path="/etc", what="time")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rebuilt:
-    """A target's image beside one that was built anew: what differs, and what was compared.
+    """A target's image beside one that was built anew, and what differs.
 
-    `first` and `second` are the engine's ids, `known` the files that are expected to differ,
-    `layers` how many of all layers have one digest.
+    `first` and `second` are the engine's ids, `count` how many layers the first one has, `layers`
+    the steps of those whose digests differ, and `files` what differs in these. `created` tells
+    whether the engine gave both images one date.
     """
 
     target: Target
     first: str
     second: str
-    files: tuple[FileChange, ...]
-    known: tuple[FileChange, ...]
-    packages: tuple[Change, ...]
-    settings: tuple[Setting, ...]
-    compared: int
-    layers: tuple[int, int]
+    count: int
+    layers: tuple[str, ...] = ()
+    created: bool = True
+    files: tuple[FileChange, ...] = ()
+    packages: tuple[Change, ...] = ()
+    settings: tuple[Setting, ...] = ()
 
     @property
     def is_same(self) -> bool:
-        """Whether files, packages and settings are as expected; digests may not be the same."""
-        return not (self.files or self.packages or self.settings)
+        """Whether nothing differs but what the engine cannot have the same."""
+        if self.packages or self.settings:
+            return False
+        if self.created or not self.layers:
+            return not self.layers
+        return {*self.files} == {_OF_THE_ENGINE}
 
 
 def verify_build(
@@ -96,17 +105,57 @@ def verify_build(
 
 
 def _compared(client: docker.DockerClient, target: Target, first: str, second: str) -> Rebuilt:
-    one, other = (exported(client, image, tree.read) for image in (first, second))
-    changes = tree.differences(one, other)
-    found = compare(*(of_image(client, image, target.name) for image in (first, second)))
+    one, other = (of_image(client, image, target.name) for image in (first, second))
+    found = compare(one, other)
+    nothing = Layer(digest="", size=0, step="")
+    pairs = [
+        pair
+        for pair in zip_longest(one.layers, other.layers, fillvalue=nothing)
+        if pair[0].digest != pair[1].digest
+    ]
+    before = _trees(client, first, {old.digest for old, _ in pairs})
+    after = _trees(client, second, {new.digest for _, new in pairs})
+    changes = [
+        change
+        for old, new in pairs
+        for change in tree.differences(before.get(old.digest, {}), after.get(new.digest, {}))
+    ]
     return Rebuilt(
         target=target,
         first=first,
         second=second,
-        files=tuple(each for each in changes if each.path not in _KNOWN),
-        known=tuple(each for each in changes if each.path in _KNOWN),
+        count=len(one.layers),
+        layers=tuple(new.step or old.step for old, new in pairs),
+        created=one.created == other.created,
+        files=tuple(changes),
         packages=found.packages,
         settings=found.settings,
-        compared=len({*one, *other}),
-        layers=(found.shared_layers, len(found.after.layers)),
     )
+
+
+def _trees(
+    client: docker.DockerClient, image: str, wanted: set[str]
+) -> dict[str, Mapping[str, Entry]]:
+    """The files of an image's layers, by the digests of their tars that are `wanted`."""
+    found: dict[str, Mapping[str, Entry]] = {}
+    if not wanted - {""}:
+        return found
+
+    def take(_: str, blocks: Iterator[bytes]) -> None:
+        digest = hashlib.sha256()
+
+        def read() -> Iterator[bytes]:
+            for block in blocks:
+                digest.update(block)
+                yield block
+
+        parts = read()
+        with tarfile.open(fileobj=Chunks(parts), mode="r|", bufsize=BLOCK) as tar:
+            files = tree.read(tar)
+        for _rest in parts:  # what is after the end
+            pass
+        if (diff_id := f"sha256:{digest.hexdigest()}") in wanted:
+            found[diff_id] = files
+
+    read_export(client, image, is_config=lambda _: True, wanted=lambda _: True, take=take)
+    return found

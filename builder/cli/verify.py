@@ -46,7 +46,7 @@ def verify(
 ) -> None:
     """Verify that a target builds to the same image again, or that images are signed.
 
-    Without --registry each target is built once more, with no step from a cache, and its files,
+    Without --registry each target is built once more, with no step from a cache, and its layers,
     packages and settings are compared with those of the image that is there.
 
     With it cosign verifies the images there, by digest. Deploy what it prints: a tag may move, a
@@ -116,13 +116,7 @@ def _rebuild(settings: Settings, targets: tuple[Target, ...], output: str) -> No
         if rows:
             print_table(rows, ("image", "what", "name", "differs"))
         for each in found:
-            same, layers = each.layers
-            digest = "one digest" if each.first == each.second else "two digests"
-            known = f" beside {', '.join(file.path for file in each.known)}" if each.known else ""
-            say(
-                f"{each.target.name}: {counted(len(each.files), 'file')} of {each.compared} "
-                f"differ{known}, {same} of {counted(layers, 'layer')} the same, {digest}"
-            )
+            say(f"{each.target.name}: {_summary(each)}")
     if wrong := [each.target.name for each in found if not each.is_same]:
         raise DriftError(
             "not the same when built again: " + ", ".join(wrong),
@@ -130,14 +124,21 @@ def _rebuild(settings: Settings, targets: tuple[Target, ...], output: str) -> No
         )
 
 
+def _summary(rebuilt: Rebuilt) -> str:
+    if rebuilt.first == rebuilt.second:
+        return f"one digest, {rebuilt.first}"
+    differ = f"{len(rebuilt.layers)} of {counted(rebuilt.count, 'layer')} differ"
+    date = "" if rebuilt.created else "; the engine dates images by itself"
+    return f"two digests; {differ}, in {counted(len(rebuilt.files), 'file')}{date}"
+
+
 def _document(rebuilt: Rebuilt) -> dict[str, Any]:
     return {
         "image": rebuilt.target.name,
         "same": rebuilt.is_same,
         "ids": [rebuilt.first, rebuilt.second],
-        "compared": rebuilt.compared,
-        "known": [each.path for each in rebuilt.known],
-        "layers": {"same": rebuilt.layers[0], "all": rebuilt.layers[1]},
+        "created": rebuilt.created,
+        "layers": {"same": rebuilt.count - len(rebuilt.layers), "all": rebuilt.count},
         "differences": [
             {key: value for key, value in row.items() if key != "image"} for row in _rows(rebuilt)
         ],
@@ -145,7 +146,8 @@ def _document(rebuilt: Rebuilt) -> dict[str, Any]:
 
 
 def _rows(rebuilt: Rebuilt) -> list[dict[str, Any]]:
-    found = [("file", each.path, each.what) for each in rebuilt.files]
+    found = [("layer", step, "digest") for step in rebuilt.layers]
+    found += [("file", each.path, each.what) for each in rebuilt.files]
     found += [(each.kind, each.name, _arrow(each.before, each.after)) for each in rebuilt.packages]
     found += [(each.what, each.name, _arrow(each.before, each.after)) for each in rebuilt.settings]
     return [

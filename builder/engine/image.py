@@ -49,15 +49,14 @@ def inputs_of(labels: Mapping[str, str]) -> dict[str, str]:
 class ImageInfo:
     """An image that exists, in an engine, a registry or a commit: what is known of it there.
 
-    `id` is the engine's, `size` its bytes unpacked, `layers` the digests of its tars, `created`
-    as the engine writes it, and `config` all that the image says of itself.
+    `id` is the engine's, `size` its bytes unpacked, `layers` the digests of its tars, and
+    `config` all that the image says of itself.
     """
 
     labels: Mapping[str, str]
     id: str = ""
     size: int = 0
     layers: tuple[str, ...] = ()
-    created: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
 
     @property

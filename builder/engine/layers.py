@@ -33,7 +33,10 @@ BASE = "base"
 STEP_WIDTH = 72
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{12,64}")
-_SHELL = re.compile(r"^(?:\|\d+ .*?)?/bin/(?:ba)?sh (?:-o \w+ )*-\w*c ")
+# With what templates/macros.j2 puts around every step.
+_SHELL = re.compile(
+    r"^(?:\|\d+ .*?)?/bin/(?:ba)?sh (?:-o \w+ )*-\w*c (?:began=.*? --date=@\d+ \{\} \+ )?"
+)
 _VARIABLES = re.compile(r"^(?:[A-Za-z_]\w*=\S* )+(?=\S)")
 # Instructions that only change the image's configuration.
 _NO_LAYER = {

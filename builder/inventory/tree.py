@@ -1,7 +1,4 @@
-"""The files of a root file system, read from its tar in one pass, and what differs in two of them.
-
-Times are left out: a build gives every file the time at which it was written.
-"""
+"""The files of a layer, read from its tar in one pass, and what differs in two of them."""
 
 from __future__ import annotations
 
@@ -26,12 +23,13 @@ _KINDS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """A file as its content, mode and owner tell; `content` is a SHA-256, or where a link leads."""
+    """A file as a layer has it; `content` is a SHA-256, or where a link leads."""
 
     kind: str
     mode: str
     owner: str
     content: str = ""
+    time: float = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -62,6 +60,7 @@ def read(tar: tarfile.TarFile) -> dict[str, Entry]:
             mode=stat.filemode(member.mode)[1:],
             owner=f"{member.uid}:{member.gid}",
             content=content,
+            time=float(member.mtime),
         )
     return found
 

@@ -40,7 +40,6 @@ def predicate(local: TargetImage, *, commit: str) -> Mapping[str, Any]:
             "environment": {"platform": PLATFORM},
         },
         "metadata": {
-            "buildFinishedOn": local.created,
             "completeness": {"parameters": True, "environment": False, "materials": False},
             "reproducible": False,
         },

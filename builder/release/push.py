@@ -182,7 +182,6 @@ class Pusher:
             id=str(image.id),
             labels=image.labels,
             layers=diff_ids(image),
-            created=image.attrs["Created"],
         )
         if what := local.labels.get(STAND_IN_LABEL):
             raise PushError(

@@ -83,5 +83,5 @@ done < /media/new > /media/auto
 while read -r pin _; do
     is_installed "${pin%%=*}" "${pin#*=}" || { echo "$pin is not installed, as locked" >&2; exit 1; }
 done < /media/packages
-rm -rf /var/log/apt /var/log/dpkg.log /var/log/alternatives.log \
+truncate --no-create --size 0 /var/log/apt/* /var/log/dpkg.log /var/log/alternatives.log \
     /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache

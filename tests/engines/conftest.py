@@ -56,6 +56,11 @@ class Shop:
     original: tuple[Layer, ...] = ()  # of the inference image
 
     @property
+    def store(self) -> str:
+        """The image store that it has."""
+        return _store(self.isolated.containerd)
+
+    @property
     def targets(self) -> tuple[Target, ...]:
         """Its targets: the training image, and the inference image."""
         return load_targets(self.matrix)

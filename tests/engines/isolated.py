@@ -51,6 +51,7 @@ class Isolated:
     engine: connection.Engine
     process: int
     folder: Path
+    containerd: bool
 
     @property
     def environment(self) -> dict[str, str]:
@@ -138,7 +139,12 @@ def started(version: Version, folder: Path) -> Iterator[Isolated]:
         )
     try:
         engine = _answering(process, host, folder, version)
-        yield Isolated(engine=engine, process=process.pid, folder=folder)
+        yield Isolated(
+            engine=engine,
+            process=process.pid,
+            folder=folder,
+            containerd=version.containerd,
+        )
     finally:
         _end(process)
 

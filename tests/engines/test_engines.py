@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from builder.engine.buildx import numbers
+from builder.engine.export import read_export
 from builder.engine.layers import from_engine
 from builder.engine.unpacked import unpacked_size
 from builder.registry.client import DOCKER_MANIFEST, OCI_INDEX, RegistryClient
@@ -25,6 +26,8 @@ pytestmark = [pytest.mark.engines, pytest.mark.timeout(1800)]
 CLOSE = 1e-5
 # The first engine that unpacks layers of zstd.
 ZSTD = (23, 0)
+# The first whose BuildKit heeds SOURCE_DATE_EPOCH.
+DATES = (23, 0)
 PROFILES = {"sagemaker": DOCKER_MANIFEST, "oci": OCI_INDEX}
 
 
@@ -83,17 +86,37 @@ def test_layers(shop: Shop, session: Session) -> None:
 
 
 def test_files(shop: Shop, session: Session, inference: str) -> None:
-    """Images of one build on two engines have the same files, but for bytecode's timestamps."""
+    """Images of one build on two engines have the same files."""
     found = contents(shop.client, inference)
-    for each in list(found):
-        if each.endswith(".pyc") and "/opt/venv/" in f"/{each}":
-            del found[each]
     first = session.found.setdefault("files", found)
     assert {
         name: (found.get(name), first.get(name))
         for name in found.keys() | first.keys()
         if found.get(name) != first.get(name)
     } == {}
+
+
+def test_same_image(shop: Shop, session: Session) -> None:
+    """Two builds with no step from a cache are one image, and so are those of two engines."""
+    training = next(each.name for each in shop.targets if each.mode == "training")
+    [document] = json.loads(shop.dlc("verify", training, "--format", "json"))
+    assert document["same"]
+    if numbers(shop.isolated.engine.version) < DATES:
+        assert not document["created"]
+        shop.row["same image"] = "its files; it leaves times of its own"
+        return
+    own = shop.built[training]["id"]
+    assert document["ids"] == [own, own]
+    layers = {name: shop.client.images.get(name).attrs["RootFS"]["Layers"] for name in shop.built}
+    assert layers == session.found.setdefault(f"layers, {shop.store}", layers)
+    config = read_export(
+        shop.client,
+        training,
+        is_config=lambda content: b'"rootfs"' in content,
+        wanted=lambda _: False,
+        take=lambda _name, _blocks: None,
+    )
+    assert config == session.found.setdefault(f"configuration, {shop.store}", config)
 
 
 def test_libraries(shop: Shop, session: Session) -> None:

@@ -38,11 +38,14 @@ def test_what_differs_is_told(
         there = client.images.get(local_name(NAME)).id
         before = images(client)
         result = small.run("verify", NAME, "--format", "json")
-        assert result.returncode == 0, result.stderr
+        assert result.returncode == 0, result.stdout
         [document] = json.loads(result.stdout)
         assert document["same"]
-        assert document["compared"] > 1000
-        assert document["ids"][0] == there != document["ids"][1]
+        assert document["layers"]["all"] > 5
+        first, second = document["ids"]
+        assert first == there
+        # An engine before 23 dates images by itself, and leaves a time on /etc.
+        assert (first == second) == document["created"] == (document["differences"] == [])
         assert images(client) == before, "the second one is gone"
 
         stage = tmp_path / "templates/stages/labels.j2"
@@ -55,7 +58,11 @@ def test_what_differs_is_told(
         result = small.run("verify", NAME, "--format", "json")
         assert result.returncode == 7
         [document] = json.loads(result.stdout)
-        changed = {"what": "file", "name": "/opt/dlc/chance", "differs": "content"}
-        assert document["differences"] == [changed]
+        step = "RUN cat /proc/sys/kernel/random/uuid > /opt/dlc/chance"
+        for row in (
+            {"what": "layer", "name": step, "differs": "digest"},
+            {"what": "file", "name": "/opt/dlc/chance", "differs": "content"},
+        ):
+            assert row in document["differences"]
     finally:
         remove_image(client, local_name(NAME))

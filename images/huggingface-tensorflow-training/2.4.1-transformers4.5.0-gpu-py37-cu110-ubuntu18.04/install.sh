@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs one lock into the virtual environment, every file by its hash.
+# Installs one lock into the virtual environment, every file by its hash, and puts it at LOCK.
 # It runs from a mount of the tools stage and stays in no image.
 # usage: install.sh LOCK
 set -eu
@@ -8,10 +8,12 @@ tools=$(dirname "$0")
 # What fetch.sh found out of the lock: what is there as a wheel, and what only as source.
 wheels=/media/wheels/wheels
 sources=/media/wheels/sources
-cmp -s "$1" /media/wheels/"$(basename "$1")" || {
+fetched=/media/wheels/$(basename "$1")
+[ -f "$fetched" ] || {
     echo "nothing of $1 was fetched for this step; it needs the mounts that uv_mounts() names" >&2
     exit 1
 }
+install -D -m 644 "$fetched" "$1"
 # On the environment's file system, in a folder that the layer has anyway, and gone at the end.
 work=$VIRTUAL_ENV/.install
 mkdir "$work" "$work/shared" "$work/built" "$work/tmp"

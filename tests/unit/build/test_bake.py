@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 import shlex
@@ -35,6 +36,11 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+def seconds(target: Target) -> str:
+    """The first second of the date of a target's locks, as SOURCE_DATE_EPOCH."""
+    return str((target.date - datetime.date(1970, 1, 1)).days * 24 * 60 * 60)
+
+
 def job(target: Target) -> Job:
     return Job(
         target=target,
@@ -50,7 +56,11 @@ def test_definition(small: dict[str, Target]) -> None:
             ID: {
                 "context": f"/contexts/{small[CPU].folder}",
                 "dockerfile": "Dockerfile",
-                "args": {"BASE": "base@sha256:00", "TOOLS_BASE": "tools@sha256:11"},
+                "args": {
+                    "BASE": "base@sha256:00",
+                    "TOOLS_BASE": "tools@sha256:11",
+                    "SOURCE_DATE_EPOCH": seconds(small[CPU]),
+                },
                 "labels": {"dlc.base": "pulled", "dlc.key": "0"},
                 "secret": ["id=a,src=b", "id=ca-bundle,src=/etc/ca.pem"],
                 "platforms": ["linux/amd64"],
@@ -90,6 +100,7 @@ def test_proxies(small: dict[str, Target], monkeypatch: pytest.MonkeyPatch) -> N
         "no_proxy": "localhost",
         "BASE": "base@sha256:00",
         "TOOLS_BASE": "tools@sha256:11",
+        "SOURCE_DATE_EPOCH": seconds(small[CPU]),
     }
 
 

@@ -17,6 +17,7 @@ from builder.matrix.target import Target
 from tests.conftest import Dlc
 
 FILES = (FileChange(path="/etc/shadow", what="content"),)
+OF_ENGINE = (FileChange(path="/etc", what="time"),)
 PACKAGES = (Change(what="upgraded", kind="system", name="libc6", before="1", after="2"),)
 SETTINGS = (Setting(what="label", name="dlc.base", before="pulled", after=None),)
 
@@ -28,29 +29,48 @@ def named(targets: Sequence[Target]) -> Target:
 
 def answer(monkeypatch: pytest.MonkeyPatch, **differs: Any) -> None:
     """Have the second build give the same image, but for what `differs`."""
-    nothing = dict.fromkeys(("files", "known", "packages", "settings"), ())
-    given = {**nothing, "second": "sha256:2", **differs}
+    given = {"second": "sha256:2", **differs}
 
     def verify_build(target: Target, **_: object) -> Rebuilt:
-        return Rebuilt(target=target, first="sha256:1", compared=9, layers=(3, 5), **given)
+        return Rebuilt(target=target, first="sha256:1", count=5, **given)
 
     monkeypatch.setattr(reproduce, "verify_build", verify_build)
 
 
 def test_the_same(dlc: Dlc, named: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer(monkeypatch)
+    answer(monkeypatch, second="sha256:1")
     run = dlc("verify", named.name)
     assert (run.code, run.out) == (0, "")
-    assert run.err.endswith("0 files of 9 differ, 3 of 5 layers the same, two digests\n")
-    answer(monkeypatch, known=FILES)
+    assert run.err.endswith(": one digest, sha256:1\n")
+    answer(monkeypatch, created=False)
     run = dlc("verify", named.name)
-    assert (run.code, "0 files of 9 differ beside /etc/shadow, " in run.err) == (0, True)
-    answer(monkeypatch, second="sha256:1")
-    assert dlc("verify", named.name).err.endswith(", one digest\n")
+    assert (run.code, run.out) == (0, "")
+    assert run.err.endswith(
+        ": two digests; 0 of 5 layers differ, in 0 files; the engine dates images by itself\n"
+    )
 
 
 @pytest.mark.parametrize(
-    "differs", [{"files": FILES}, {"packages": PACKAGES}, {"settings": SETTINGS}], ids=str
+    ("created", "files", "code"),
+    [(False, OF_ENGINE, 0), (True, OF_ENGINE, 7), (False, (), 7), (False, (*OF_ENGINE, *FILES), 7)],
+    ids=["an old engine", "a new one", "nothing is named", "another file"],
+)
+def test_what_an_old_engine_leaves(
+    created: bool,
+    files: tuple[FileChange, ...],
+    code: int,
+    dlc: Dlc,
+    named: Target,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer(monkeypatch, created=created, layers=("RUN a",), files=files)
+    assert dlc("verify", named.name).code == code
+
+
+@pytest.mark.parametrize(
+    "differs",
+    [{"layers": ("RUN a",)}, {"packages": PACKAGES}, {"settings": SETTINGS}],
+    ids=str,
 )
 def test_whatever_differs_fails(
     differs: dict[str, Any], dlc: Dlc, named: Target, monkeypatch: pytest.MonkeyPatch
@@ -63,10 +83,20 @@ def test_whatever_differs_fails(
     assert not document["same"]
     [row] = document["differences"]
     assert row in (
-        {"what": "file", "name": "/etc/shadow", "differs": "content"},
+        {"what": "layer", "name": "RUN a", "differs": "digest"},
         {"what": "system", "name": "libc6", "differs": "1 -> 2"},
         {"what": "label", "name": "dlc.base", "differs": "pulled -> none"},
     )
+
+
+def test_files_of_a_layer_are_named(
+    dlc: Dlc, named: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(monkeypatch, layers=("RUN a",), files=FILES)
+    run = dlc("verify", named.name)
+    assert "two digests; 1 of 5 layers differ, in 1 file\n" in run.err
+    for words in (["layer", "RUN a", "digest"], ["file", "/etc/shadow", "content"]):
+        assert any(all(word in line for word in words) for line in run.out.splitlines())
 
 
 def test_nothing_is_built_by_mistake(dlc: Dlc, named: Target) -> None:

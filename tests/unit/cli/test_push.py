@@ -95,7 +95,7 @@ def test_record_that_fails_stops_no_other_push(
     folder, names = tmp_path / "releases", list[str]()
 
     def prepare(_: Pusher, target: Target) -> Prepared:
-        local = TargetImage(target=target, id="", labels={}, layers=(), created="")
+        local = TargetImage(target=target, id="", labels={}, layers=())
         return Prepared(local=local, repository=target.repository, there=None)
 
     def push(_: Pusher, prepared: Prepared) -> Released:

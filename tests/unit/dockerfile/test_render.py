@@ -185,8 +185,8 @@ def test_check_shows_a_diff_and_writes_nothing(
 --- {changed} (committed)
 +++ {changed} (rendered)
 @@ -{number - 3},7 +{number - 3},7 @@
-      dlc_serving.py dlc_tasks.py dlc_worker.py \\
-      /usr/local/bin/
+ RUN --mount=type=bind,from=programs,source=/programs,target=/mnt \\
+     cp /mnt/*.py /usr/local/bin/
 {" "}
 -EXPOSE 80
 +EXPOSE 8080
@@ -242,7 +242,9 @@ def test_own_templates_go_before_ours(
     folder = small[TARGET].folder
     own = (project / "images" / folder / "Dockerfile").read_text("utf-8")
     ours = (GOLDEN / folder / "Dockerfile").read_text("utf-8")
-    assert own == ours[: ours.index("LABEL")] + 'LABEL team="cpu"\n'
+    assert (
+        own == ours[: ours.index("LABEL")] + 'LABEL team="cpu"\n' + ours[ours.index("\n# Images") :]
+    )
     assert (project / "images" / folder / "install.sh").read_text("utf-8") == "#!/bin/sh\n"
 
 

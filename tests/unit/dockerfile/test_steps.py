@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from builder.dockerfile.parse import instructions, last_stage
 from builder.dockerfile.render import Renderer
+from builder.engine.bases import EPOCH as BASES_EPOCH
 from builder.files.bytecode_report import SKIPPED
 from builder.matrix.target import Target
 from builder.serve.programs import FILES
@@ -18,6 +21,7 @@ from tests.conftest import ROOT
 
 SCRIPTS = ROOT / "templates" / "files"
 COMPILE = SCRIPTS / "compile.py"
+EPOCH = int(BASES_EPOCH)
 
 # Ways in which a shell goes on after a failure. Of a pipe only the last program's counts.
 SWALLOWS = re.compile(r"\|\|\s*(true|:)|;\s*(true|:)\s*$|set \+e|(?<!\|)\|(?!\|)")
@@ -44,6 +48,54 @@ def test_no_step_goes_on_after_a_failure(targets: tuple[Target, ...]) -> None:
         assert not SWALLOWS.search(bare), step
         # Commands that follow one another without && need a shell that ends at a failure.
         assert "; " not in bare.replace("exit 1; }", "") or step.startswith("set -e; "), step
+
+
+def shells(dockerfile: str) -> list[list[str]]:
+    """The shells that its instructions set, in their order."""
+    return [json.loads(each.text) for each in instructions(dockerfile) if each.verb == "SHELL"]
+
+
+def test_images_that_start_from_ours_have_the_usual_shell(targets: tuple[Target, ...]) -> None:
+    renderer = Renderer()
+    for target in targets:
+        first, *_, last = shells(renderer.files(target)["Dockerfile"].decode())
+        assert first[:2] == ["/bin/sh", "-ec"]
+        assert last == ["/bin/sh", "-c"]
+
+
+def test_the_last_stage_copies_by_steps(targets: tuple[Target, ...]) -> None:
+    """COPY leaves the time of the build on folders."""
+    renderer = Renderer()
+    for target in targets:
+        stage = last_stage(renderer.files(target)["Dockerfile"].decode())
+        assert {each.verb for each in stage} & {"COPY", "ADD", "WORKDIR"} == set()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("code", [0, 3])
+def test_what_a_step_writes_has_one_time(
+    code: int, targets: tuple[Target, ...], tmp_path: Path
+) -> None:
+    shell = shells(Renderer().files(targets[-1])["Dockerfile"].decode())[0]
+    assert shell[2].count("find / ") == 1
+    shell[2] = shell[2].replace("find / ", f"find '{tmp_path}' ")
+    long_ago = 1_000_000_000
+    for name in ("left/alone", "left/changed"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("before", "utf-8")
+        os.utime(path, (long_ago, long_ago))
+    os.utime(tmp_path / "left", (long_ago, long_ago))
+    step = f"""cd '{tmp_path}'; echo after > left/changed; mkdir new; ln -s nowhere new/link
+        touch -d 2001-09-09 new/brought; exit {code}"""
+    done = subprocess.run([*shell, step], timeout=60, check=False)
+    assert done.returncode == code
+    if code:
+        return
+    times = {str(each.relative_to(tmp_path)): each.lstat().st_mtime for each in tmp_path.rglob("*")}
+    assert times.pop("new/brought") == pytest.approx(long_ago, abs=100_000)
+    assert (times.pop("left"), times.pop("left/alone")) == (long_ago, long_ago)
+    assert times == dict.fromkeys(("left/changed", "new", "new/link"), EPOCH)
 
 
 def test_tools_that_others_mount_have_no_bytecode(targets: tuple[Target, ...]) -> None:

@@ -16,8 +16,14 @@ from tests.conftest import GOLDEN, ROOT, Dlc
 
 CPU = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
 OURS = '{% extends "dlc/Dockerfile.j2" %}\n'
+# What no block is about.
+END = """
+# Images that start from this one have the shell they expect.
+SHELL ["/bin/sh", "-c"]
+"""
 BLOCKS = (
-    "accelerator framework inference java keyring labels libraries python tools training wheels"
+    "accelerator framework inference java keyring labels libraries programs python tools training "
+    "wheels"
 )
 
 
@@ -52,7 +58,7 @@ def test_a_block_goes_after_ours(project: Path, small: dict[str, Target]) -> Non
     )
     for target in small.values():
         ours = golden(target)
-        at = ours.rindex("COPY libraries.lock")
+        at = ours.rindex("/mnt/install.sh /opt/dlc/libraries.lock")
         at = ours.index("\n\n", at) + 1
         added = f"\n# The team's own.\nRUN pip check # {target.transformers}\n"
         assert dockerfile(project, target) == ours[:at] + added + ours[at:]
@@ -62,7 +68,7 @@ def test_a_block_goes_in_place_of_ours(project: Path, small: dict[str, Target]) 
     write(project, OURS + '{% block labels %}\nLABEL team="{{ target.mode }}"\n{% endblock %}\n')
     for target in small.values():
         ours = golden(target)
-        expected = ours[: ours.index("LABEL")] + f'LABEL team="{target.mode}"\n'
+        expected = ours[: ours.index("LABEL")] + f'LABEL team="{target.mode}"\n' + END
         assert dockerfile(project, target) == expected
 
 
@@ -104,8 +110,8 @@ def test_macros_and_stages_of_ours(project: Path, small: dict[str, Target]) -> N
     write(project, '{% include "dlc/stages/labels.j2" %}\nLABEL team=ours\n', "stages/labels.j2")
     text = dockerfile(project, small[CPU])
     assert "apt-get install --yes --no-install-recommends \\\n        jq \\\n" in text
-    assert text.endswith("LABEL team=ours\n")
-    assert golden(small[CPU]).splitlines()[-1] in text
+    assert text.endswith(f"LABEL team=ours\n{END}")
+    assert golden(small[CPU]).removesuffix(END).splitlines()[-1] in text
 
 
 def test_the_folder_beside_the_matrix_is_taken(
@@ -115,7 +121,7 @@ def test_the_folder_beside_the_matrix_is_taken(
     assert dlc("--matrix", project / "matrix.yaml", "render").code == 0
     for target in small.values():
         text = (project / "images" / target.folder / "Dockerfile").read_text("utf-8")
-        assert text.endswith("\nLABEL a=b\n")
+        assert text.endswith(f"\nLABEL a=b\n{END}")
     assert dlc("--matrix", project / "matrix.yaml", "render", "--check").code == 0
     other = project / "other"
     other.mkdir()

@@ -272,6 +272,11 @@ def test_every_layer_is_paired(count: int, history: list[dict[str, Any]]) -> Non
             "--no-install-recommends         openjdk-17-jre-headless  && rm --recursive /b",
             "RUN apt-get install openjdk-17-jre-headless",
         ),
+        (
+            'RUN /bin/sh -ec began=$(($(date +%s) - 1)); sh -c "$0"; find / -xdev -newermt @$began '
+            "-exec touch --no-dereference --date=@1577836800 {} + A=b make all # buildkit",
+            "RUN make all",
+        ),
         ("RUN /bin/sh -c A=b # buildkit", "RUN A=b"),
         ("WORKDIR /srv", "WORKDIR /srv"),
         ("RUN /bin/sh -c printf '\x1b[1m'\t\na", "RUN printf ' [1m' a"),

@@ -157,7 +157,7 @@ def test_steps_install_what_is_locked(target: Target) -> None:
     assert "apt-get update" not in dockerfile.partition("FROM ${BASE} AS java")[2]
     for step in ("java", "python"):
         assert f"source=/tools/system/{step},target=/media/system" in dockerfile
-    assert "COPY system.lock /opt/dlc/\n" in dockerfile
+    assert "    cp /mnt/system.lock /opt/dlc/\n" in dockerfile
     assert files["system.sh"].startswith(b"#!/bin/sh\n")
     plain = Renderer().files(dataclasses.replace(target, system_date=None))
     assert "system.sh" not in plain

@@ -91,13 +91,17 @@ def test_they_come_in_one_order(rows: dict[str, Target]) -> None:
     lines = dockerfile(rows[PYTORCH]).splitlines()
     stages = [line.split()[-1] for line in lines if line.startswith("FROM") and " AS " in line]
     python = ["mpi4py", "horovod", "smdistributed-dataparallel", "smdistributed-modelparallel"]
-    built = ["tools", "wheelhouse", "keyring", "efa", "openmpi"]
+    built = ["tools", "wheelhouse", "keyring", "programs", "efa", "openmpi"]
     fetched = ["framework-wheels", "libraries-wheels"]
     assert stages == [*built, "python", *fetched, "framework", *python]
-    taken = [line for line in lines if line.startswith("COPY --from")]
-    assert taken[-5:] == [
-        "COPY --from=openmpi /opt/amazon/openmpi /opt/amazon/openmpi",
-        *(f"COPY --from={kind} /opt/component /opt/venv" for kind in python),
+    taken = [line for line in lines if line.startswith("RUN --mount=type=bind,from=")]
+    assert [
+        line
+        for line in taken
+        if any(f"from={kind}," in line for kind in ("openmpi", *python)) and "/opt" in line
+    ] == [
+        "RUN --mount=type=bind,from=openmpi,source=/opt/amazon,target=/mnt \\",
+        *(f"RUN --mount=type=bind,from={kind},source=/opt,target=/mnt \\" for kind in python),
     ]
 
 

@@ -244,9 +244,9 @@ def instructions(target: Target) -> list[list[str]]:
 
 
 def split_labels(found: list[list[str]]) -> tuple[list[list[str]], dict[str, str]]:
-    """The instructions but for the last, and the labels, which that is."""
-    *others, (verb, *words) = found
-    assert verb == "LABEL"
+    """The instructions but for the last two, and the labels, which the first of these is."""
+    *others, (verb, *words), last = found
+    assert (verb, last) == ("LABEL", ["SHELL", '["/bin/sh",', '"-c"]'])
     assert not any(each[0] == "LABEL" for each in others)
     pairs = (word.partition("=") for word in shlex.split(" ".join(words)))
     return others, {name: value for name, _, value in pairs}
@@ -412,7 +412,7 @@ def framework_layer(target: Target, images: Path) -> tuple[Any, ...]:
     found, stage = [], ""
     for words in instructions(target):
         stage = words[-1] if words[0] == "FROM" else stage
-        if stage != "java":  # a stage of its own, on no other's way
+        if stage not in ("java", "programs"):  # stages of their own, on no other's way
             found.append(words)
     [until] = [
         at

@@ -27,7 +27,7 @@ def local(targets: Sequence[Target]) -> TargetImage:
         "dlc.inputs": "Dockerfile=01 base=02",
         "dlc.base": "bootstrapped sha256:" + "3" * 64,
     }
-    return TargetImage(target=targets[0], id=DIGEST, labels=labels, layers=(), created="2026")
+    return TargetImage(target=targets[0], id=DIGEST, labels=labels, layers=())
 
 
 def test_provenance_names_inputs_bases_and_commit(local: TargetImage) -> None:

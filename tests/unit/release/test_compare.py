@@ -44,7 +44,6 @@ def local(targets: Sequence[Target]) -> TargetImage:
         id=MINE,
         labels={"dlc.key": "a" * 64, "dlc.inputs": "Dockerfile=01 base=02"},
         layers=(),
-        created="",
     )
 
 

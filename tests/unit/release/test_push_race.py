@@ -82,7 +82,6 @@ class Push:
             id=self.image.digest,
             labels={KEY_LABEL: key},
             layers=(f"sha256:{number:064}",),
-            created="",
         )
         self.prepared = Prepared(local=local, repository="team/r", there=self.image)
         self.pusher = Pusher(

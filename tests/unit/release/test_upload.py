@@ -92,7 +92,6 @@ class Pusher:
             id="sha256:1",
             labels={KEY_LABEL: "k"},
             layers=tuple(DIFF_IDS),
-            created="",
         )
         pusher: Any = self
         with self.store.opened():
