@@ -1,4 +1,4 @@
-"""`dlc push` beside the engine's own push of the same image, and after it was killed half way.
+"""`dlc push` beside the engine's own push and skopeo's of the same image, and resumed half way.
 
 Each push is to a registry of its own on loopback, with nothing in it, and ours has compressed
 nothing before. What takes the time is a framework of so many bytes, shared libraries of this
@@ -19,6 +19,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from builder.engine import apt
 from builder.engine.namespace import local_name
 from builder.errors import BuildError, PushError
 from builder.matrix.targets import load_targets
@@ -84,6 +85,25 @@ class Bench:
             finally:
                 client.images.remove(f"{repository}:{tag}", noprune=True)
 
+    def skopeo(self, registry: Registry) -> float:
+        """The seconds of skopeo, which has the engine save the image first."""
+        host = self.shared.engine.host
+        command = ["skopeo", "--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false"]
+        command += ["--src-daemon-host", host, f"docker-daemon:{local_name(self.name)}"]
+        command += [f"docker://{registry.host}/team:bench"]
+        # Its place for blobs is a folder of its own, which goes with it.
+        with tempfile.TemporaryDirectory(dir=self.folder) as place:
+            begin = time.perf_counter()
+            _end(
+                subprocess.Popen(
+                    command,
+                    env={**os.environ, "TMPDIR": place, "XDG_DATA_HOME": place},
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                )
+            )
+            return time.perf_counter() - begin
+
     def resumed(self, registry: Registry, state: Path, whole: int) -> float:
         """The seconds of `dlc push` after another one was killed with half of the bytes sent."""
         deadline = time.monotonic() + HALF_SECONDS
@@ -107,11 +127,14 @@ def measure(shared: Shared) -> None:
     ):
         rounds: dict[str, list[float]] = {}
         sizes = {"docker push": 0, "dlc push": 0}
+        sides = ["docker push", "dlc push", "dlc push, oci", "dlc push, resumed"]
+        sides += ["skopeo copy"] if _has_skopeo() else []
         for number in range(ROUNDS):
-            for what in ("docker push", "dlc push", "dlc push, oci", "dlc push, resumed"):
+            for what in sides:
                 with _fresh(program, Path(name)) as (registry, state):
                     seconds = {
                         "docker push": lambda: bench.engine(registry),
+                        "skopeo copy": lambda: bench.skopeo(registry),
                         "dlc push": lambda: bench.ours(registry, state),
                         "dlc push, oci": lambda: bench.ours(registry, state, "oci"),
                         "dlc push, resumed": lambda: bench.resumed(
@@ -121,13 +144,26 @@ def measure(shared: Shared) -> None:
                     sizes[what] = _stored(registry)
                 rounds.setdefault(what, []).append(seconds)
                 say(f"round {number + 1} of {ROUNDS}: {what} {seconds:.1f} s")
-        other = statistics.median(rounds["docker push"])
-        for what, each in rounds.items():
-            median = statistics.median(each)
-            print(
-                f"{what:18} {median:6.1f} s  {sizes[what] / 1e6:.0f} MB sent  "
-                f"it / docker push {median / other:.2f}"
+        medians = {what: statistics.median(each) for what, each in rounds.items()}
+        for what, median in medians.items():
+            ratios = (
+                f"it / {other} {median / medians[other]:.2f}"
+                for other in ("docker push", "skopeo copy")
+                if other in medians
             )
+            sent = f"{sizes[what] / 1e6:.0f} MB sent"
+            print(f"{what:18} {median:6.1f} s  {sent}  {'  '.join(ratios)}")
+
+
+def _has_skopeo() -> bool:
+    """Whether there is a skopeo, installed if that can be done here."""
+    if shutil.which("skopeo") is None:
+        try:
+            apt.install("skopeo", say=say)
+        except apt.InstallError as error:
+            say(f"without skopeo: {error}")
+            return False
+    return True
 
 
 @contextmanager
