@@ -17,7 +17,10 @@ STRAYS = {
     "uv": "find / -xdev -type f \\( -name uv -o -name uvx \\) -print",
     "package lists": "find /var/lib/apt/lists /var/cache/apt -type f -size +0 -print",
     "caches": "find /root /home /tmp -mindepth 1 -name .cache -print",
-    "tests of packages": ("find /opt/venv/lib -type d -name tests ! -path '*.dist-info/*' -print"),
+    "tests of packages": "find /opt/venv/lib -type d -name tests ! -path '*.dist-info/*' -print",
+    "PyTorch's programs for tests": (
+        "find /opt/venv/lib -path '*/torch/bin/*' \\( -name 'test_*' -o -name '*Test' \\) -print"
+    ),
     "Java's compiler": "command -v javac || true",
 }
 

@@ -50,8 +50,8 @@ tag), which files belong to no package, and the largest layers.
 
 ## What was taken out
 
-- Packages' tests: every folder `tests`, and PyTorch's `torch/test`, 86 MB of test programs in
-  2.13.0. Nothing but other tools for tests imports them.
+- Packages' tests: every folder `tests`, and PyTorch's test programs, 86 MB in `torch/test` and
+  41 MB in `torch/bin` in 2.13.0. Nothing but other tools for tests uses them.
 - Java is linked with the modules that multi-model-server and its logging use: 72 MB with its
   class-data archive, where the distribution's headless runtime is 217 MB.
 - What only the build needs: uv, package lists, caches, the JDK. pip is there once.

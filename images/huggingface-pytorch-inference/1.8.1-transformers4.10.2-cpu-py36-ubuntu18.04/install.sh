@@ -75,6 +75,7 @@ done' sh {} +
 # Nothing that is served or trained runs the tests of packages; licenses stay, whatever their folder.
 find "$VIRTUAL_ENV/lib" -depth -type d \( -name tests -o -path "*/torch/test" \) \
     ! -path "*.dist-info/*" -exec rm -r {} +
+find "$VIRTUAL_ENV/lib" -type f -path "*/torch/bin/*" \( -name "test_*" -o -name "*Test" \) -delete
 
 # Bytecode notes the time of its source: that is the same in every build. What has that time is not
 # touched again, and so is not copied into the next layer.
