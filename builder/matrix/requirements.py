@@ -6,8 +6,9 @@ whole matrix to read.
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, lru_cache
 from typing import NamedTuple
 
@@ -30,7 +31,16 @@ _WHEEL = re.compile(
     r"-(?:cp|py)\d+-(?:cp\d+m?|abi3|none)-[a-z][a-z0-9_]*\.whl",
     re.ASCII,
 )
-_PYTHON_MARKER = re.compile(r"python_version *(?:[<>]=?|[!=]=) *(['\"])3\.\d{1,2}\1")
+_PYTHON_MARKER = re.compile(rf"python_version *([<>]=?|[!=]=) *(['\"])3\.({_NUMBER})\2", re.ASCII)
+# packaging evaluates markers, too, but to import it takes longer than to read a matrix.
+_COMPARISONS: Mapping[str, Callable[[int, int], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">=": operator.ge,
+    ">": operator.gt,
+}
 
 
 class Requirement(NamedTuple):
@@ -47,9 +57,13 @@ class Requirement(NamedTuple):
 @cache
 def parse_requirement(text: str) -> Requirement | None:
     """Read a requirement; None if pip could not. One text is in many entries."""
-    if plain := _REQUIREMENT.fullmatch(text):
-        specifiers = sorted({*plain["rest"].split(",")})
-        return Requirement(normalise(plain["name"]), ",".join(specifiers))
+    named, separator, marker = text.partition(";")
+    known = _PYTHON_MARKER.fullmatch(marker.strip())
+    plain = _REQUIREMENT.fullmatch(named.rstrip() if known else text)
+    if plain and (known or not separator):
+        specifiers = ",".join(sorted({*plain["rest"].split(",")}))
+        limited = f';python_version {known[1]} "3.{known[3]}"' if known else ""
+        return Requirement(normalise(plain["name"]), specifiers + limited)
     from packaging import requirements
 
     try:
@@ -73,10 +87,8 @@ def for_python(texts: Iterable[str], python: str) -> tuple[str, ...]:
     found = []
     for text in texts:
         plain, _, marker = text.partition(";")
-        if _PYTHON_MARKER.fullmatch(marker.strip()):
-            from packaging.markers import Marker
-
-            if Marker(marker).evaluate({"python_version": python}):
+        if known := _PYTHON_MARKER.fullmatch(marker.strip()):
+            if _COMPARISONS[known[1]](int(python.partition(".")[2]), int(known[3])):
                 plain = plain.rstrip()
                 found.append(Text(plain, text.at) if isinstance(text, Text) else plain)
         else:

@@ -30,6 +30,27 @@ def test_plain_requirements(text: str) -> None:
     assert (theirs.url, theirs.marker) == (None, None)
 
 
+@given(
+    st.from_regex(_REQUIREMENT, fullmatch=True),
+    st.sampled_from(["<", "<=", "==", "!=", ">=", ">"]),
+    st.integers(0, 20),
+    st.sampled_from(["'", '"']),
+)
+def test_markers_of_a_python(text: str, operator: str, minor: int, quote: str) -> None:
+    """As packaging reads and evaluates them."""
+    marked = f"{text} ; python_version {operator} {quote}3.{minor}{quote}"
+    theirs = packaging_requirements.Requirement(marked)
+    found = parse_requirement(marked)
+    assert found is not None
+    specifiers, _, marker = found.rest.partition(";")
+    assert (found.name, marker) == (canonicalize_name(theirs.name), str(theirs.marker))
+    assert SpecifierSet(specifiers) == theirs.specifier
+    assert theirs.marker is not None
+    for python in ("3.6", "3.9", "3.10", "3.13"):
+        counts = theirs.marker.evaluate({"python_version": python})
+        assert for_python([marked], python) == ((text,) if counts else ())
+
+
 @pytest.mark.parametrize(
     ("text", "on"),
     [
