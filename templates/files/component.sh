@@ -6,7 +6,7 @@ set -eu
 
 tools=/mnt
 tree=/opt/component
-export UV_NO_CACHE=1 UV_NO_PROGRESS=1 UV_SYSTEM_CERTS=1
+export UV_HTTP_RETRIES=8 UV_NO_CACHE=1 UV_NO_PROGRESS=1 UV_SYSTEM_CERTS=1
 mkdir -p "$tree"
 
 # A site's own index, sources and credentials; a wheelhouse goes before them.

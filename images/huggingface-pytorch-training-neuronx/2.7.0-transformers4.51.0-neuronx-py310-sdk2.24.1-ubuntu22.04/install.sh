@@ -17,7 +17,7 @@ install -D -m 644 "$fetched" "$1"
 # On the environment's file system, in a folder that the layer has anyway, and gone at the end.
 work=$VIRTUAL_ENV/.install
 mkdir "$work" "$work/shared" "$work/built" "$work/tmp"
-export TMPDIR="$work/tmp" UV_NO_PROGRESS=1 UV_SYSTEM_CERTS=1
+export TMPDIR="$work/tmp" UV_HTTP_RETRIES=8 UV_NO_PROGRESS=1 UV_SYSTEM_CERTS=1
 
 # A site's own index, sources and credentials; a wheelhouse goes before them.
 [ ! -f /media/site ] || . /media/site
@@ -49,7 +49,7 @@ if [ -s "$sources" ]; then
     chown -R 65534:65534 "$work/nobody"
     set -- HOME="$work/nobody" TMPDIR="$work/nobody/tmp"
     for name in LANG LC_ALL PATH PYTHONDONTWRITEBYTECODE VIRTUAL_ENV \
-        NETRC UV_DEFAULT_INDEX UV_INDEX UV_NO_PROGRESS UV_SYSTEM_CERTS \
+        NETRC UV_DEFAULT_INDEX UV_HTTP_RETRIES UV_INDEX UV_NO_PROGRESS UV_SYSTEM_CERTS \
         http_proxy https_proxy no_proxy all_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY; do
         eval "value=\${$name-}"
         [ -z "$value" ] || set -- "$@" "$name=$value"

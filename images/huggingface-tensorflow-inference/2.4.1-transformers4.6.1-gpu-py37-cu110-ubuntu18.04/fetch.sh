@@ -8,7 +8,7 @@ set -eu
 
 tools=$(dirname "$0")
 folder=$(dirname "$1")
-export UV_CACHE_DIR=/srv UV_LINK_MODE=hardlink UV_NO_PROGRESS=1 UV_SYSTEM_CERTS=1
+export UV_CACHE_DIR=/srv UV_LINK_MODE=hardlink UV_HTTP_RETRIES=8 UV_NO_PROGRESS=1 UV_SYSTEM_CERTS=1
 umask 022
 mkdir -p /srv/tmp
 work=$(mktemp -d -p /srv/tmp)
