@@ -15,6 +15,7 @@ import pytest
 from builder.contract.subject import Subject
 from builder.contract.training_data import QUESTIONS, last, metrics, serving_image, table
 from builder.contract.training_job import ML, Job, Run, Train, program
+from builder.engine.namespace import prefix
 from builder.serve.run import run
 
 Record = Callable[[str, object], None]
@@ -85,7 +86,8 @@ def test_trained_here_predicted_there(
         f"{question!r} {_shown(then)} then {_shown(now)}"
         for question, then, now in zip(QUESTIONS, before, after, strict=True)
     )
-    record_property("detail", f"{learnt}; {image} answers {shown}")
+    # The name of a run's own part of the engine says nothing to others.
+    record_property("detail", f"{learnt}; {image.removeprefix(prefix())} answers {shown}")
     assert [label for label, _ in after] == ["POSITIVE", "NEGATIVE"], shown
     assert all(score > 0.8 for _, score in after), shown
     assert before != after
