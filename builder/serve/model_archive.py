@@ -32,7 +32,7 @@ __all__ = [
 
 TINY_MODEL = PACKAGE / "files" / "tiny_model.py"
 TINY_MODEL_SECONDS = 600
-MODELS_KEPT = 50  # of half a megabyte each
+MODELS_KEPT = 50  # of some hundred kilobytes each
 
 TAR_END = bytes(2 * tarfile.BLOCKSIZE)
 
