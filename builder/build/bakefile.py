@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builder.build.plan import PLATFORM, framework_layer
+from builder.build.plan import framework_layer
 from builder.engine.image import KEY_LABEL, key_tag
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def _target(job: Job) -> dict[str, Any]:
         "dockerfile": "Dockerfile",
         "args": _arguments(job),
         "labels": dict(sorted(job.labels.items())),
-        "platforms": [PLATFORM],
+        "platforms": [job.target.platform],
         "output": ["type=docker"],
         **({"no-cache": True} if job.aside else {}),
     }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from builder.build import build_times, size_budget
 from builder.build.bake import Baker, Outcome, Watcher
 from builder.build.bakefile import NO_CACHE, Cache, Job
-from builder.build.builder import LOCAL, BuilderConfig, choose
+from builder.build.builder import LOCAL, BuilderConfig, choose, refuse_platform
 from builder.build.contexts import Context, is_anothers, prepare, root
 from builder.build.identity import derived_here
 from builder.build.plan import Inputs, find_by_key, index_by_key, inputs
@@ -159,18 +159,19 @@ def _jobs(
     watcher: Watcher,
     say: Say,
 ) -> list[Job]:
-    """What is to be baked; a target whose base cannot be had is `done`."""
-    found: dict[str, BaseImage | BaseImageError] = {}
+    """What is to be baked; a target that cannot be run or has no base is `done`."""
+    found: dict[tuple[str, str], BaseImage | BaseImageError] = {}
     jobs = []
     for each in wanted:
         target = each.target
         try:
+            refuse_platform(engine, target.platform, how)
             if how.is_remote:
                 base, tools = (_pulled(each, mirrors) for each in (target.base, target.tools_base))
             else:
-                base = _base(engine, target.base, mirrors, found, say)
-                tools = _base(engine, target.tools_base, mirrors, found, say)
-        except BaseImageError as error:
+                base = _base(engine, target.base, target.platform, mirrors, found, say)
+                tools = _base(engine, target.tools_base, target.platform, mirrors, found, say)
+        except (BaseImageError, BuildError) as error:
             done[target.name] = _failure(target, error, watcher)
             continue
         jobs.append(_job(prepare(each, root(), images), base, tools))
@@ -201,20 +202,25 @@ def _pulled(base: Base, mirrors: Mirrors) -> BaseImage:
 def _base(
     engine: Engine,
     base: Base,
+    platform: str,
     mirrors: Mirrors,
-    found: dict[str, BaseImage | BaseImageError],
+    found: dict[tuple[str, str], BaseImage | BaseImageError],
     say: Say,
 ) -> BaseImage:
     """A base's image, asked for once, however many targets start from it."""
-    if base.image not in found:
-        image = mirrors.image(base.image)
-        source = bases.BaseSource(name=base.name, image=image, bootstrap=base.bootstrap)
+    source = bases.BaseSource(
+        name=base.name,
+        image=mirrors.image(base.image),
+        bootstrap=base.bootstrap,
+        platform=platform,
+    )
+    if (base.image, platform) not in found:
         try:
-            with engine_errors(f"no base {base.name}", kind=BaseImageError):
-                found[base.image] = bases.ensure(engine, source, say=say)
+            with engine_errors(f"no base {source.local_name}", kind=BaseImageError):
+                found[base.image, platform] = bases.ensure(engine, source, say=say)
         except BaseImageError as error:
-            found[base.image] = error
-    had = found[base.image]
+            found[base.image, platform] = error
+    had = found[base.image, platform]
     if isinstance(had, BaseImageError):
         raise had
     return had

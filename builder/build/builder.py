@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from builder.build.bakefile import NO_CACHE, Cache
 from builder.errors import BuildError
+from builder.matrix.platforms import DEFAULT
 
 if TYPE_CHECKING:
     from builder.engine.connection import Engine
 
-__all__ = ["LOCAL", "BuilderConfig", "choose", "environment"]
+__all__ = ["LOCAL", "BuilderConfig", "choose", "environment", "refuse_platform"]
 
 # The name of the builder that is the engine itself, wherever DOCKER_HOST points.
 _ENGINE = "default"
@@ -78,6 +79,25 @@ def choose(engine: Engine, builder: str = "", cache: Cache = NO_CACHE) -> Builde
             "or use the engine's containerd image store",
         )
     return BuilderConfig(builder=builder, is_remote=driver != "docker", cache=cache)
+
+
+def refuse_platform(engine: Engine, platform: str, how: BuilderConfig) -> None:
+    """BuildError if a builder cannot run programs of a platform, its own or by emulation.
+
+    The default platform is not asked about.
+    """
+    if platform == DEFAULT:
+        return
+    name = how.builder or _ENGINE
+    runs = re.findall(r"linux/[a-z0-9]+", _inspect(engine, name).get("Platforms", ""))
+    if platform not in runs:
+        what = "the engine" if name == _ENGINE else f"the builder {name}"
+        raise BuildError(
+            f"{what} runs no programs for {platform}",
+            remedy="build on a machine of that platform, name a builder that has it with "
+            "--builder, or let the kernel emulate it: as root, `apt install qemu-user-static` "
+            "(docs/platforms.md)",
+        )
 
 
 def _inspect(engine: Engine, name: str, *, named: str = "") -> Mapping[str, str]:

@@ -37,7 +37,6 @@ __all__ = [
     "rebuild_reasons",
 ]
 
-PLATFORM = "linux/amd64"
 PROFILE = "sagemaker"
 
 
@@ -164,7 +163,7 @@ def inputs(target: Target, images: Path, renderer: Renderer) -> Inputs:
     texts = {
         "base": target.base.image,
         "tools-base": target.tools_base.image,
-        "platform": PLATFORM,
+        "platform": target.platform,
         "profile": PROFILE,
     }
     if target.components:

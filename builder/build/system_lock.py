@@ -105,6 +105,7 @@ class SystemResolver:
             name=target.base.name,
             image=self.mirrors.image(target.base.image),
             bootstrap=target.base.bootstrap,
+            platform=target.platform,
         )
         with engine_errors(f"no base {source.name}", kind=BaseImageError):
             base = bases.ensure(engine, source, say=self.say)
@@ -122,6 +123,7 @@ class SystemResolver:
             done = subprocess.run(
                 [
                     *(*engine.buildx, "build", "--progress", "plain"),
+                    *("--platform", target.platform),
                     *("--output", f"type=local,dest={result}"),
                     *(f"--secret=id={name},src={path}" for name, path in sorted(secrets.items())),
                     *(f"--build-arg={name}={value}" for name, value in arguments.items()),

@@ -76,7 +76,10 @@ def _jobs(settings: Settings, targets: tuple[Target, ...], local_bases: bool) ->
         if target.build.wheels:
             _warn_of_wheelhouse(target)
         bases = {"BASE": target.base, "TOOLS_BASE": target.tools_base}
-        references = {name: _base(settings, base, local_bases) for name, base in bases.items()}
+        references = {
+            name: _base(settings, base, target.platform, local_bases)
+            for name, base in bases.items()
+        }
         jobs.append(
             Job(
                 target=target,
@@ -91,12 +94,12 @@ def _jobs(settings: Settings, targets: tuple[Target, ...], local_bases: bool) ->
     return jobs
 
 
-def _base(settings: Settings, base: Base, local: bool) -> str:
+def _base(settings: Settings, base: Base, platform: str, local: bool) -> str:
     """What to start from; empty where that is what the Dockerfile names."""
     from builder.engine.bases import BaseSource
 
     if local:
-        return BaseSource(name=base.name, image=base.image, bootstrap=base.bootstrap).reference
+        return BaseSource(name=base.name, image=base.image, platform=platform).reference
     image = settings.mirrors.image(base.image)
     return "" if image == base.image else image
 

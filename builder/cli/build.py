@@ -136,8 +136,8 @@ def _dry_run(settings: Settings, targets: tuple[Target, ...], output: str) -> No
     from builder.engine.build_secrets import certificates_secret
     from builder.matrix.mirrors import Mirrors
 
-    def reference(base: Base) -> str:
-        return BaseSource(name=base.name, image=base.image, bootstrap=base.bootstrap).reference
+    def reference(base: Base, platform: str) -> str:
+        return BaseSource(name=base.name, image=base.image, platform=platform).reference
 
     if output == "json":
         jobs = [
@@ -145,8 +145,8 @@ def _dry_run(settings: Settings, targets: tuple[Target, ...], output: str) -> No
                 target=target,
                 context=(settings.images / target.folder).absolute(),
                 arguments={
-                    "BASE": reference(target.base),
-                    "TOOLS_BASE": reference(target.tools_base),
+                    "BASE": reference(target.base, target.platform),
+                    "TOOLS_BASE": reference(target.tools_base, target.platform),
                 },
                 labels={},
             )

@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
 from builder.engine import apt
+from builder.engine.foreign import load_tree
 from builder.errors import BaseImageError
+from builder.matrix.platforms import DEFAULT, PLATFORMS
 from builder.util.state import locked, state_directory
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ IMPORT_SECONDS = 600
 # 2020-01-01: what is newer in a tree gets this time, so that the same packages give the same
 # layer. No earlier than 1980, which is where the times of zip files, thus of wheels, begin.
 EPOCH = "1577836800"
+_CREATED = "2020-01-01T00:00:00Z"
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 LABEL_NAME = "dlc.base.name"
 LABEL_HOW = "dlc.base.how"
@@ -56,6 +60,12 @@ class BaseSource:
     name: str
     image: str
     bootstrap: str | None = None
+    platform: str = DEFAULT
+
+    @property
+    def local_name(self) -> str:
+        """Its name, with the platform where that is not the default one."""
+        return "-".join(filter(None, (self.name, PLATFORMS[self.platform].suffix)))
 
     @property
     def digest(self) -> str:
@@ -76,7 +86,9 @@ class BaseSource:
     @property
     def reference(self) -> str:
         """The local tag to build FROM; the same for a pulled and a bootstrapped base."""
-        return f"dlc-base/{self.name}:{self.digest.removeprefix('sha256:')[:12]}"
+        suffix = PLATFORMS[self.platform].suffix
+        digits = self.digest.removeprefix("sha256:")[:12]
+        return "-".join(filter(None, (f"dlc-base/{self.name}:{digits}", suffix)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +109,7 @@ def ensure(engine: Engine, source: BaseSource, *, say: Say) -> BaseImage:
     with closing(engine.client(timeout=IMPORT_SECONDS)) as client:
         if base := existing(client, source):
             return base
-        with locked(f"base-{source.name}", say=say):
+        with locked(f"base-{source.local_name}", say=say):
             if base := existing(client, source):  # another dlc was faster
                 return base
             _get(client, source, say=say)
@@ -116,6 +128,10 @@ def existing(client: docker.DockerClient, source: BaseSource) -> BaseImage | Non
         image = client.images.get(source.reference)
     except docker.errors.ImageNotFound:
         return None
+    if source.platform != DEFAULT and (
+        image.attrs.get("Architecture") != PLATFORMS[source.platform].architecture
+    ):
+        return None
     how: How
     if (label := image.labels.get(LABEL_HOW)) in ("bootstrapped", "stand-in"):
         how = label
@@ -127,17 +143,18 @@ def existing(client: docker.DockerClient, source: BaseSource) -> BaseImage | Non
 
 
 def _get(client: docker.DockerClient, source: BaseSource, *, say: Say) -> None:
-    say(f"pulling {source.image}")
+    said = "" if source.platform == DEFAULT else f" for {source.platform}"
+    say(f"pulling {source.image}{said}")
     failed = _pull(client, source)
     if not failed:
         return
-    message = f"no base {source.name}: pulling {source.image} failed ({failed})"
+    message = f"no base {source.local_name}: pulling {source.image} failed ({failed})"
     if not source.bootstrap:
         raise BaseImageError(
             f"{message}, and it cannot be bootstrapped",
             remedy="connect the engine to its registry, or to a mirror of it",
         )
-    say(f"{failed}; bootstrapping {source.name} with mmdebstrap instead, half a minute")
+    say(f"{failed}; bootstrapping {source.local_name} with mmdebstrap instead, half a minute")
     if failed := _bootstrap(client, source, source.bootstrap, say=say):
         raise BaseImageError(
             f"{message}; bootstrapping {source.bootstrap} failed ({failed})",
@@ -158,7 +175,11 @@ def _pull(client: docker.DockerClient, source: BaseSource) -> str:
         try:
             # `tag` takes a digest too, and then means exactly that one image.
             for event in client.api.pull(
-                source.repository, tag=source.digest, stream=True, decode=True
+                source.repository,
+                tag=source.digest,
+                stream=True,
+                decode=True,
+                platform=None if source.platform == DEFAULT else source.platform,
             ):
                 words.put(event.get("error", ""))
         except Exception as error:  # whatever it is, it is why there is no image
@@ -186,7 +207,7 @@ def _bootstrap(client: docker.DockerClient, source: BaseSource, suite: str, *, s
 
     if os.geteuid() != 0:
         return "only root can"
-    scratch = state_directory() / f"bootstrap-{source.name}"
+    scratch = state_directory() / f"bootstrap-{source.local_name}"
     try:
         if not shutil.which("mmdebstrap"):
             apt.install("mmdebstrap", "debian-archive-keyring", say=say)
@@ -212,23 +233,32 @@ def _import(
 ) -> str:
     """Stream a new tree into the engine; the tag comes last, once all of it went well."""
     name, _, tag = source.reference.partition(":")
-    changes = [
-        'CMD ["bash"]',
-        "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        f"LABEL {LABEL_NAME}={source.name} {LABEL_HOW}=bootstrapped {LABEL_SUITE}={suite}",
-    ]
-    with _mmdebstrap(suite, scratch=scratch, log=log) as child:
-        answer = client.api.import_image_from_stream(child.stdout, changes=changes)
-    # One JSON object in each line; the last one has the id of the image or what went wrong.
-    last = json.loads(answer.strip().splitlines()[-1])
-    image = last.get("status", "")
+    labels = {LABEL_NAME: source.name, LABEL_HOW: "bootstrapped", LABEL_SUITE: suite}
+    with _mmdebstrap(suite, source.platform, scratch=scratch, log=log) as child:
+        assert child.stdout is not None  # noqa: S101 - asked for there
+        if source.platform == DEFAULT:
+            marked = " ".join(f"{label}={value}" for label, value in labels.items())
+            changes = ['CMD ["bash"]', f"ENV PATH={_PATH}", f"LABEL {marked}"]
+            answer = client.api.import_image_from_stream(child.stdout, changes=changes)
+            # One JSON object in each line; the last one has the image's id or what went wrong.
+            last = json.loads(answer.strip().splitlines()[-1])
+            image = last.get("status", "") or last.get("error", answer)
+        else:
+            image = load_tree(
+                client,
+                child.stdout,
+                source.platform,
+                config={"Cmd": ["bash"], "Env": [f"PATH={_PATH}"], "Labels": labels},
+                created=_CREATED,
+                scratch=scratch,
+            )
     if child.returncode == 0 and image.startswith("sha256:"):
         client.images.get(image).tag(name, tag=tag)
         return ""
     if image.startswith("sha256:"):  # of a tree that broke off
         client.images.remove(image)
     if child.returncode == 0:
-        return f"the engine rejected the root file system: {last.get('error', answer)}"
+        return f"the engine rejected the root file system: {image}"
     log.seek(0)
     lines = log.read().decode(errors="replace").splitlines()
     complaints = [line for line in lines if line.startswith("E:")] or lines or ["no word"]
@@ -236,7 +266,9 @@ def _import(
 
 
 @contextmanager
-def _mmdebstrap(suite: str, *, scratch: Path, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+def _mmdebstrap(
+    suite: str, platform: str, *, scratch: Path, log: IO[bytes]
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run mmdebstrap with the tree's tar as its output; it has ended when this is left.
 
     Names no mirror, so mmdebstrap takes the archive's own and adds the suite's updates and
@@ -246,6 +278,9 @@ def _mmdebstrap(suite: str, *, scratch: Path, log: IO[bytes]) -> Iterator[subpro
         # Its mounts and children go when it goes, however it ends: it would leave both behind.
         *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
         "mmdebstrap",
+        f"--architectures={PLATFORMS[platform].architecture}",
+        # It would copy an emulator of Debian's into the tree; the kernel has it open already.
+        *(() if platform == DEFAULT else ("--skip=check/qemu",)),
         "--variant=minbase",
         "--include=ca-certificates",
         # Merges /usr from the start, as the pulled image has it, without 50 MB of perl to do it.

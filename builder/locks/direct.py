@@ -77,7 +77,10 @@ def _wheel_entry(wheel: Wheel, target: Target, local: Path | None, mirrors: Mirr
         return _direct(wheel, wheel.sha256)
     where = local.resolve().as_uri() if local else address(wheel.url, _sources(target, mirrors))
     question = Question(
-        requirements=(f"{wheel_name(wheel)} @ {where}",), python=target.python, no_deps=True
+        requirements=(f"{wheel_name(wheel)} @ {where}",),
+        python=target.python,
+        platform=target.platform,
+        no_deps=True,
     )
     try:
         [entry] = compile_requirements(question, target.name, mirrors).values()
@@ -92,7 +95,13 @@ def _indexed(requirement: str, source: str, target: Target, mirrors: Mirrors) ->
     """What only another index has, without what it needs: that is in the matrix."""
     # That index says no upload dates, so none can be asked of it.
     index = _sources(target, mirrors)[source]
-    asked = Question(requirements=(requirement,), python=target.python, index=index, no_deps=True)
+    asked = Question(
+        requirements=(requirement,),
+        python=target.python,
+        platform=target.platform,
+        index=index,
+        no_deps=True,
+    )
     try:
         [entry] = compile_requirements(asked, target.name, mirrors).values()
     except UnreachableError:

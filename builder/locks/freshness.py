@@ -21,7 +21,6 @@ from builder.util.links import LINE_ENDS
 __all__ = [
     "LAST_PATCH",
     "LAYERS",
-    "PLATFORM",
     "State",
     "component",
     "concerning",
@@ -34,9 +33,6 @@ __all__ = [
     "without_upgrades",
 ]
 
-# Wheels that glibc 2.28 and older distributions can load; Ubuntu 18.04 has 2.27, and no wheel of
-# its time asks for more.
-PLATFORM = "x86_64-manylinux_2_28"
 # The last patch release of each Python, so that `Requires-Python: >=3.6.2` is met.
 LAST_PATCH = {"3.6": "3.6.15", "3.7": "3.7.17", "3.8": "3.8.20", "3.9": "3.9.25"}
 # In the order in which they are resolved, but for those of components: see `layers`.
@@ -107,7 +103,7 @@ def inputs_digest(
 
     `below` are the locks under it; `upgrades` are those of the matrix that concern it.
     """
-    python = f"{LAST_PATCH.get(target.python, target.python)} {PLATFORM}"
+    python = f"{LAST_PATCH.get(target.python, target.python)} {target.runs_on.wheels}"
     parts: list[str] = []
     if layer == "build":
         parts = [python, target.locked.isoformat(), *target.build_requirements]

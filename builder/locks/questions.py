@@ -39,6 +39,7 @@ def question_of(layer: str, target: Target, below: Sequence[Lock]) -> Question:
             constraints=target.constraints,
             excluded=outside(target) if layer == "framework" else (),
             python=python,
+            platform=target.platform,
             date=date,
         )
     # The framework's requirements take part, so that its versions hold.
@@ -47,6 +48,7 @@ def question_of(layer: str, target: Target, below: Sequence[Lock]) -> Question:
         constraints=tuple(pin for lock in below for pin in lock.pins()),
         excluded=(*outside(target), *target.excludes),
         python=python,
+        platform=target.platform,
         date=date,
         # Those versions may be newer than this date.
         upgrades=tuple(u for u in target.upgrades if any(is_lifted(u, lock) for lock in below)),

@@ -26,6 +26,7 @@ from builder.locks.freshness import (
 )
 from builder.locks.lifting import Answer, lift
 from builder.locks.lockfile import Lock
+from builder.locks.platform_wheels import refuse_without_wheels
 from builder.locks.questions import question_of, texts
 from builder.locks.uv.compile import Question, compile_requirements
 from builder.locks.vanished import refuse_vanished, with_vanished
@@ -58,7 +59,7 @@ class Resolver:
         self._folders = wheelhouse.directories()
         self._done: dict[str, Future[Lock]] = {}
         self._yanked: set[tuple[str, str]] = set()
-        self._availability: dict[tuple[str, str], str] = {}
+        self._availability: dict[tuple[str, str, str], str] = {}
         self._mutex = Mutex()
         # Why packages were not lifted in targets, in uv's words: for when they were in none.
         self.refusals: dict[tuple[str, str], str] = {}
@@ -90,6 +91,7 @@ class Resolver:
         same = None if self._refresh else self._committed.same(layer, target, under)
         if same is None:
             lock = self._resolved(layer, target, below, under, held)
+            refuse_without_wheels(lock, target, self._mirrors)
         elif same.is_complete:
             return same
         else:
@@ -169,11 +171,12 @@ class Resolver:
 
     def _missing(self, upgrade: Upgrade, target: Target) -> str:
         """Why an upgrade's version is not there for a target's Python, asked for once."""
-        key = (upgrade.rule, target.python)
+        key = (upgrade.rule, target.python, target.platform)
         if key not in self._availability:
             question = Question(
                 requirements=(upgrade.requirement,),
                 python=target.python,
+                platform=target.platform,
                 date=upgrade.date.isoformat(),
                 no_deps=True,
             )

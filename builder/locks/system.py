@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import LockError
+from builder.matrix.platforms import DEFAULT
 from builder.matrix.target import Target
 
 __all__ = [
@@ -134,6 +135,8 @@ def inputs_digest(target: Target) -> str:
     """The SHA-256 of all that a target's packages are resolved from."""
     asked = (f"{step}: {' '.join(packages)}" for step, packages in steps(target).items())
     parts = ["system", target.base.image, str(target.system_date), *asked]
+    if target.platform != DEFAULT:
+        parts.append(target.platform)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

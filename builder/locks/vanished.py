@@ -34,7 +34,7 @@ def refuse_vanished(
     if not any(name in entries for name in moved):
         return
     moved = {name: v for name, v in moved.items() if _is_allowed(name, v, question)}
-    if gone := _vanished(held, moved, mirrors):
+    if gone := _vanished(held, moved, target, mirrors):
         raise LockError(
             f"{target.name}: the package index has no {' and no '.join(gone)} any more, which "
             f"{held.layer}.lock has; it stays as it is",
@@ -49,7 +49,7 @@ def with_vanished(
     for lock in below:
         named = dict(map(pinned, lock.entries.values()))
         named = {name: v for name, v in named.items() if v and names_package(error.message, name)}
-        if gone := _vanished(lock, named, mirrors):
+        if gone := _vanished(lock, named, target, mirrors):
             return LockError(
                 f"{error.message.rstrip()}\n\nThe package index has no {' and no '.join(gone)} any "
                 f"more, which {lock.layer}.lock has",
@@ -58,12 +58,15 @@ def with_vanished(
     return error
 
 
-def _vanished(lock: Lock, versions: Mapping[str, str], mirrors: Mirrors) -> list[str]:
+def _vanished(
+    lock: Lock, versions: Mapping[str, str], target: Target, mirrors: Mirrors
+) -> list[str]:
     """Those of a lock's versions that the index does not have as of the lock's own date."""
     pins = [f"{name}=={version}" for name, version in versions.items()]
     question = Question(
         requirements=(),
         python=lock.python,
+        platform=target.platform,
         date="" if lock.date == "any day" else lock.date,
         no_deps=True,
     )

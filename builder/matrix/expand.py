@@ -17,6 +17,8 @@ from builder.matrix.format import (
     Release,
 )
 from builder.matrix.keys import given
+from builder.matrix.platform_check import on_platform
+from builder.matrix.platforms import DEFAULT
 from builder.matrix.requirements import for_python
 from builder.matrix.schema import Day
 from builder.matrix.tags import python_tag
@@ -46,7 +48,7 @@ class Expansion:
         self.release, self.entry = release, entry
 
     def targets(self) -> list[Target]:
-        """The entry's targets, one for each device, but those that are not possible."""
+        """The entry's targets, by device and platform, but those that are not possible."""
         matrix, entry = self.matrix, self.entry
         versions = matrix.versions(entry.framework)
         if entry.version not in versions.named:
@@ -65,7 +67,11 @@ class Expansion:
         )
         self._check_own_accelerator(devices)
         components = choose(matrix, entry, self.report)
-        found = [self._target(version, libraries, device, components) for device in devices]
+        found = [
+            self._target(version, libraries, device, platform, components)
+            for device in devices
+            for platform in entry.platforms or (Text(DEFAULT, entry.version.at),)
+        ]
         # Without a component that does not go, a target may seem to be another's double.
         if len(components) < len(entry.components):
             return []
@@ -76,6 +82,7 @@ class Expansion:
         version: FrameworkVersion,
         libraries: Libraries,
         device: Text,
+        platform: Text,
         components: tuple[Component, ...],
     ) -> Target | None:
         entry, release, matrix = self.entry, self.release, self.matrix
@@ -92,9 +99,10 @@ class Expansion:
             )
         if build is None or (accelerator is None and named != "cpu"):
             return None
-        if not check_device(components, device, accelerator, self.report):
+        fitting = on_platform(build, platform, device, entry, components, self.report)
+        if not check_device(components, device, accelerator, self.report) or fitting is None:
             return None
-        build = with_components(build, components)
+        build = with_components(fitting, components)
         # The last one that says a value counts.
         tools = [matrix.tools] if matrix.tools else []
         own = libraries.on(version.framework)
@@ -121,6 +129,7 @@ class Expansion:
             "datasets": release.datasets if entry.mode == "training" else None,
             # A default device is nowhere in the file.
             "device": device if entry.devices else str(device),
+            "platform": platform if entry.platforms else str(platform),
             # They are named where the row or its framework version names them.
             "base": replace(base, name=base_name),
             "accelerator": accelerator and replace(accelerator, name=named),

@@ -152,6 +152,12 @@ class Wheel:
         return tag[1] if tag else ""
 
     @property
+    def machine(self) -> str:
+        """The architecture that it is for, like x86_64; nothing if it is for all."""
+        tag = re.search(r"_(x86_64|aarch64)(?:\.[^-]*)?\.whl$", self.filename)
+        return tag[1] if tag else ""
+
+    @property
     def source(self) -> str:
         """The name of the source the address begins with."""
         return self.url[2 : self.url.index("}")]

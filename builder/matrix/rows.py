@@ -69,6 +69,13 @@ class Entry:
         "device",
         default=(),
     )
+    platforms: Texts = key(
+        ListOf(v.PLATFORM, "platforms"),
+        "One target for each; else linux/amd64. Others are for own images for cpu; see "
+        "[platforms.md](platforms.md).",
+        "platform",
+        default=(),
+    )
     python: Text | None = key(v.PYTHON, "Else the build's or version's.", "python", default=None)
     base: Text | None = key(v.BASE, "Else the build's or version's.", "os", default=None)
     accelerator: Text | None = key(

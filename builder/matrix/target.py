@@ -18,6 +18,7 @@ from builder.matrix.format import (
     Upgrade,
 )
 from builder.matrix.parts import Accepted
+from builder.matrix.platforms import DEFAULT, PLATFORMS, Platform
 from builder.matrix.schema import Day, where
 from builder.matrix.tags import Repository, Tag, python_tag
 from builder.matrix.yaml_nodes import Position
@@ -43,6 +44,7 @@ class Target:
     or none; `datasets` is None where the image has none (inference);
     `account` is the AWS account that the matrix names for its own images, else empty;
     `variant` is the end of its tag where others have the same versions, else empty;
+    `platform` is what it runs on, like linux/amd64, after which a tag has no end of its own;
     `major` is the first number of the releases of the official image, vX.Y;
     `stand_in` is what an image that is only for tests has instead of the real parts, else empty;
     `budget` is what the matrix says of its size, if it does (see builder.build.size_budget);
@@ -84,6 +86,7 @@ class Target:
     account: str = ""
     major: str = "1"
     variant: str = ""
+    platform: str = DEFAULT
     stand_in: str = ""
     budget: str = ""
     components: tuple[Component, ...] = ()
@@ -112,8 +115,13 @@ class Target:
             device=self.device,
             python=self.python,
             accelerator=self.accelerator.name if self.accelerator else None,
-            os="-".join(filter(None, (self.base.name, self.variant))),
+            os="-".join(filter(None, (self.base.name, self.variant, self.runs_on.suffix))),
         )
+
+    @property
+    def runs_on(self) -> Platform:
+        """What is known of its platform."""
+        return PLATFORMS[self.platform]
 
     @property
     def tag(self) -> str:
@@ -190,6 +198,7 @@ class Target:
             "transformers": self.transformers,
             "datasets": self.datasets,
             "device": self.device,
+            "platform": self.platform,
             "python": python_tag(self.python),
             "os": self.base.name,
             "device_tag": self.parts.device_tag,
@@ -214,7 +223,7 @@ class Target:
             f"python.{python_tag(self.python)}",
             f"os.{_dashes(self.base.name)}",
             f"job.{self.mode}",
-            "arch.x86",
+            f"arch.{self.runs_on.label}",
             "contributor.huggingface",
         }
         labels = {f"{_ENGINES}.{engine}": "true" for engine in engines}

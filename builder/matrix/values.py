@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from builder.matrix.platforms import PLATFORMS
 from builder.matrix.schema import DateOf, ListOf, MapOf, TextOf
 
 FRAMEWORKS = ("pytorch", "tensorflow")
@@ -41,7 +42,7 @@ BASE = TextOf(
     pattern=r"(?!v\d+(?:\.\d+)?(?:-|$))[a-z](?:[a-z0-9.]*[a-z0-9])?"
     r"(?:-(?!v\d+(?:\.\d+)?(?:-|$))[a-z0-9](?:[a-z0-9.]*[a-z0-9])?)*",
 )
-VARIANT = TextOf(what="a variant", like="slim", pattern=r"(?!v\d+$)[a-z][a-z0-9]*")
+VARIANT = TextOf(what="a variant", like="slim", pattern=r"(?!(?:v\d+|amd64|arm64)$)[a-z][a-z0-9]*")
 ACCELERATOR = TextOf(
     what="an accelerator as in a tag",
     like="cu111 or sdk1.17.1",
@@ -118,6 +119,7 @@ KINDS = ListOf(KIND, "kinds of components")
 FRAMEWORK = TextOf(what="a framework", choices=FRAMEWORKS)
 DEVICE = TextOf(what="a device", choices=DEVICES)
 ACCELERATED = TextOf(what="gpu, neuron or neuronx", choices=DEVICES[1:])
+PLATFORM = TextOf(what="a platform", choices=tuple(PLATFORMS))
 ORIGIN = TextOf(what="an origin", choices=ORIGINS)
 ACCOUNT = TextOf(what="an AWS account", like="123456789012", pattern=r"[0-9]{12}", number=True)
 TOOLCHAIN = TextOf(what="a toolchain", choices=TOOLCHAINS)

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlencode, urljoin
 
 from builder.errors import RegistryError
+from builder.matrix.platforms import DEFAULT
 from builder.registry.auth import Logins, of_docker
 from builder.registry.exchange import PATIENCE, Answer
 from builder.registry.http import Connection
@@ -28,7 +29,6 @@ OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 INDEXES = frozenset({DOCKER_LIST, OCI_INDEX})
 MANIFESTS = (DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST)
-PLATFORM = ("linux", "amd64")
 
 _MANIFEST_BYTES = 4 << 20  # what the specification has registries accept
 _BLOB_BYTES = 32 << 20
@@ -141,33 +141,37 @@ class RegistryClient:
             )
         return Manifest(content=content, media_type=named)
 
-    def labels(self, repository: str, reference: str) -> Mapping[str, str] | None:
+    def labels(
+        self, repository: str, reference: str, platform: str = DEFAULT
+    ) -> Mapping[str, str] | None:
         """The labels of the image under a reference; None if there is none."""
-        config = self.config(repository, reference)
+        config = self.config(repository, reference, platform)
         return None if config is None else labels_of(config)
 
-    def config(self, repository: str, reference: str) -> Mapping[str, Any] | None:
+    def config(
+        self, repository: str, reference: str, platform: str = DEFAULT
+    ) -> Mapping[str, Any] | None:
         """All that the image under a reference says of itself; None if there is none."""
-        manifest = self.image_manifest(repository, reference)
+        manifest = self.image_manifest(repository, reference, platform)
         if manifest is None:
             return None
         what = f"the config of {repository}:{reference}"
         digest = self._digest(manifest.document.get("config", {}), what)
         return self._http.document(self.blob(repository, digest), what, CONFIG)
 
-    def image_manifest(self, repository: str, reference: str) -> Manifest | None:
-        """The same for an image, and for an index that of its image for x86-64 Linux."""
+    def image_manifest(
+        self, repository: str, reference: str, platform: str = DEFAULT
+    ) -> Manifest | None:
+        """The same for an image, and for an index that of its image for a platform."""
         manifest = self.manifest(repository, reference)
         if manifest is None or manifest.media_type not in INDEXES:
             return manifest
         for entry in manifest.document.get("manifests", ()):
-            platform = entry.get("platform", {})
-            if (platform.get("os"), platform.get("architecture")) == PLATFORM:
-                what = f"the image of {repository}:{reference} for {'/'.join(PLATFORM)}"
+            found = entry.get("platform", {})
+            if f"{found.get('os')}/{found.get('architecture')}" == platform:
+                what = f"the image of {repository}:{reference} for {platform}"
                 return self.manifest(repository, self._digest(entry, what))
-        raise self._http.error(
-            f"{repository}:{reference} has no image for {'/'.join(PLATFORM)}", ""
-        )
+        raise self._http.error(f"{repository}:{reference} has no image for {platform}", "")
 
     def _digest(self, descriptor: Mapping[str, Any], what: str) -> str:
         digest = descriptor.get("digest", "")

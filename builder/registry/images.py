@@ -28,7 +28,8 @@ def images_in(
     asked = client or RegistryClient(place.host, logins=logins())
 
     def ask(target: Target) -> ImageInfo | None:
-        config = asked.config(place.repository(target.repository), target.tag)
+        repository = place.repository(target.repository)
+        config = asked.config(repository, target.tag, target.platform)
         if config is None:
             return None
         return ImageInfo(labels=labels_of(config), config=config)

@@ -13,6 +13,7 @@ from builder import __version__
 from builder.engine.image import TargetImage
 from builder.errors import PushError
 from builder.inventory import spdx
+from builder.matrix.platforms import DEFAULT
 from builder.registry.client import OCI_INDEX, OCI_MANIFEST, Manifest
 from builder.release import provenance, signing
 from builder.release.compare import OCI_CONFIG
@@ -54,7 +55,8 @@ def attacher(commit: Commit) -> Attach:
             name = f"{pusher.place.host}/{repository}"
             listed = spdx.document(found, name=name, digest=image.digest)
             predicates = {_SPDX: listed, provenance.PREDICATE: made}
-            return _attach(pusher, repository, image, attestations(name, image.digest, predicates))
+            statements = attestations(name, image.digest, predicates)
+            return _attach(pusher, repository, image, statements, local.target.platform)
 
         return attach
 
@@ -109,7 +111,11 @@ def attestations(
 
 
 def _attach(
-    pusher: Pusher, repository: str, image: Manifest, statements: list[Mapping[str, Any]]
+    pusher: Pusher,
+    repository: str,
+    image: Manifest,
+    statements: list[Mapping[str, Any]],
+    platform: str,
 ) -> Manifest:
     """Store the statements, their manifest and the index of both; the index, by digest."""
     client = pusher.client
@@ -148,20 +154,21 @@ def _attach(
         ),
         media_type=OCI_MANIFEST,
     )
-    both = index(image, about)
+    both = index(image, about, platform)
     for manifest in (about, both):
         client.put_manifest(repository, manifest.digest, manifest)
     return both
 
 
-def index(image: Manifest, about: Manifest) -> Manifest:
+def index(image: Manifest, about: Manifest, platform: str = DEFAULT) -> Manifest:
     """An index of an image and of what is said about it, as BuildKit writes them."""
+    system, _, architecture = platform.partition("/")
     entries = [
         {
             "mediaType": OCI_MANIFEST,
             "digest": image.digest,
             "size": len(image.content),
-            "platform": {"architecture": "amd64", "os": "linux"},
+            "platform": {"architecture": architecture, "os": system},
         },
         {
             "mediaType": OCI_MANIFEST,

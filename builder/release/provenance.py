@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from builder import __version__
-from builder.build.plan import PLATFORM
 from builder.engine.image import TargetImage
 
 __all__ = ["commit_of", "predicate"]
@@ -37,7 +36,7 @@ def predicate(local: TargetImage, *, commit: str) -> Mapping[str, Any]:
                 "framework_build": labels.get("dlc.build", ""),
                 "base": labels.get("dlc.base", ""),
             },
-            "environment": {"platform": PLATFORM},
+            "environment": {"platform": target.platform},
         },
         "metadata": {
             "completeness": {"parameters": True, "environment": False, "materials": False},
@@ -67,7 +66,8 @@ def _bases(local: TargetImage) -> list[Mapping[str, Any]]:
         uri = f"urn:dlc:bootstrapped:{local.target.base.name}"
         return [{"uri": uri, "digest": {"sha256": image.removeprefix("sha256:")}}]
     repository, _, tag = name.partition(":")
-    uri = f"pkg:docker/{repository}@{tag}?platform={PLATFORM.replace('/', '%2F')}"
+    platform = local.target.platform.replace("/", "%2F")
+    uri = f"pkg:docker/{repository}@{tag}?platform={platform}"
     return [{"uri": uri, "digest": {"sha256": pinned}}] if pinned else []
 
 

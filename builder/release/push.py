@@ -130,7 +130,7 @@ class Pusher:
         else:
             manifest = prepared.there
             self.watcher.news(target.name, f"{manifest.digest} is there already")
-        self._check(repository, manifest)
+        self._check(target, repository, manifest)
         named = self.client.head(repository, target.tag)
         before = named.digest if named else ""
         revision = self.revision or tagging.revision(self, target, repository, manifest.digest)
@@ -142,7 +142,7 @@ class Pusher:
         if self.records and prepared.inventory:
             keep(self.records, manifest.digest, prepared.inventory)
         if self.seal:
-            image = self._image_manifest(repository, manifest).digest
+            image = self._image_manifest(target, repository, manifest).digest
             name = f"{self.place.host}/{repository}"
             self.seal(local, name, image, manifest.digest, prepared.inventory)
         for tag in tags:
@@ -161,7 +161,7 @@ class Pusher:
             tag=target.tag,
             tags=tuple(sorted(tags)),
             digest=manifest.digest,
-            size=self._image_manifest(repository, manifest).size,
+            size=self._image_manifest(target, repository, manifest).size,
             key=local.key,
             profile=self.profile,
         )
@@ -211,7 +211,7 @@ class Pusher:
         moves = moving(target, self.targets, revision=revision)
         kept = [tag for tag in moves if tag != target.tag and self.keeps(repository, tag)]
         for tag in (*fixed, target.tag, *kept):
-            remote = self.remote(repository, tag)
+            remote = self.remote(target, repository, tag)
             if remote is None:
                 continue
             same = is_same(local, remote) and not self._misfit(remote)
@@ -221,23 +221,23 @@ class Pusher:
                 found = remote.top
         return found
 
-    def remote(self, repository: str, tag: str) -> Remote | None:
-        """What a tag names in the registry; None if it names nothing."""
+    def remote(self, target: Target, repository: str, tag: str) -> Remote | None:
+        """What a tag names in the registry, for a target's platform; None if it names nothing."""
         top = self.client.manifest(repository, tag)
         if top is None:
             return None
-        manifest = self._image_manifest(repository, top)
+        manifest = self._image_manifest(target, repository, top)
         labels = self.client.labels(repository, manifest.digest) or {}
         return Remote(top=top, manifest=manifest, labels=labels)
 
     def _is_local(self, local: TargetImage, repository: str, there: Manifest) -> bool:
         """Whether what a registry has is the engine's own image, and not only one of its key."""
-        image = self._image_manifest(repository, there)
+        image = self._image_manifest(local.target, repository, there)
         config = Remote(top=there, manifest=image, labels={}).image_id
         return local.id in (config, image.digest, there.digest)
 
-    def _image_manifest(self, repository: str, top: Manifest) -> Manifest:
-        return self.client.image_manifest(repository, top.digest) or top
+    def _image_manifest(self, target: Target, repository: str, top: Manifest) -> Manifest:
+        return self.client.image_manifest(repository, top.digest, target.platform) or top
 
     def _misfit(self, remote: Remote) -> str:
         inner = oci_misfit(remote.manifest) if self.profile == OCI else ""
@@ -248,9 +248,9 @@ class Pusher:
         image = upload(self, prepared.local, repository)
         return image if prepared.attach is None else prepared.attach(repository, image)
 
-    def _check(self, repository: str, manifest: Manifest) -> None:
+    def _check(self, target: Target, repository: str, manifest: Manifest) -> None:
         """PushError unless the registry serves what the profile promises."""
-        image = self._image_manifest(repository, manifest)
+        image = self._image_manifest(target, repository, manifest)
         if why := self._misfit(Remote(top=manifest, manifest=image, labels={})):
             raise PushError(
                 f"{self.place.host}/{repository}@{manifest.digest} does not fit the profile "

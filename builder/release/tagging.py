@@ -46,7 +46,7 @@ def name(pusher: Pusher, local: TargetImage, repository: str, tag: str, manifest
     if there is not None and there.digest == manifest.digest:
         return there.digest
     keeps = is_fixed(tag) or pusher.keeps(repository, tag)
-    remote = pusher.remote(repository, tag) if there is not None and keeps else None
+    remote = pusher.remote(local.target, repository, tag) if there is not None and keeps else None
     if remote is not None:
         raise conflict(reference, local, remote, manifest.digest)
     try:
@@ -55,7 +55,7 @@ def name(pusher: Pusher, local: TargetImage, repository: str, tag: str, manifest
         if error.status not in _KEPT:
             raise
         # A repository that keeps its tags says so only now, and also if an answer was lost.
-        remote = pusher.remote(repository, tag)
+        remote = pusher.remote(local.target, repository, tag)
         if remote is None:
             raise
         if remote.top.digest != manifest.digest:

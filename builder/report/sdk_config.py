@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from builder.errors import DlcError
+from builder.matrix.platforms import DEFAULT
 from builder.matrix.tags import python_tag
 from builder.matrix.target import Target
 from builder.matrix.uris import regions
@@ -56,6 +57,9 @@ def sdk_config(targets: Iterable[Target], account: str | None, named: Iterable[s
             continue
         if target.variant:
             left_out[target.name] = "the SDK cannot ask for a variant"
+            continue
+        if target.platform != DEFAULT:
+            left_out[target.name] = f"the SDK cannot ask for {target.platform}"
             continue
         # Both modes in every file: asked for a mode that is not there, the SDK takes the other.
         modes = found.setdefault(_file(target), {"inference": {}, "training": {}})

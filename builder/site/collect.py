@@ -138,6 +138,7 @@ def _image(
         transformers=str(target.transformers),
         datasets=str(target.datasets or ""),
         device=target.device,
+        platform=target.platform,
         python=str(target.python),
         standalone_python=target.standalone_python,
         os=target.base.name,

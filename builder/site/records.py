@@ -8,6 +8,7 @@ from typing import Any
 
 from builder.engine.layers import Layer
 from builder.inventory.diff import Change
+from builder.matrix.platforms import DEFAULT
 from builder.util.check import Check
 
 __all__ = [
@@ -198,6 +199,7 @@ class Image:
     published: tuple[Published, ...] = ()
     inventory_of: str = ""
     former: str = ""
+    platform: str = DEFAULT
     changes: tuple[Change, ...] = ()
 
     @property

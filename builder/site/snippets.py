@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from builder.matrix.platforms import DEFAULT
 from builder.matrix.uris import registry_host
 from builder.site.records import Image
 
@@ -20,10 +21,12 @@ EXAMPLE_ACCOUNT = "123456789012"
 _INSTANCES = {
     ("inference", "cpu"): "ml.m5.xlarge",
     ("inference", "gpu"): "ml.g5.xlarge",
+    ("inference", "linux/arm64"): "ml.c7g.xlarge",
     ("inference", "neuron"): "ml.inf1.xlarge",
     ("inference", "neuronx"): "ml.inf2.xlarge",
     ("training", "cpu"): "ml.m5.xlarge",
     ("training", "gpu"): "ml.g5.xlarge",
+    ("training", "neuron"): "ml.m5.xlarge",
     ("training", "neuronx"): "ml.trn1.2xlarge",
 }
 _RUN = {
@@ -169,7 +172,8 @@ def default_fills(image: Image) -> dict[str, str]:
 
 def _texts(image: Image) -> Iterator[tuple[str, str, str]]:
     serves = image.mode == "inference"
-    instance = _INSTANCES.get((image.mode, image.device), "ml.m5.xlarge")
+    kind = image.device if image.platform == DEFAULT else image.platform
+    instance = _INSTANCES.get((image.mode, kind))
     device, limits = _RUN.get(image.device, ""), _LIMITS.get(image.device, "")
     yield (
         "pull",
@@ -191,8 +195,9 @@ def _texts(image: Image) -> Iterator[tuple[str, str, str]]:
         )
     yield "run", "docker run", run
     two, three = (_SERVE_2, _SERVE_3) if serves else (_TRAIN_2, _TRAIN_3)
-    yield "sagemaker2", "SageMaker SDK 2", two.format(uri=URI, instance=instance)
-    yield "sagemaker3", "SageMaker SDK 3", three.format(uri=URI, instance=instance)
+    if instance:
+        yield "sagemaker2", "SageMaker SDK 2", two.format(uri=URI, instance=instance)
+        yield "sagemaker3", "SageMaker SDK 3", three.format(uri=URI, instance=instance)
     if serves:
         pod = _SERVE_POD.format(uri=URI, limits=limits)
     else:

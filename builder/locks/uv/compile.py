@@ -11,16 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from builder.errors import LockError, UnansweredError, UnreachableError
-from builder.locks.freshness import LAST_PATCH, PLATFORM
+from builder.locks.freshness import LAST_PATCH
 from builder.locks.lockfile import parse, pinned
 from builder.locks.sdist.needs import Source, needs_of
 from builder.locks.sdist.source import Needs
 from builder.locks.uv.process import Uv, uv_process
 from builder.matrix.format import Upgrade
 from builder.matrix.mirrors import NO_MIRRORS, Mirrors
+from builder.matrix.platforms import DEFAULT, PLATFORMS
 from builder.matrix.requirements import normalise
 
-__all__ = ["Question", "UnreachableError", "compile_requirements", "requirement_name"]
+__all__ = ["Question", "UnreachableError", "compile_requirements", "failure", "requirement_name"]
 
 # What uv says of the network; the last if it was told to be offline.
 _UNREACHABLE = ("ailed to fetch", "ailed to download", "the network was disabled")
@@ -35,7 +36,7 @@ _MOST_ROUNDS = 200
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """What uv is asked: requirements within constraints, for a Python, as of a date.
+    """What uv is asked: requirements within constraints, for a Python on a platform, as of a date.
 
     `excluded` packages are left out of the answer whoever needs them; `upgrades` are allowed to be
     newer than the date. An empty date is today, an empty Python any. `no_deps`, `only_binary` and
@@ -47,6 +48,7 @@ class Question:
     constraints: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
     python: str = ""
+    platform: str = DEFAULT
     date: str = ""
     index: str = ""
     no_deps: bool = False
@@ -54,6 +56,11 @@ class Question:
     only_binary: bool = False
     annotate: bool = False
     preferences: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """What decides which wheels there are, apart from the day."""
+        return f"{self.python} {self.platform}"
 
 
 # What source distributions need, by the indexes that have them; and of each Python the day until
@@ -82,7 +89,7 @@ def compile_requirements(
             usable = {
                 source: needs
                 for source, (needs, until) in list(known.items())
-                if until.get(question.python, "") >= days.of(source) and not question.only_binary
+                if until.get(question.place, "") >= days.of(source) and not question.only_binary
             }
             entries = [source.entry(needs) for source, needs in usable.items()]
             result = uv.run("compile", *options, *choice, configuration=entries)
@@ -97,8 +104,8 @@ def compile_requirements(
             if source not in known:
                 known[source] = needs_of(source, uv, choice, question.date), {}
             until = known[source][1]
-            until[question.python] = max(until.get(question.python, ""), days.of(source))
-    raise _failure(result.stderr, name)
+            until[question.place] = max(until.get(question.place, ""), days.of(source))
+    raise failure(result.stderr, name)
 
 
 class _Days:
@@ -154,7 +161,8 @@ def _choice(question: Question) -> tuple[str, ...]:
     options: list[str] = []
     if question.python:
         version = LAST_PATCH.get(question.python, question.python)
-        options += ["--python-version", version, "--python-platform", PLATFORM]
+        wheels = PLATFORMS[question.platform].wheels
+        options += ["--python-version", version, "--python-platform", wheels]
     if question.index:
         options += ["--default-index", question.index]
     if question.date:
@@ -164,7 +172,7 @@ def _choice(question: Question) -> tuple[str, ...]:
     return tuple(options)
 
 
-def _failure(stderr: str, name: str) -> LockError:
+def failure(stderr: str, name: str) -> LockError:
     """What uv told of a failure, as an error with a remedy."""
     words = _NOISE.sub("", stderr).strip()
     message = f"{name} cannot be locked:\n{words}\n "

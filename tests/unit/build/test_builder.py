@@ -8,7 +8,7 @@ import pytest
 
 from builder.build import build
 from builder.build.bakefile import Cache
-from builder.build.builder import LOCAL, BuilderConfig, choose, environment
+from builder.build.builder import LOCAL, BuilderConfig, choose, environment, refuse_platform
 from builder.build.plan import inputs
 from builder.cli.progress import Builds, Progress
 from builder.dockerfile.render import Renderer
@@ -129,3 +129,20 @@ def test_the_builder_of_the_environment(tmp_path: Path, monkeypatch: pytest.Monk
         choose(engine(tmp_path, "docker"))
     monkeypatch.setenv("BUILDX_BUILDER", "another")
     assert choose(engine(tmp_path, "remote"), "far").builder == "far"
+
+
+@pytest.mark.integration
+def test_a_platform_that_a_builder_does_not_run(tmp_path: Path) -> None:
+    there = engine(tmp_path, "docker-container", "Platforms:        linux/amd64*, linux/386 (+2)")
+    far = BuilderConfig(builder="far", is_remote=True)
+    with pytest.raises(BuildError) as failure:
+        refuse_platform(there, "linux/arm64", far)
+    assert failure.value.message == "the builder far runs no programs for linux/arm64"
+    assert "qemu-user-static" in failure.value.remedy
+    runs = engine(tmp_path, "docker-container", "Platforms:        linux/amd64*, linux/arm64")
+    refuse_platform(runs, "linux/arm64", far)
+
+
+def test_the_default_platform_needs_no_look() -> None:
+    nobody = Engine(host="unix:///x", version="27", private=False, buildx=("/nowhere",))
+    refuse_platform(nobody, "linux/amd64", LOCAL)

@@ -68,6 +68,7 @@ def test_list_for_programs(dlc: Dlc, golden: Path, small: dict[str, Target]) -> 
         "transformers": "4.12.3",
         "datasets": None,
         "device": "cpu",
+        "platform": "linux/amd64",
         "python": "py38",
         "os": "ubuntu20.04",
         "device_tag": "ubuntu20.04",
@@ -87,11 +88,11 @@ def test_list_for_people(dlc: Dlc, golden: Path) -> None:
     assert (run.code, run.err) == (0, "")
     assert run.out.splitlines() == [
         "repository                        tag                                            "
-        "datasets  date        origin",
+        "platform     datasets  date        origin",
         "huggingface-tensorflow-inference  2.4.1-transformers4.6.1-cpu-py37-ubuntu18.04   "
-        "-         2021-06-25  official",
+        "linux/amd64  -         2021-06-25  official",
         "huggingface-pytorch-inference     1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04  "
-        "-         2022-02-18  official",
+        "linux/amd64  -         2022-02-18  official",
     ]
 
 

@@ -39,7 +39,8 @@ class Client:
     def manifest(self, _repository: str, reference: str) -> Manifest | None:
         return self.registry.named.get(reference) or self.registry.there.get(reference)
 
-    image_manifest = manifest
+    def image_manifest(self, repository: str, reference: str, _platform: str) -> Manifest | None:
+        return self.manifest(repository, reference)
 
     def labels(self, _repository: str, digest: str) -> dict[str, str]:
         return {KEY_LABEL: digest[-64:]}
