@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
 from builder.engine import apt
+from builder.engine.failures import is_limited, limit_remedy
 from builder.engine.foreign import load_tree
 from builder.errors import BaseImageError
 from builder.matrix.platforms import DEFAULT, PLATFORMS
@@ -150,9 +151,10 @@ def _get(client: docker.DockerClient, source: BaseSource, *, say: Say) -> None:
         return
     message = f"no base {source.local_name}: pulling {source.image} failed ({failed})"
     if not source.bootstrap:
+        mirror = "connect the engine to its registry, or to a mirror of it"
         raise BaseImageError(
             f"{message}, and it cannot be bootstrapped",
-            remedy="connect the engine to its registry, or to a mirror of it",
+            remedy=limit_remedy(_host(source.image)) if is_limited(failed) else mirror,
         )
     say(f"{failed}; bootstrapping {source.local_name} with mmdebstrap instead, half a minute")
     if failed := _bootstrap(client, source, source.bootstrap, say=say):
@@ -161,6 +163,12 @@ def _get(client: docker.DockerClient, source: BaseSource, *, say: Say) -> None:
             remedy="connect the engine to the registry, or run as root on Debian or Ubuntu "
             "with mmdebstrap and its archive in reach",
         )
+
+
+def _host(image: str) -> str:
+    """The registry of an image, as Docker reads names."""
+    host, slash, _ = image.partition("/")
+    return host if slash and ("." in host or ":" in host or host == "localhost") else "docker.io"
 
 
 def _pull(client: docker.DockerClient, source: BaseSource) -> str:

@@ -265,17 +265,25 @@ class RegistryClient:
     def mount(self, repository: str, digest: str, sources: Iterable[str]) -> bool:
         """Let a repository have a blob of another one of the registry; whether one had it.
 
-        Not every registry does that, and who may push here may not see there.
+        Not every registry does that, and who may push here may not see there: GitHub's begins an
+        upload, Docker Hub wants a token for both, and a token server may give none for the other
+        (oras-project/rust-oci-client issue 235).
         """
         for source in sources:
             query = urlencode({"mount": digest, "from": source})
-            answer = self._http.ask("POST", f"{repository}/blobs/uploads/?{query}", repository)
+            place = f"{repository}/blobs/uploads/?{query}"
+            try:
+                answer = self._http.ask("POST", place, repository)
+            except RegistryError as error:
+                if error.status not in {400, 401, 403}:
+                    raise
+                continue
             if answer.status == 201:
                 return True
-            if answer.status < 300 and (place := answer.headers.get("Location")):
+            if answer.status < 300 and (begun := answer.headers.get("Location")):
                 # What cannot be mounted is to be uploaded, which is for later.
                 with suppress(RegistryError):
-                    self._http.ask("DELETE", urljoin(answer.url, place), repository, once=True)
+                    self._http.ask("DELETE", urljoin(answer.url, begun), repository, once=True)
         return False
 
     def put_file(

@@ -18,10 +18,12 @@ from http import HTTPStatus
 from http.client import HTTPException
 from typing import TYPE_CHECKING
 
+from builder.engine.failures import is_limited
 from builder.errors import RegistryError
 from builder.registry.auth import Login, of_docker
 from builder.registry.client import MANIFESTS
 from builder.registry.http import Connection
+from builder.registry.limits import limit_words
 from builder.util.text import causes
 
 if TYPE_CHECKING:
@@ -74,8 +76,21 @@ def ask(references: Iterable[str], engine: Engine | None) -> dict[str, Answer]:
 
 
 def _by_engine(engine: Engine, reference: str) -> str:
+    """The same as the engine finds it, which reads the manifest: that counts as a pull.
+
+    Where a registry lets nothing be pulled any more, the digest is asked for without one.
+    """
+    from docker.errors import APIError
+
     with closing(engine.client(timeout=max(1, round(SECONDS)))) as client:
-        return str(client.images.get_registry_data(reference).id)
+        try:
+            return str(client.images.get_registry_data(reference).id)
+        except APIError as error:
+            if not is_limited(str(error.explanation)):
+                raise
+    with suppress(RegistryError, _NoDigest):
+        return _by_http(reference)
+    raise _NoDigest(_LIMITED)
 
 
 def _by_http(reference: str) -> str:
@@ -95,6 +110,9 @@ def _by_http(reference: str) -> str:
     answer = connection.ask("HEAD", path, name, accept=MANIFESTS)
     if answer.status == HTTPStatus.NOT_FOUND:
         raise _NoDigest("not found")
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+        told = limit_words(answer.headers)
+        raise _NoDigest(f"{_LIMITED} ({told})" if told else _LIMITED)
     if answer.status != HTTPStatus.OK:
         known = {each.value: each.phrase.lower() for each in HTTPStatus}
         raise _NoDigest(f"{answer.status} {known.get(answer.status, 'is not an HTTP status')}")
@@ -110,6 +128,7 @@ def _login(host: str) -> Login | None:
     return None
 
 
+_LIMITED = "its registry lets no more be pulled now: log in, or name a mirror"
 # What engines say, and the same in short.
 _PHRASES = {
     "no such host": "no such host",

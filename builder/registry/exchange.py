@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from builder.errors import Interrupted, RegistryError
+from builder.registry.limits import is_used_up, retry_after
 from builder.util.http import BUSY
 from builder.util.text import causes, system_words
 
@@ -113,7 +114,7 @@ class Exchange:
         for again in range(self._retries + 1):
             if body is not None:
                 body.seek(0)
-            answer, error = None, None
+            answer, error, vain = None, None, False
             try:
                 answer = self._bounded(
                     lambda: self._one(method, address, authorization, **options),
@@ -126,11 +127,11 @@ class Exchange:
             if answer is not None:
                 if answer.status not in BUSY:
                     return answer
-                seconds = answer.headers.get("Retry-After", "")
-                if seconds.isascii() and seconds.isdecimal():
-                    pause = float(seconds[:9])
+                told = retry_after(answer.headers)
+                pause = pause if told is None else told
+                vain = answer.status == 429 and told is None and is_used_up(answer.headers)
             tries = min(self._retries, TRIES if answer else _CONNECTING)
-            last = once or again == tries or time.monotonic() + pause > until
+            last = once or vain or again == tries or time.monotonic() + pause > until
             if last and answer is not None:
                 return answer
             if last or isinstance(error, ValueError):  # an address that is none

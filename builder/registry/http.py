@@ -16,8 +16,10 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from builder.engine.failures import limit_remedy
 from builder.errors import RegistryError
 from builder.registry.auth import Login, Logins
+from builder.registry.challenges import READING, challenges, scopes_of
 from builder.registry.exchange import (
     PATIENCE,
     SMALL_BYTES,
@@ -25,9 +27,9 @@ from builder.registry.exchange import (
     Answer,
     Body,
     Exchange,
-    printable,
 )
-from builder.registry.responses import TOKEN, json_object, misshapen
+from builder.registry.limits import limit_words
+from builder.registry.responses import TOKEN, complaint, github_remedy, json_object, misshapen
 from builder.util.http import BUSY, is_loopback
 
 __all__ = ["Connection"]
@@ -58,6 +60,10 @@ class Connection(Exchange):
         self._scheme = "http" if is_loopback(host) else "https"
         self._root = f"{self._scheme}://{address}/v2/"
         self._headers: dict[str, str] = {}  # what was last taken, by repository
+        self._reading: dict[str, Answer] = {}  # what asked for tokens that were got to read alone
+        self._known = False  # whether it was told who asks
+        self.largest_chunk = 0  # bytes that it takes in one request, once it has told so
+        self.counts_bytes = True  # whether what it says that it has of an upload is right
         self._lock = threading.Lock()  # of the headers: held while a token is asked for
 
     def ask(
@@ -86,14 +92,21 @@ class Connection(Exchange):
         with self._lock:
             authorization = self._headers.get(repository, "")
         answer = self.send(method, address, authorization, until, **options)
-        if answer.status != 401:
+        asking = self._reading.get(repository) if answer.status == 403 else answer
+        # With a token that is for less, some answer 403, and say no more what they want.
+        if asking is None or (answer.status == 403 and method in READING):
+            return answer
+        if asking.status != 401:
             return answer
         # Another thread may have replaced a token that ran out already.
         with self._lock:
             fresh = self._headers.get(repository, "")
             if fresh == authorization:
-                fresh = self._authorization(answer, repository, method, until)
+                fresh = self._authorization(asking, repository, method, until)
                 self._headers[repository] = fresh
+                self._reading.pop(repository, None)
+                if method in READING:
+                    self._reading[repository] = asking
         answer = self.send(method, address, fresh, until, **options)
         if answer.status == 401 and fresh:
             with self._lock:
@@ -117,7 +130,8 @@ class Connection(Exchange):
     def _authorization(self, answer: Answer, repository: str, method: str, until: float) -> str:
         """What a registry that wants to know who asks is told; RegistryError without a login."""
         login = self._logins(self.host)
-        for kind, challenge in _challenges(answer.headers.get("WWW-Authenticate", "")):
+        self._known = login is not None
+        for kind, challenge in challenges(answer.headers.get("WWW-Authenticate", "")):
             if kind == "basic" and login and login.user:
                 return _basic(login)
             if kind == "bearer":
@@ -137,9 +151,8 @@ class Connection(Exchange):
             scheme = urlsplit(realm).scheme
         if scheme not in {"https", self._scheme}:
             raise self.error(f"its token server {realm[:80]!r} has no https://", "see the registry")
-        # The challenge names what this question needs; what follows will need no less.
-        actions = "pull" if method in {"GET", "HEAD"} else "pull,push"
-        asked = {"scope": challenge.get("scope") or f"repository:{repository}:{actions}"}
+        scopes = scopes_of(challenge.get("scope", ""), repository, method)
+        asked = {"scope": " ".join(scopes)}
         if "service" in challenge:
             asked["service"] = challenge["service"]
         if login and login.identity_token:
@@ -149,11 +162,10 @@ class Connection(Exchange):
             answer = self.send("POST", realm, "", until, data=form, allow_redirects=False)
         else:
             header = _basic(login) if login else ""
-            answer = self.send("GET", realm, header, until, params=asked)
+            # One for each: not every token server takes two that are parted by a space.
+            answer = self.send("GET", realm, header, until, params={**asked, "scope": scopes})
         if answer.status in {400, 401, 403}:
-            raise self.error(
-                "its token server rejected the credentials", f"run `docker login {self.host}`"
-            )
+            raise self._no_token(answer, login, repository)
         self.refuse(answer, "its token server")
         answered = self.document(answer.content, "what its token server says", TOKEN)
         token = answered.get("token") or answered.get("access_token")
@@ -161,22 +173,41 @@ class Connection(Exchange):
             raise self.error("its token server gives no token", "see the registry")
         return token
 
+    def _no_token(self, answer: Answer, login: Login | None, repository: str) -> RegistryError:
+        """Why a token server gives none: GitHub's has none for what is private, or not there."""
+        said = complaint(answer.content, answer.media_type)[1]
+        words = f"{answer.status} {said}".strip()
+        remedy = f"run `docker login {self.host}`"
+        if login is None:
+            what = f"{repository} is not there, or not for everybody"
+        elif answer.status == 403:
+            what = f"its token server gives no access to {repository}"
+            remedy += " with an account that has permission"
+        else:
+            what = "its token server rejected the credentials"
+        message = f"{self.host}: {what} ({words})"
+        return RegistryError(message, remedy=github_remedy(said) or remedy, status=answer.status)
+
     def refuse(self, answer: Answer, what: str) -> None:
         """Raise RegistryError, with the registry's own words, unless all went well."""
         status = answer.status
         if status < 300:
             return
-        code, complaint = _complaint(answer)
+        code, said = complaint(answer.content, answer.media_type)
         known = {each.value: each.phrase.lower() for each in HTTPStatus}
-        words = complaint or known.get(status, "not an HTTP status")
+        words = said or known.get(status, "not an HTTP status")
         remedy = "try again later" if status in BUSY else "see the registry"
-        seconds = answer.headers.get("Retry-After", "")
-        if status in BUSY and seconds.isascii() and seconds.isdecimal():
-            words += f" (to be asked again in {seconds[:9]} seconds)"
+        if status in BUSY and (limits := limit_words(answer.headers)):
+            words += f" ({limits})"
+        if status == 429:
+            remedy = limit_remedy(self.host, known=self._known)
+        if status == 413:
+            remedy = "see how large a request the registry takes, or what stands before it"
         if status == 404:
             remedy = "make the repository first, if there is none; for ECR: dlc ecr apply"
         if status in {401, 403}:
             remedy = f"run `docker login {self.host}` with an account that has permission"
+            remedy = github_remedy(words) or remedy
         message = f"{self.host}: {what}: {status} {words}"
         raise RegistryError(message, remedy=remedy, status=status, code=code)
 
@@ -197,35 +228,5 @@ def _origin(address: str) -> tuple[str, str, int | None]:
     return parts.scheme, parts.hostname or "", port
 
 
-def _challenges(text: str) -> list[tuple[str, dict[str, str]]]:
-    """The challenges of a WWW-Authenticate header: their kind and what they say.
-
-    >>> _challenges('Basic realm="a", Bearer realm="https://b/?c",scope="d:pull,push"')
-    [('basic', {'realm': 'a'}), ('bearer', {'realm': 'https://b/?c', 'scope': 'd:pull,push'})]
-    """
-    found: list[tuple[str, dict[str, str]]] = []
-    pattern = r'(\w+)\s*=\s*(?:"([^"]*)"|([^\s,"]+))|([A-Za-z]+)(?=\s+\w+\s*=|\s*(?:,|$))'
-    for match in re.finditer(pattern, text):
-        if match[4]:
-            found.append((match[4].lower(), {}))
-        elif found:
-            found[-1][1][match[1].lower()] = match[2] if match[2] is not None else match[3]
-    return found
-
-
 def _basic(login: Login) -> str:
     return "Basic " + base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
-
-
-def _complaint(answer: Answer) -> tuple[str, str]:
-    """The registry's code and words of an error, where it has them."""
-    with suppress(TypeError, KeyError, IndexError):
-        first = (json_object(answer.content) or {})["errors"][0]
-        if not isinstance(first, dict):
-            return "", ""
-        words = str(first.get("message") or "")
-        detail = first.get("detail")
-        if isinstance(detail, str):
-            words = f"{words} ({detail})" if words else detail
-        return str(first.get("code", "")), printable(words)[:500]
-    return "", ""

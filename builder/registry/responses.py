@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["CONFIG", "MANIFEST", "TAGS", "TOKEN", "json_object", "misshapen"]
+from builder.registry.exchange import printable
+
+__all__ = [
+    "CONFIG",
+    "MANIFEST",
+    "TAGS",
+    "TOKEN",
+    "complaint",
+    "github_remedy",
+    "json_object",
+    "misshapen",
+]
 
 # Shapes: a type for a value, a list of one shape for a list, names to shapes for an object, and for
 # one of any names the shape under "*". What is not named may be there; nothing has to be.
@@ -74,3 +86,39 @@ def _shown(value: Any) -> str:
 
 def _without_null(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {name: value for name, value in pairs if value is not None}
+
+
+def complaint(content: bytes, media_type: str) -> tuple[str, str]:
+    """The registry's code and words of an error, where it has them.
+
+    Docker Hub also says `{"message": ...}` and, where it is asked far too much, plain text.
+    """
+    document = json_object(content) or {}
+    with suppress(TypeError, KeyError, IndexError):
+        first = document["errors"][0]
+        if not isinstance(first, dict):
+            return "", ""
+        words = str(first.get("message") or "")
+        detail = first.get("detail")
+        if isinstance(detail, str):
+            words = f"{words} ({detail})" if words else detail
+        return str(first.get("code", "")), printable(words)[:500]
+    words = document.get("message") or document.get("details") or ""
+    if not document and media_type == "text/plain":
+        words = content[:200].decode("utf-8", "replace").strip()
+    return "", printable(words)[:500] if isinstance(words, str) else ""
+
+
+def github_remedy(words: str) -> str:
+    """What to do where GitHub's registry lets nobody write; empty for other words.
+
+    It says `permission_denied: write_package` where a package does not let a workflow write, and
+    `installation not allowed to Create organization package` where a token may not make packages
+    (docker/build-push-action issues 463 and 806).
+    """
+    if not re.search(r"(?:write|create)_package|not allowed to (?:create|write)", words, re.I):
+        return ""
+    return (
+        "log in with a token that has `write:packages` (in a workflow `permissions: packages: "
+        "write`), and give it access in the package's settings if there is one already"
+    )

@@ -2,7 +2,7 @@
 
 A chunk that the registry has answered is there; one that breaks off is asked for, and where the
 registry does not know what it has, the blob begins again. Where it takes no chunks, the blob goes
-in one request.
+in one request; before that, where they are too large for it, in smaller ones.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ __all__ = ["CHUNK_BYTES", "Upload"]
 # ECR takes parts of 5 MiB and more. The larger, the fewer questions; the smaller, the less is sent
 # twice.
 CHUNK_BYTES = 32 << 20
+# What GitHub's registry takes in one PATCH: for more it answers 416, "the request body is too large
+# and exceeds the maximum permissible limit of 4.00MiB" (oras-project/rust-oci-client issue 35).
+SMALL_CHUNK_BYTES = 4 << 20
+_TOO_LARGE = re.compile(r"too large|exceeds", re.IGNORECASE)
 _LONGEST_PAUSE = 16.0
 # What registries say that want a blob in one request.
 _NO_CHUNKS = frozenset({400, 405, 411, 413, 415, 501})
@@ -84,6 +88,7 @@ class Upload:
         self._size = len(source) if isinstance(source, bytes) else source.stat().st_size
         self._place = ""  # where it goes on; empty before it has begun
         self._there = 0  # bytes that the registry said it has
+        self._sent = 0  # bytes of the chunks that it took
         self._best = 0
         self._whole = self._lost = False
 
@@ -98,11 +103,11 @@ class Upload:
                 self._attempt()
                 return
             except RegistryError as error:
-                if self._best > best:
-                    since, attempt = time.monotonic(), 0
-                elif error.status in _NO_CHUNKS and self._place and not self._whole:
-                    self._whole, self._place = True, ""
+                progressed = self._best > best
+                if self._otherwise(error, progressed):
                     continue
+                if progressed:
+                    since, attempt = time.monotonic(), 0
                 # An upload that is unknown begins again; a repository that is, stays so.
                 passing = isinstance(error, NoAnswerError) or error.status in _ANEW
                 final = not passing or (error.status == 404 and not self._place)
@@ -118,6 +123,30 @@ class Upload:
                 raise Interrupted("interrupted")
             self._lost = True
 
+    @property
+    def _chunk(self) -> int:
+        return min(CHUNK_BYTES, self._http.largest_chunk or CHUNK_BYTES)
+
+    def _otherwise(self, error: RegistryError, progressed: bool) -> bool:
+        """Whether there is another way to send it, which is the next to be tried."""
+        if not self._place or self._whole:
+            return False
+        too_large = error.status == 413 or (
+            error.status == 416 and _TOO_LARGE.search(error.message) is not None
+        )
+        if too_large and self._chunk > SMALL_CHUNK_BYTES:
+            self._http.largest_chunk, self._place = SMALL_CHUNK_BYTES, ""
+            return True
+        if error.status == 416 and self._there < self._sent:
+            # It has more than it told, as ECR does: aws/containers-roadmap issue 2831.
+            self._http.counts_bytes, self._there = False, self._sent
+            return True
+        guessed = self._sent > 0 and not self._http.counts_bytes
+        if too_large or (error.status in _NO_CHUNKS and (guessed or not progressed)):
+            self._whole, self._place = True, ""
+            return True
+        return False
+
     def _attempt(self) -> None:
         if self._lost and self._place:
             self._resume()
@@ -126,7 +155,7 @@ class Upload:
         self._lost = False
         with _opened(self._source) as file:
             # A small blob goes with the request that ends the upload.
-            single = self._whole or (self._size <= CHUNK_BYTES and not self._there)
+            single = self._whole or (self._size <= self._chunk and not self._there)
             while not single and self._there < self._size:
                 self._send_chunk(file)
             mark = "&" if "?" in self._place else "?"
@@ -146,9 +175,9 @@ class Upload:
         return f"{self._repository}@{self._digest}"
 
     def _send_chunk(self, file: IO[bytes]) -> None:
-        length = min(CHUNK_BYTES, self._size - self._there)
-        body = Part(file, self._there, length, self._moved)
-        span = f"{self._there}-{self._there + length - 1}"
+        start, length = self._there, min(self._chunk, self._size - self._there)
+        body = Part(file, start, length, self._moved)
+        span = f"{start}-{start + length - 1}"
         answer = self._http.ask(
             "PATCH",
             self._place,
@@ -158,10 +187,15 @@ class Upload:
             once=True,
         )
         self._http.refuse(answer, self._what)
-        self._take(answer, default=self._there + length)
+        self._take(answer, default=start + length)
+        self._sent = start + length
+        # What took a chunk has more than before, whatever it says.
+        if self._there <= start or not self._http.counts_bytes:
+            self._http.counts_bytes, self._there = False, self._sent
+        self._best = max(self._best, self._there)
 
     def _begin(self) -> None:
-        self._place, self._there = "", 0
+        self._place, self._there, self._sent = "", 0, 0
         answer = self._http.ask("POST", f"{self._repository}/blobs/uploads/", self._repository)
         self._http.refuse(answer, self._repository)
         self._take(answer, default=0)

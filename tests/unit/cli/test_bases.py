@@ -106,6 +106,8 @@ class Handler(BaseHTTPRequestHandler):
             "unknown": "manifest unknown: manifest unknown",
             "private": "unauthorized: authentication required",
             "odd": "Get https://odd/: it is \x1b[31m odd\nvery",
+            f"{self.server.host}/open:1": "toomanyrequests: You have reached it.",
+            f"{self.server.host}/429:1": "toomanyrequests: You have reached it.",
         }
         if image in words:
             self.tell(500, body=json.dumps({"message": words[image]}).encode())
@@ -349,6 +351,18 @@ def test_what_an_engine_says(registry: Registry) -> None:
         "odd": Answer(problem="it is  [31m odd very"),
         "x/y:1": Answer(digest=NOW),
     }
+
+
+def test_engine_that_may_pull_no_more(registry: Registry) -> None:
+    """It reads the manifest, which counts; what asks for the digest alone does not."""
+    running = Engine(host=f"tcp://{registry.host}", version="27", private=False, api="1.41")
+    open_, limited = (f"{registry.host}/{name}:1" for name in ("open", "429"))
+    problem = "its registry lets no more be pulled now: log in, or name a mirror"
+    assert ask([open_, limited], running) == {
+        open_: Answer(digest=NOW),
+        limited: Answer(problem=problem),
+    }
+    assert ask([limited], None)[limited].problem == problem
 
 
 # --update

@@ -34,6 +34,7 @@ class FakeEngine(socketserver.ThreadingUnixStreamServer):
 
     daemon_threads = True
     registry = True
+    refusal = "lookup registry: no such host"
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path), Handler)
@@ -67,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.silent.wait(10)
             name = f"{query['fromImage'][0]}@{query['tag'][0]}"
             if not self.server.registry:
-                return self.say({"message": "lookup registry: no such host"}, 500)
+                return self.say({"message": self.server.refusal}, 500)
             self.server.images[name] = image(PULLED, digests=(name,))
             return self.say({"status": "Pull complete"})
         source = unquote(address.path).removeprefix("/images/").removesuffix("/tag")
@@ -205,6 +206,19 @@ def test_failed_pull_of_what_cannot_be_bootstrapped(fake: FakeEngine) -> None:
         f"no base ubuntu: pulling ubuntu:20.04@{DIGEST} failed (lookup registry: no such host), "
         "and it cannot be bootstrapped; connect the engine to its registry, or to a mirror of it"
     )
+
+
+@pytest.mark.parametrize(
+    ("image", "login"),
+    [("ubuntu:20.04", "docker login"), ("r.example:5/ubuntu:20.04", "docker login r.example:5")],
+)
+def test_pull_beyond_the_limit_of_a_registry(fake: FakeEngine, image: str, login: str) -> None:
+    fake.registry = False
+    fake.refusal = "toomanyrequests: You have reached your unauthenticated pull rate limit."
+    with pytest.raises(BaseImageError, match="unauthenticated pull rate limit") as caught:
+        ensure(fake, BaseSource(name="ubuntu", image=f"{image}@{DIGEST}"))
+    assert caught.value.remedy.startswith(f"run `{login}`, as who is logged in may do more")
+    assert "mirrors.yaml" in caught.value.remedy
 
 
 def test_pull_that_hangs_is_given_up(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,7 @@ class Registry(QuietServer):
         self.asked: list[tuple[str, str]] = []
         self.chunks: list[int] = []
         self.sent = 0
+        self.stuck = 0  # what it says that it has of an upload, once it has more
         self.location = "/v2/team/image/blobs/uploads/1?state=x"
         self.token = ""  # without one, nobody is asked who it is
         self.over = threading.Event()
@@ -99,10 +100,14 @@ class Handler(BaseHTTPRequestHandler):
             self.tell(204, Location=server.location, Range=f"0-{last}")
         elif self.command == "PATCH":
             start = int(self.headers["Content-Range"].partition("-")[0])
+            if server.stuck and start != len(server.upload):
+                self.tell(416)
+                return
             assert start == len(server.upload)
             server.upload += body
             server.chunks.append(len(body))
-            self.tell(202, Location=server.location, Range=f"0-{len(server.upload) - 1}")
+            there = min(len(server.upload), server.stuck or len(server.upload))
+            self.tell(202, Location=server.location, Range=f"0-{there - 1}")
         elif self.command == "PUT":
             server.blobs[query["digest"][0]] = server.upload + body
             self.tell(201)
@@ -226,6 +231,37 @@ def test_registry_that_takes_no_chunks(registry: Registry, layer: Path, status: 
     registry.faults = [f"PATCH {status}"] if status != 416 else ["PATCH 400"]
     put(registry, layer)
     assert registry.chunks == []
+
+
+@pytest.mark.parametrize(
+    ("stuck", "refused"),
+    [(1000, 0), (1500, 1), (600, 1)],
+    ids=["at a chunk", "in the second chunk", "in the first chunk"],
+)
+def test_registry_that_has_more_than_it_says(
+    registry: Registry, layer: Path, stuck: int, refused: int
+) -> None:
+    """As ECR, which says of every chunk that it has the first (aws/containers-roadmap 2831)."""
+    registry.stuck = stuck
+    client = client_of(registry)
+    client.put_file(REPOSITORY, digest(layer), layer, lambda _: None)
+    assert registry.blobs[digest(layer)] == layer.read_bytes()
+    assert registry.chunks == [1000, 1000, 1000, 500]
+    assert [method for method, _ in registry.asked].count("PATCH") == 4 + refused
+    # From then on it is not listened to.
+    registry.asked.clear()
+    layer.write_bytes(os.urandom(2100))
+    client.put_file(REPOSITORY, digest(layer), layer, lambda _: None)
+    assert registry.blobs[digest(layer)] == layer.read_bytes()
+    assert [method for method, _ in registry.asked] == ["POST", "PATCH", "PATCH", "PATCH", "PUT"]
+
+
+def test_registry_that_took_less_than_it_should(registry: Registry, layer: Path) -> None:
+    """What was sent twice, or not at all, is found by the digest; then all goes in one request."""
+    registry.stuck = 1000
+    registry.faults = ["PUT 400"]
+    put(registry, layer)
+    assert registry.sent == 3500 + 3500
 
 
 def test_token_that_ends_in_mid_upload(registry: Registry, layer: Path) -> None:
