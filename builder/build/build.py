@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,16 +19,19 @@ from builder.build.plan import Inputs, find_by_key, index_by_key, inputs
 from builder.build.space import require_space
 from builder.dockerfile.render import Renderer, apply, changes
 from builder.engine import bases
+from builder.engine.connection import engine_client
 from builder.engine.failures import engine_errors
 from builder.engine.image import ImageInfo
 from builder.engine.images import images_here
 from builder.engine.namespace import labels
+from builder.engine.orphans import remove_orphans
 from builder.engine.private import up
 from builder.engine.tagging import name_image
-from builder.errors import BaseImageError, BuildError, DlcError
+from builder.errors import BaseImageError, BuildError, DlcError, EngineError
 from builder.inventory.image import of_image
 from builder.matrix.mirrors import Mirrors
 from builder.matrix.target import Target
+from builder.util.scratch import remove_left
 
 if TYPE_CHECKING:
     import docker
@@ -100,7 +103,18 @@ def build(
         built = baker.build(jobs, at_once=at_once, mirrors=mirrors)
         build_times.record(built)
         done |= {outcome.target.name: outcome for outcome in built}
+    if missing or remove_left():
+        _remove_containers()
     return [done[target.name] for target in targets]
+
+
+def _remove_containers() -> None:
+    """Remove those of killed runs: one that was just making a container, or had named its image.
+
+    The latter has left its folder too, so that nothing is asked where none was killed.
+    """
+    with suppress(EngineError), engine_client() as client:
+        remove_orphans(client)
 
 
 def rebuild(

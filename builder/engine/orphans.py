@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import time
 from typing import TYPE_CHECKING
 
 from builder.util.owner import alive
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["OWNER_LABEL", "remove_orphans"]
 
 OWNER_LABEL = "dlc.owner"
+TRIES = 10
+POLL_SECONDS = 0.2
 
 
 def remove_orphans(client: docker.DockerClient) -> None:
@@ -21,10 +23,22 @@ def remove_orphans(client: docker.DockerClient) -> None:
     Those of other machines, which may share the engine, are theirs to remove. Raises
     docker.errors.DockerException.
     """
-    import docker.errors
-
     for each in client.api.containers(all=True, filters={"label": OWNER_LABEL}):
         owner = str((each.get("Labels") or {}).get(OWNER_LABEL, ""))
         if not alive(owner):
-            with suppress(docker.errors.APIError):  # another run removes it just now
-                client.api.remove_container(each["Id"], force=True, v=True)
+            _remove(client, each["Id"])
+
+
+def _remove(client: docker.DockerClient, container: str) -> None:
+    """Remove a container, which the engine may still be making, or another run be removing."""
+    import docker.errors
+
+    for _ in range(TRIES):
+        try:
+            client.api.remove_container(container, force=True, v=True)
+        except docker.errors.NotFound:
+            return
+        except docker.errors.APIError:
+            time.sleep(POLL_SECONDS)
+        else:
+            return

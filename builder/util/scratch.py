@@ -12,7 +12,7 @@ from pathlib import Path
 
 from builder.util.owner import alive, owner
 
-__all__ = ["scratch"]
+__all__ = ["remove_left", "scratch"]
 
 _OWNER = "owner"
 
@@ -23,7 +23,7 @@ def scratch(what: str) -> Iterator[Path]:
 
     No secret belongs there: see `builder.util.memory`.
     """
-    _remove_left(tempfile.gettempdir())
+    remove_left()
     with tempfile.TemporaryDirectory(prefix=f"dlc-{what}-") as name:
         Path(name, _OWNER).write_text(owner(), "utf-8")
         folder = Path(name, "files")
@@ -31,12 +31,20 @@ def scratch(what: str) -> Iterator[Path]:
         yield folder
 
 
+def remove_left() -> bool:
+    """Remove what runs have left that were killed, once in a process; whether there was any."""
+    return _remove_left(tempfile.gettempdir())
+
+
 @functools.cache
-def _remove_left(temporary: str) -> None:
-    """Remove this user's folders whose process has ended, once in a process."""
+def _remove_left(temporary: str) -> bool:
+    """Remove this user's folders whose process has ended; whether there were any."""
+    found = False
     for mark in Path(temporary).glob(f"dlc-*-*/{_OWNER}"):
         with suppress(OSError):
             folder = mark.parent
             ours = not folder.is_symlink() and folder.stat().st_uid == os.geteuid()
             if ours and not alive(mark.read_text("utf-8")):
+                found = True
                 shutil.rmtree(folder, ignore_errors=True)
+    return found

@@ -25,9 +25,11 @@ import pytest
 from builder.engine.bases import BaseSource
 from builder.engine.image import KEY_LABEL
 from builder.engine.namespace import NAMESPACE_LABEL, labels, local_name
+from builder.engine.orphans import OWNER_LABEL
 from builder.errors import BuildError, EngineError
 from builder.matrix.targets import load_targets
 from builder.registry.client import RegistryClient
+from builder.util.owner import owner
 from builder.util.state import state_directory
 from tests.engines.forwarder import forwarding
 from tests.images.conftest import INFERENCE, OWN, ROOT
@@ -216,6 +218,26 @@ def test_killed_builds(
         assert left(client, own_namespace, named) == []
     print(f"{KILLS} builds, {count} of which {victim} was killed")  # noqa: T201 pytest -rP shows it
     assert count
+
+
+def test_container_of_a_build_that_was_killed_as_it_named_its_image(
+    site: SmallMatrix, client: docker.DockerClient, own_namespace: str, temporary: Path
+) -> None:
+    """The next run has nothing to build, and removes it and its folder all the same."""
+    assert site.run("lock", NAME).returncode == 0
+    assert site.run("build", NAME).returncode == 0
+    with subprocess.Popen(["true"]) as ended:
+        here = owner().rsplit("/", 2)[0]
+    marks = {**labels(), OWNER_LABEL: f"{here}/{ended.pid}/1"}
+    client.containers.create(local_name(NAME), ["unused"], labels=marks)
+    folder = temporary / "dlc-bake-killed"
+    folder.mkdir()
+    (folder / "owner").write_text(marks[OWNER_LABEL], "utf-8")
+    again = site.run("build", NAME, TMPDIR=str(temporary))
+    assert again.returncode == 0, again.stderr
+    assert "up to date" in again.stdout
+    assert left(client, own_namespace, set()) == []
+    assert list(temporary.iterdir()) == []
 
 
 def with_buildx(

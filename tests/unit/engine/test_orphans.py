@@ -9,6 +9,7 @@ import docker
 import docker.errors
 import pytest
 
+from builder.engine import orphans
 from builder.engine.orphans import OWNER_LABEL, remove_orphans
 from builder.util.owner import owner
 
@@ -34,3 +35,19 @@ def test_only_orphans_are_removed(fails: bool) -> None:
     api = SimpleNamespace(containers=lambda **_: found, remove_container=remove)
     remove_orphans(cast(docker.DockerClient, SimpleNamespace(api=api)))
     assert removed == ["orphan"]
+
+
+def test_one_that_the_engine_is_still_making(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orphans, "POLL_SECONDS", 0.0)
+    here, _, began = owner().rpartition("/")
+    tried: list[str] = []
+
+    def remove(identity: str, **_: bool) -> None:
+        tried.append(identity)
+        if len(tried) < 3:
+            raise docker.errors.APIError("409: it is being made")
+
+    found = [{"Id": "orphan", "Labels": {OWNER_LABEL: f"{here}/{int(began) + 1}"}}]
+    api = SimpleNamespace(containers=lambda **_: found, remove_container=remove)
+    remove_orphans(cast(docker.DockerClient, SimpleNamespace(api=api)))
+    assert tried == ["orphan"] * 3
