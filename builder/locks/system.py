@@ -123,11 +123,13 @@ def steps(target: Target) -> dict[str, tuple[str, ...]]:
     found["python"] = tuple(sorted(names))
     for step, packages in (
         ("toolchain", target.toolchain_packages),
+        ("compilers", target.compilers),
         ("system", target.system_packages),
     ):
         if packages:
+            found[step] = tuple(sorted({*names, *map(str, packages)}))
+        if step != "compilers":  # which are gone when the step is over
             names |= {*map(str, packages)}
-            found[step] = tuple(sorted(names))
     return found
 
 

@@ -169,11 +169,10 @@ class Expansion:
         return target
 
     def _can_lock_system(self, target: Target) -> bool:
-        """Report a date of the distribution's packages where some are not its own, or go again."""
+        """Report a date of the distribution's packages where some are not its own."""
         reasons = {
             "packages of its accelerator": target.accelerator_packages,
             "components": target.components,
-            "compilers": target.compilers,
         }
         others = [name for name, found in reasons.items() if found]
         if target.system_date is None:

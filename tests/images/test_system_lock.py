@@ -56,7 +56,9 @@ class Archive:
         """Have only one version of each package, as archives do; `dlc-more` only as an update."""
         for name in ("debian", "debian-security"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
-        self._suite("debian", "bookworm", [f"dlc-tool={version}", "dlc-more=1"])
+        self._suite(
+            "debian", "bookworm", [f"dlc-tool={version}", f"dlc-cc={version}", "dlc-more=1"]
+        )
         self._suite("debian", "bookworm-updates", [])
         self._suite("debian-security", "bookworm-security", [f"dlc-more={security or '1.1'}"])
 
@@ -129,7 +131,9 @@ def project(
     [line] = [each for each in text.splitlines() if each.startswith("    image: ")]
     text = text.replace(line, f"    image: {image}")
     text = text.replace("[python3.11]", "[python3.11, dlc-tool]")
-    text = text.replace("small: {requires:", "small: {system: [dlc-more], requires:")
+    text = text.replace(
+        "small: {requires:", "small: {system: [dlc-more], compilers: [dlc-cc], requires:"
+    )
     text = text.replace("origin: own}", f"origin: own, toolchain: none, system_date: {DAY}}}", 1)
     small.path.write_text(text, "utf-8")
     archive = Archive(folder=tmp_path / "served", keyring=keyring, signer=signer)
@@ -174,13 +178,16 @@ def test_an_archive_that_moves_on(project: Project) -> None:
     lines = project.lock().splitlines()
     assert any(line.startswith("dlc-more=1.1 amd64 debian-security ") for line in lines)
     assert any(" base - sha256:- " in line for line in lines), "the base's own"
+    [compiler] = [line for line in lines if line.startswith("dlc-cc=1.0 ")]
+    assert compiler.endswith(" compilers"), "there for a step, and in no later one"
     assert project.run("lock", NAME).endswith(": fresh\n"), "and apt is not asked again"
 
     turn(project, 1)
     project.asked.clear()
     project.run("build", NAME)
     assert project.installed() == locked
-    assert any(path.startswith("/debian/pool/bookworm/dlc-tool_1.0_") for path in project.asked)
+    for name in ("dlc-tool", "dlc-cc"):
+        assert any(path.startswith(f"/debian/pool/bookworm/{name}_1.0_") for path in project.asked)
     assert not any(path.startswith("/past/") for path in project.asked)
 
     # The archive has other versions now, and a fresh build has the same as before all the same.
