@@ -102,6 +102,7 @@ def release(
     from builder.registry.reference import parse_registry
     from builder.release import pipeline
     from builder.release.attestations import sealer
+    from builder.release.platforms import in_order
     from builder.release.pusher import Sources
     from builder.release.record import check_writable, file_of, read
     from builder.release.signing import signer_of
@@ -109,6 +110,7 @@ def release(
 
     places = tuple(dict.fromkeys(str(parse_registry(each)) for each in registries))
     check_all("release", targets, every=every)
+    targets = tuple(in_order(targets))
     signer = signer_of(sign, log=log)
     day = today().isoformat()
     folder = releases_folder(settings, releases)

@@ -35,6 +35,7 @@ from builder.release.compare import (
     oci_misfit,
 )
 from builder.release.inventories import inventory_of, keep
+from builder.release.platforms import for_all_platforms
 from builder.release.record import Released
 from builder.release.tags import moving
 from builder.release.upload import upload
@@ -131,36 +132,38 @@ class Pusher:
             manifest = prepared.there
             self.watcher.news(target.name, f"{manifest.digest} is there already")
         self._check(target, repository, manifest)
+        # The key's tag is this image's alone; what people use may be for other platforms as well.
+        shown = for_all_platforms(self, target, repository, manifest)
         named = self.client.head(repository, target.tag)
         before = named.digest if named else ""
-        revision = self.revision or tagging.revision(self, target, repository, manifest.digest)
-        tags = (
-            key_tag(local.key),
-            f"{target.tag}-v{revision}",
-            *moving(target, self.targets, revision=revision),
-        )
+        revision = self.revision or tagging.revision(self, target, repository, shown.digest)
+        shared = (f"{target.tag}-v{revision}", *moving(target, self.targets, revision=revision))
+        tags = {key_tag(local.key): manifest, **dict.fromkeys(shared, shown)}
         if self.records and prepared.inventory:
-            keep(self.records, manifest.digest, prepared.inventory)
+            keep(self.records, shown.digest, prepared.inventory)
         if self.seal:
             image = self._image_manifest(target, repository, manifest).digest
             name = f"{self.place.host}/{repository}"
-            self.seal(local, name, image, manifest.digest, prepared.inventory)
-        for tag in tags:
-            there = tagging.name(self, local, repository, tag, manifest)
-            if tag == target.tag and there not in {"", before, manifest.digest}:
+            for top in dict.fromkeys((manifest.digest, shown.digest)):
+                if top == shown.digest:  # it is signed before a tag names it
+                    self.client.put_manifest(repository, top, shown)
+                self.seal(local, name, image, top, prepared.inventory)
+        for tag, names in tags.items():
+            there = tagging.name(self, local, repository, tag, names)
+            if tag == target.tag and there not in {"", before, shown.digest}:
                 # Who pushed that may have read its revision back before this push took it over.
                 raise PushError(
                     f"{self.place.host}/{repository}:{tag} became {there} while this pushed "
-                    f"{manifest.digest}",
+                    f"{shown.digest}",
                     remedy=tagging.TWO_PUSHES,
                 )
-        for tag in tags:
-            tagging.read_back(self, repository, tag, manifest)
+        for tag, names in tags.items():
+            tagging.read_back(self, repository, tag, names)
         return Released(
             image=f"{self.place.host}/{repository}",
             tag=target.tag,
             tags=tuple(sorted(tags)),
-            digest=manifest.digest,
+            digest=shown.digest,
             size=self._image_manifest(target, repository, manifest).size,
             key=local.key,
             profile=self.profile,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from builder.errors import DlcError, Interrupted
+from builder.matrix.platforms import DEFAULT
 from builder.matrix.target import Target
 from builder.release.compare import Prepared
 from builder.release.push import Pusher
@@ -47,7 +48,9 @@ def push_all(
             pushed(released)
 
     failures = _all(pusher, targets, at_once, prepare)
-    failures += _all(pusher, [each for each in targets if each.name in ready], at_once, push)
+    for first in (True, False):  # an index has what is there of other platforms
+        wave = [each for each in targets if (each.platform != DEFAULT) is first]
+        failures += _all(pusher, [each for each in wave if each.name in ready], at_once, push)
     order = {target.name: number for number, target in enumerate(targets)}
     return sorted(failures, key=lambda failure: order[failure.target.name])
 
