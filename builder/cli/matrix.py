@@ -17,7 +17,7 @@ from builder.errors import RegionError
 if TYPE_CHECKING:
     from builder.matrix.target import Target
 
-LISTED = ("repository", "tag", "platform", "datasets", "date", "origin")
+LISTED = ("repository", "tag", "datasets", "date", "origin")
 
 
 def image_uri(target: Target, account: str | None, region: str) -> str:

@@ -30,6 +30,7 @@ FILTERS: Mapping[str, tuple[str, ...]] = {
     "mode": ("training", "inference"),
     "framework": ("pytorch", "tensorflow"),
     "device": ("cpu", "gpu", "neuron", "neuronx"),
+    "platform": ("linux/amd64", "linux/arm64"),
     "python": (),
     "transformers": (),
     "origin": ("official", "unreleased", "own"),

@@ -28,6 +28,7 @@ class Filters:
     mode: tuple[str, ...] = ()
     framework: tuple[str, ...] = ()
     device: tuple[str, ...] = ()
+    platform: tuple[str, ...] = ()
     python: tuple[str, ...] = ()
     transformers: tuple[str, ...] = ()
     origin: tuple[str, ...] = ()
@@ -44,6 +45,7 @@ class Filters:
                 (self.mode, target.mode),
                 (self.framework, target.framework),
                 (self.device, target.device),
+                (self.platform, target.platform),
                 ([*map(python_from_tag, self.python)], target.python),
                 (self.transformers, target.transformers),
                 (self.origin, target.origin),

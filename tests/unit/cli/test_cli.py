@@ -14,6 +14,7 @@ import pytest
 
 from builder import __version__
 from builder.cli.selection import FILTERS
+from builder.matrix.platforms import PLATFORMS
 from builder.matrix.select import Filters
 from builder.matrix.target import Target
 from builder.matrix.values import DEVICES, FRAMEWORKS, MODES, ORIGINS
@@ -88,11 +89,11 @@ def test_list_for_people(dlc: Dlc, golden: Path) -> None:
     assert (run.code, run.err) == (0, "")
     assert run.out.splitlines() == [
         "repository                        tag                                            "
-        "platform     datasets  date        origin",
+        "datasets  date        origin",
         "huggingface-tensorflow-inference  2.4.1-transformers4.6.1-cpu-py37-ubuntu18.04   "
-        "linux/amd64  -         2021-06-25  official",
+        "-         2021-06-25  official",
         "huggingface-pytorch-inference     1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04  "
-        "linux/amd64  -         2022-02-18  official",
+        "-         2022-02-18  official",
     ]
 
 
@@ -103,12 +104,14 @@ def test_filters_are_options(dlc: Dlc, golden: Path) -> None:
         "mode": MODES,
         "framework": FRAMEWORKS,
         "device": DEVICES,
+        "platform": tuple(PLATFORMS),
         "origin": ORIGINS,
     }
     for options, count in (
         (["--mode", "training"], 3),
         (["--framework", "pytorch", "--device", "gpu"], 3),
         (["--python", "3.7"], 4),
+        (["--platform", "linux/amd64", "--python", "3.7"], 4),
         (["--python", "py37", "--transformers", "4.6.1", "*cpu*"], 1),
         ([CPU, GPU], 3),
     ):
