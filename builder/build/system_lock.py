@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from builder.build.builder import environment
+from builder.dockerfile.render import Renderer
 from builder.engine import bases
 from builder.engine.build_secrets import build_secrets
 from builder.engine.connection import Engine
@@ -25,6 +26,7 @@ from builder.errors import BaseImageError, LockError
 from builder.locks import system
 from builder.locks.system import SystemLock
 from builder.matrix.mirrors import Mirrors
+from builder.matrix.parts import Base
 from builder.matrix.target import Target
 from builder.util import atomic
 from builder.util.memory import memory_files
@@ -34,20 +36,6 @@ from builder.util.scratch import scratch
 __all__ = ["SystemResolver", "file_of"]
 
 _PROGRAM = "resolve_system.sh"
-_DOCKERFILE = f"""\
-ARG BASE
-FROM ${{BASE}} AS resolve
-ARG AGAIN STAMP STEPS
-RUN --mount=type=tmpfs,target=/media \\
-    --mount=type=secret,id=site,target=/media/site \\
-    --mount=type=secret,id=ca-bundle,target=/etc/ssl/certs/ca-certificates.crt,mode=0444 \\
-    --mount=type=bind,source={_PROGRAM},target=/media/{_PROGRAM} \\
-    set -e; test ! -f /media/site || . /media/site; \\
-    SNAPSHOT="${{snapshot:-}}" sh /media/{_PROGRAM} > /packages
-
-FROM scratch
-COPY --from=resolve /packages /packages
-"""
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "ftp_proxy", "all_proxy")
 _COMPLAINT = re.compile(r"^#\d+ [\d.]+ ([EW]: .*)$", re.MULTILINE)
 
@@ -59,6 +47,7 @@ class SystemResolver:
     mirrors: Mirrors
     today: datetime.date
     say: Callable[[str], None]
+    renderer: Renderer = field(default_factory=Renderer)
     _done: dict[str, SystemLock] = field(default_factory=dict)
 
     def know(self, images: Path, targets: Iterable[Target]) -> None:
@@ -101,23 +90,27 @@ class SystemResolver:
             ),
         }
         engine = up(say=self.say)
+        arguments["BASE"] = self._base(engine, target.base, target)
+        if target.accelerator_packages:  # whose repository's key is read there
+            arguments["TOOLS_BASE"] = self._base(engine, target.tools_base, target)
+        return system.parse_answer(self._ask(engine, arguments, target), target)
+
+    def _base(self, engine: Engine, base: Base, target: Target) -> str:
         source = bases.BaseSource(
-            name=target.base.name,
-            image=self.mirrors.image(target.base.image),
-            bootstrap=target.base.bootstrap,
+            name=base.name,
+            image=self.mirrors.image(base.image),
+            bootstrap=base.bootstrap,
             platform=target.platform,
         )
         with engine_errors(f"no base {source.name}", kind=BaseImageError):
-            base = bases.ensure(engine, source, say=self.say)
-        answer = self._ask(engine, {"BASE": base.reference, **arguments}, target)
-        return system.parse_answer(answer, target)
+            return bases.ensure(engine, source, say=self.say).reference
 
     def _ask(self, engine: Engine, arguments: Mapping[str, str], target: Target) -> str:
         with memory_files() as files, scratch("system") as folder:
             secrets = build_secrets(self.mirrors, files)
             context, result = folder / "context", folder / "result"
             program = (PACKAGE / "files" / _PROGRAM).read_text("utf-8")
-            atomic.write(context / "Dockerfile", _DOCKERFILE, folders=True)
+            atomic.write(context / "Dockerfile", self.renderer.resolver(target), folders=True)
             atomic.write(context / _PROGRAM, program)
             names = [name for name in (*_PROXIES, *map(str.upper, _PROXIES)) if name in os.environ]
             done = subprocess.run(

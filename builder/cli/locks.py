@@ -132,10 +132,16 @@ def _lock_system(
 ) -> list[DlcError]:
     """Lock the distribution's packages of targets that have a date; why some cannot be locked."""
     from builder.build.system_lock import SystemResolver, file_of
+    from builder.dockerfile.render import Renderer
     from builder.locks import system
     from builder.util import atomic
 
-    resolver = SystemResolver(mirrors=settings.mirrors, today=today(), say=progress.line)
+    resolver = SystemResolver(
+        mirrors=settings.mirrors,
+        today=today(),
+        say=progress.line,
+        renderer=Renderer(settings.templates),
+    )
     if not refresh:
         resolver.know(settings.images, settings.targets)
     failures = []
@@ -159,6 +165,7 @@ def _lock_system(
 def _move_system(settings: Settings, targets: tuple[Target, ...]) -> None:
     """Lock the distribution's packages as of today; all or nothing is written."""
     from builder.build.system_lock import SystemResolver, file_of
+    from builder.dockerfile.render import Renderer
     from builder.locks import system
     from builder.matrix.rewrite import Original
 
@@ -171,7 +178,12 @@ def _move_system(settings: Settings, targets: tuple[Target, ...]) -> None:
     original, day = Original(settings.matrix_path), today()
     edit = original.edited(original.text.set_days(days.values(), day))
     with showing() as progress:
-        resolver = SystemResolver(mirrors=settings.mirrors, today=day, say=progress.line)
+        resolver = SystemResolver(
+            mirrors=settings.mirrors,
+            today=day,
+            say=progress.line,
+            renderer=Renderer(settings.templates),
+        )
         files = []
         for target in edit.targets:
             if target.system_date and target.system_date.at in days:

@@ -22,8 +22,6 @@ HEADER = "Rendered from matrix.yaml by `dlc render`: change that or the template
 # Before this Transformers, which leaves downloads to huggingface_hub 0.9, they do not follow the
 # redirects that the Hub answers with today.
 _FOLLOWS_REDIRECTS = "4.22"
-# From this PyTorch on models are compiled, by torch.compile.
-_COMPILES = "2"
 # From this Transformers on the last toolkit does not import.
 _BREAKS_TOOLKIT = "5"
 # A wheel that brings the program; only its name is to be put on PATH.
@@ -52,7 +50,7 @@ def template_context(target: Target) -> Mapping[str, Any]:
         "target": target,
         "needs_redirect_patch": _needs_redirect_patch(target),
         "needs_toolkit_patch": _needs_toolkit_patch(target),
-        "compiles_models": _compiles(target),
+        "compiles_models": target.compiles_models,
         "ffmpeg_wheel": _FFMPEG_WHEEL in target.library_requirements,
         "header": HEADER,
         "accelerator_kind": _ACCELERATOR_KINDS.get(target.device, ""),
@@ -111,10 +109,6 @@ def _component(target: Target, component: Component) -> Mapping[str, Any]:
             {wheel.source: target.sources[wheel.source] for wheel in wheels([component])}.items()
         ),
     }
-
-
-def _compiles(target: Target) -> bool:
-    return target.framework == "pytorch" and _reaches(target.framework_version, _COMPILES)
 
 
 def _needs_redirect_patch(target: Target) -> bool:

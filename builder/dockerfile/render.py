@@ -116,7 +116,7 @@ class Renderer:
 
     def files(self, target: Target) -> dict[str, bytes]:
         """What a target's folder holds besides its locks: file name to content."""
-        dockerfile = self._dockerfile(target)
+        dockerfile = self._text("Dockerfile.j2", target)
         found = {"Dockerfile": dockerfile.encode()}
         for source in copied(dockerfile):
             if source == _WHEELHOUSE:
@@ -131,6 +131,10 @@ class Renderer:
                 )
             found |= self._taken[source]
         return found
+
+    def resolver(self, target: Target) -> str:
+        """The Dockerfile that asks apt for a target's packages, with its accelerator's."""
+        return self._text("resolve.j2", target)
 
     def _take(self, source: str) -> dict[str, bytes]:
         """The files of our folders that a Dockerfile takes by a name, a folder or a glob."""
@@ -167,11 +171,11 @@ class Renderer:
 
         return environment(self._own, self._ours, trusted=self._trusted)
 
-    def _dockerfile(self, target: Target) -> str:
+    def _text(self, template: str, target: Target) -> str:
         import jinja2
 
         try:
-            return self._environment.get_template("Dockerfile.j2").render(template_context(target))
+            return self._environment.get_template(template).render(template_context(target))
         except jinja2.TemplateSyntaxError as error:
             raise RenderError(
                 f"{error.filename or error.name}:{error.lineno}: {error.message}",

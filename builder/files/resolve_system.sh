@@ -2,7 +2,8 @@
 # Tells which packages this base has once it is upgraded and others are installed, and where their
 # files are, by apt: from the archives that its own sources name, or the site's. With a STAMP it is
 # what they had by then, of the snapshot service. What they have is taken even where the base has
-# something newer. Each line of STEPS is a step and its packages.
+# something newer. Each line of STEPS is a step and its packages. REPOSITORY is one besides: its name,
+# address and suite; /mnt has its key. No snapshot service has it: it is as it is.
 set -eu
 . /etc/os-release
 : > /etc/apt/preferences
@@ -25,6 +26,12 @@ while read -r suite component from; do
     printf 'Package: *\nPin: release n=%s\nPin-Priority: 1001\n\n' "$suite" >> /etc/apt/preferences
 done < /tmp/targets
 [ -s /tmp/sources.list ] || { echo "E: apt's sources name no archive of $VERSION_CODENAME" >&2; exit 1; }
+if [ -n "${REPOSITORY:-}" ]; then
+    name=${REPOSITORY%% *}
+    from=${REPOSITORY#* }
+    echo "archive $name ${from%% *}"
+    echo "deb [signed-by=/mnt/$name.gpg] $from" >> /tmp/sources.list
+fi
 apt() {
     apt-get --quiet --yes --no-install-recommends --allow-downgrades \
         -o Dir::Etc::SourceList=/tmp/sources.list -o Dir::Etc::SourceParts=/dev/null \
@@ -41,12 +48,11 @@ printf '%s\n' "$STEPS" | while read -r step packages; do
         grep '^E:' /tmp/simulated >&2
         exit 1
     }
-    {
-        dpkg-query --show --showformat '${db:Status-Abbrev}${Package}\n' | sed -n 's/^ii *//p'
-        sed -n 's/^Inst \([^ :]*\).*/\1/p' /tmp/simulated
-    } | sort -u > /tmp/with
-    sed -n 's/^Remv \([^ :]*\).*/\1/p' /tmp/simulated | sort -u > /tmp/removed
-    comm -23 /tmp/with /tmp/removed > /tmp/names
+    # What it would install is asked for by version: that need not be what it prefers.
+    sed -n 's/^Inst \([^ :]*\)[^ ]* \(\[[^]]*\] \)\{0,1\}(\([^ ]*\) .*/\1=\3/p' /tmp/simulated > /tmp/new
+    sed -n 's/^\(Inst\|Remv\) \([^ :]*\).*/\2/p' /tmp/simulated | sort -u > /tmp/changed
+    dpkg-query --show --showformat '${db:Status-Abbrev}${Package}\n' | sed -n 's/^ii *//p' |
+        sort -u | comm -23 - /tmp/changed | sort -u - /tmp/new > /tmp/names
     echo "step $step"
     # All at once; one by one where the base has what no archive has.
     # shellcheck disable=SC2046

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,9 @@ __all__ = [
 
 NAME = "system.lock"
 
-# The steps of the image itself; each has the packages of those before it.
-_IN_ORDER = ("python", "toolchain", "system")
+# The steps of the image itself, the later ones last; each has the packages of those before it.
+# Where models are compiled the toolchain comes before the accelerator, else after it.
+_IN_ORDER = (("python",), ("accelerator", "toolchain"), ("system",))
 
 _LOCK = re.compile(
     r"# Packages of (?P<base>\S+) as of (?P<date>\d{4}-\d\d-\d\d), by `dlc lock`\.\n"
@@ -100,8 +102,9 @@ class SystemLock:
     @property
     def final(self) -> dict[str, str]:
         """The versions of what the image has in the end, by name."""
-        there = {step for each in self.packages for step in each.steps}
-        last = next(step for step in reversed(_IN_ORDER) if step in there or step == "python")
+        count = Counter(step for each in self.packages for step in each.steps)
+        there = ([each for each in found if count[each]] for found in reversed(_IN_ORDER))
+        last = max(next(filter(None, there), ["python"]), key=count.__getitem__)
         return {each.name: each.version for each in self.packages if last in each.steps}
 
 
@@ -121,8 +124,9 @@ def steps(target: Target) -> dict[str, tuple[str, ...]]:
     if target.mode == "inference":
         found["java"] = (str(target.base.jdk),)
     found["python"] = tuple(sorted(names))
+    own = [("accelerator", target.accelerator_packages), ("toolchain", target.toolchain_packages)]
     for step, packages in (
-        ("toolchain", target.toolchain_packages),
+        *(reversed(own) if target.compiles_models else own),
         ("compilers", target.compilers),
         ("system", target.system_packages),
     ):
@@ -260,5 +264,10 @@ def _package(line: str, places: Mapping[str, str]) -> tuple[str, ...]:
 def _missing(packages: Iterable[SystemPackage], asked: Mapping[str, Iterable[str]]) -> list[str]:
     there = {(step, each.name) for each in packages for step in each.steps}
     return sorted(
-        {name for step, names in asked.items() for name in names if (step, name) not in there}
+        {
+            name
+            for step, packages in asked.items()
+            for name in (each.partition("=")[0] for each in packages)
+            if (step, name) not in there
+        }
     )

@@ -169,12 +169,7 @@ class Expansion:
         return target
 
     def _can_lock_system(self, target: Target) -> bool:
-        """Report a date of the distribution's packages where some are not its own."""
-        reasons = {
-            "packages of its accelerator": target.accelerator_packages,
-            "components": target.components,
-        }
-        others = [name for name, found in reasons.items() if found]
+        """Report a date of the distribution's packages where not all can be locked."""
         if target.system_date is None:
             return True
         if not target.base.name.startswith(("debian", "ubuntu")):
@@ -184,12 +179,11 @@ class Expansion:
                 "leave `system_date` out for its targets",
             )
             return False
-        if not others:
+        if not target.components:
             return True
         self.report.add(
             target.system_date.at,
-            f"{target.name} has {' and '.join(others)}, so the distribution's packages cannot be "
-            "locked",
+            f"{target.name} has components, so the distribution's packages cannot be locked",
             "leave `system_date` out for it: name it where only others take it from",
         )
         return False

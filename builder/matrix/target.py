@@ -152,6 +152,11 @@ class Target:
         return (self.toolchain, *([f"libpython{self.python}-dev"] if packaged else []))
 
     @property
+    def compiles_models(self) -> bool:
+        """Whether its framework compiles models, as PyTorch does from 2 on, by torch.compile."""
+        return self.framework == "pytorch" and int(self.framework_version.partition(".")[0]) >= 2
+
+    @property
     def driver_cuda(self) -> str:
         """The CUDA version, like 11.0, that a GPU's driver must have at least; empty without one.
 

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs the distribution's packages that a step's part of system.lock has: exactly these versions,
 # each by its SHA-256. Arguments: that part, and the packages that the step asks for. The archive that
-# apt's sources name is asked first, and the site's snapshot service for what it has no more.
+# apt's sources name is asked first, and the site's snapshot service for what it has no more; for what is
+# an accelerator's its REPOSITORY alone.
 set -eu
 . /etc/os-release
 lock=$1
@@ -51,11 +52,17 @@ while read -r pin _ archive path hash; do
 done < /media/packages
 
 while read -r archive path hash; do
-    case $archive in *-security) from=$security ;; *) from=$main ;; esac
+    case $archive in
+        cuda) from=${REPOSITORY:-} ;;
+        neuron) from=${REPOSITORY:-} ;;
+        *-security) from=$security ;;
+        *) from=$main ;;
+    esac
     is_whole "$hash" || [ -z "$from" ] || echo "$from/$path $debs/$hash.deb SHA256:$hash"
 done < /media/wanted > /media/here
 fetch /media/here
 while read -r archive path hash; do
+    case $archive in cuda) continue ;; neuron) continue ;; esac
     is_whole "$hash" || [ -z "$SNAPSHOT" ] ||
         echo "$SNAPSHOT/$archive/$stamp/$path $debs/$hash.deb SHA256:$hash"
 done < /media/wanted > /media/past

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -36,7 +37,8 @@ DAY, STAMP = "2026-01-02", "20260102T235959Z"
 DOCKERFILE = """\
 FROM {base}
 RUN apt-get update \\
- && apt-get install --yes --no-install-recommends ca-certificates python3.11 python3-pip \\
+ && apt-get install --yes --no-install-recommends \\
+    ca-certificates curl gnupg python3.11 python3-pip \\
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \\
  && find /usr/lib -name __pycache__ -prune -exec rm -rf {{}} +
 COPY key.gpg /etc/apt/trusted.gpg.d/
@@ -84,15 +86,15 @@ class Project:
         assert result.returncode == 0, result.stderr
         return result.stderr + result.stdout
 
-    def installed(self) -> dict[str, str]:
+    def installed(self, name: str = NAME, prefix: str = "dlc-") -> dict[str, str]:
         """The packages of the archive that the image has, with their versions."""
-        result = self.small.run("inventory", NAME, "--format", "json")
+        result = self.small.run("inventory", name, "--format", "json")
         assert result.returncode == 0, result.stderr
         packages = json.loads(result.stdout)["packages"]
-        return {p["name"]: p["version"] for p in packages if p["name"].startswith("dlc-")}
+        return {p["name"]: p["version"] for p in packages if p["name"].startswith(prefix)}
 
-    def lock(self) -> str:
-        [target] = (each for each in self.small.targets if each.name == NAME)
+    def lock(self, name: str = NAME) -> str:
+        [target] = (each for each in self.small.targets if each.name == name)
         return (self.small.folder / "images" / target.folder / "system.lock").read_text("utf-8")
 
 
@@ -223,3 +225,93 @@ def test_an_archive_without_a_past(project: Project) -> None:
     assert "apt cannot tell the packages of 2026-01-02" in result.stderr
     assert "or move the date to today with `dlc lock --system`" in result.stderr
     assert "system.lock missing" in project.small.run("lock", "--check", NAME).stdout
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repository:
+    """A stand-in for an accelerator's repository, and the small matrix with a row for it."""
+
+    project: Project
+    kind: str
+
+    @property
+    def package(self) -> str:
+        """The package that the matrix asks for, any 1.x of it."""
+        return {"neuron": "aws-neuronx-tools", "cuda": "cuda-cudart-99"}[self.kind]
+
+    @property
+    def folder(self) -> Path:
+        return self.project.archive.folder / self.kind
+
+    def publish(self, *versions: str) -> None:
+        """Have these versions, with the key beside them; the keyring package stays as it is."""
+        archive, pins = self.project.archive, [f"{self.package}={each}" for each in versions]
+        signer, keyring = archive.signer, archive.keyring
+        if self.kind == "cuda":
+            shutil.rmtree(self.folder / "debian12", ignore_errors=True)
+            apt_repository.cuda(
+                self.folder, base="debian12", pins=pins, signer=signer, keyring=keyring
+            )
+            return
+        shutil.rmtree(self.folder, ignore_errors=True)
+        apt_repository.neuron(
+            self.folder,
+            suite="bookworm",
+            pins=pins,
+            keys=[signer],
+            signer=signer,
+            keyring=keyring,
+            files={},
+        )
+
+    def add(self) -> str:
+        """Put a row of it into the matrix, and its address and key into the mirrors; its name."""
+        small, archive = self.project.small, self.project.archive
+        text = small.path.read_text("utf-8")
+        name, device = ("sdk9.9.9", "neuronx") if self.kind == "neuron" else ("cu990", "gpu")
+        framework = "pytorch" if self.kind == "neuron" else "tensorflow"
+        text = text.replace("  pytorch:\n", f"  {framework}:\n", 1)
+        text = text.replace("pytorch: [", f"{framework}: [").replace("[cpu]", f"[{device}]")
+        text = text.replace("builds: {cpu:", f"{device}: {name}\n      builds: {{{name}:")
+        accelerator = f"{{device: {device}, version: 9.9.9, packages: [{self.package}=1.*]}}"
+        text = text.replace(
+            "frameworks:\n", f"accelerators: {{{name}: {accelerator}}}\nframeworks:\n"
+        )
+        path = "debian12/keyring.deb"
+        key, source = archive.signer, f"{self.kind.upper()}_PACKAGES"
+        if self.kind == "cuda":
+            text = f"cuda_keyring: {{path: {path}, sha256: {'0' * 64}}}\n{text}"
+            key = apt_repository.cuda_keyring(
+                self.folder.parent / "key" / path, key=archive.signer, keyring=archive.keyring
+            )
+        small.path.write_text(text, "utf-8")
+        mirrors = small.folder / "mirrors.yaml"
+        said = mirrors.read_text("utf-8")
+        [host] = set(re.findall(r"http://(\S+)/debian\n", said))
+        said += f"sources: {{{source}: http://{host}/{self.kind}}}\nkeys: {{{source}: {key}}}\n"
+        mirrors.write_text(said, "utf-8")
+        return next(each.name for each in small.targets if each.system_date)
+
+
+@pytest.mark.parametrize("kind", ["neuron", "cuda"])
+def test_repository_of_an_accelerator(
+    kind: str, project: Project, client: docker.DockerClient
+) -> None:
+    repository = Repository(project=project, kind=kind)
+    name = repository.add()
+    repository.publish("1.0", "1.1", "2.0")
+    if kind == "cuda":
+        (repository.folder / "debian12/keyring.deb").write_bytes(
+            (project.archive.folder / "key/debian12/keyring.deb").read_bytes()
+        )
+    project.run("lock", name)
+    [line] = [line for line in project.lock(name).splitlines() if repository.package in line]
+    assert line.startswith(f"{repository.package}=1.1 amd64 {kind} ")
+    assert line.endswith(" accelerator,compilers,system")
+    # It has a newer one by the time of the build, which is as locked all the same.
+    repository.publish("1.1", "1.2")
+    turn(project, 3)
+    project.run("build", name)
+    assert project.installed(name, repository.package) == {repository.package: "1.1"}
+    assert not any(path.startswith("/past/") and kind in path for path in project.asked)
+    remove_image(client, local_name(name))

@@ -263,16 +263,51 @@ def test_an_image_is_held_to_it(lock: SystemLock) -> None:
     )
 
 
-def test_where_packages_are_not_the_distributions_own(tmp_path: Path) -> None:
-    folder = write_part(tmp_path / "n", "4.12.3")
-    path = folder / "matrix.yaml"
-    for base in ("debian12", "ubuntu18.04", "ubuntu20.04"):
-        text = path.read_text("utf-8")
-        path.write_text(
-            text.replace(f"\n  {base}:\n", f"\n  {base}:\n    system_date: 2026-11-20\n"), "utf-8"
-        )
-    with pytest.raises(MatrixError, match="so the distribution's packages cannot be locked"):
-        load_targets(path)
+def test_where_not_all_packages_can_be_locked(tmp_path: Path) -> None:
+    row = "origin: own, components: [openmpi-4.1.4], system_date: 2026-11-20}"
+    with pytest.raises(MatrixError, match="has components, so the distribution's packages cannot"):
+        write_part(tmp_path / "n", "4.57.1", change=("origin: own}", row))
+
+
+@pytest.mark.parametrize(
+    ("device", "framework", "kind"), [("gpu", "tensorflow", "CUDA"), ("neuron", "", "NEURON")]
+)
+def test_packages_of_an_accelerator(
+    device: str, framework: str, kind: str, part: Path, target: Target
+) -> None:
+    """Each with its version, of a repository that needs a key to be asked, and none to install."""
+    row = next(
+        each
+        for each in load_targets(part / "matrix.yaml")
+        if each.device == device and each.accelerator_packages and framework in each.framework
+    )
+    dated = dataclasses.replace(row, system_date=target.system_date)
+    [*wanted] = (each for each in row.accelerator_packages)
+    assert {*wanted} < {*steps(dated)["accelerator"]}
+    text = Renderer().files(dated)["Dockerfile"].decode()
+    assert "AS keyring" not in text
+    assert f'REPOSITORY="${{{kind}_PACKAGES:-https://' in text
+    assert f"        {wanted[0].partition('=')[0]}" in text
+    assert wanted[0] not in text, "the version is the lock's"
+    asked = Renderer().resolver(dated)
+    assert "FROM tools AS keyring" in asked
+    assert f'REPOSITORY="{kind.lower()} ${{{kind}_PACKAGES:-https://' in asked
+    assert "keyring" not in Renderer().resolver(target)
+
+
+def test_answer_of_an_accelerators_repository(target: Target) -> None:
+    row = dataclasses.replace(target, accelerator_packages=("aws-x=1.*",))
+    more = (
+        "archive neuron http://n.example\nstep accelerator\n"
+        f"'http://n.example/pool/aws-x_1.1_amd64.deb' aws-x_1.1_amd64.deb 9 SHA256:{SHA}\n"
+        + ANSWER.partition("step python\n")[2]
+    )
+    lock = parse_answer(ANSWER + more, row)
+    assert "aws-x=1.1 amd64 neuron pool/aws-x_1.1_amd64.deb" in lock.text()
+    assert lock.final["aws-x"] == "1.1"
+    assert lock.final["libc6"] == "2.36"
+    with pytest.raises(LockError, match=r"does not say where aws-x would come from"):
+        parse_answer(ANSWER + more.replace("aws-x_1", "aws-y_1"), row)
 
 
 def test_a_site_has_a_snapshot_service_of_its_own() -> None:
