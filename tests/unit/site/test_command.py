@@ -12,7 +12,7 @@ def test_it_writes_a_site(tmp_path: Path, dlc: Dlc) -> None:
     told = dlc(*options)
     assert told.code == 0, told.err
     assert (tmp_path / "site/index.html").is_file()
-    assert "0 changed" not in told.err
+    assert ", 0 changed" not in told.err
     again = dlc(*options)
     assert again.code == 0
     assert " 0 changed" in again.err
