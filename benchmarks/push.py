@@ -214,9 +214,11 @@ def _libraries() -> Iterator[bytes]:
 
 @contextmanager
 def _fresh(program: str, folder: Path) -> Iterator[tuple[Registry, Path]]:
-    """A registry with nothing in it, and a state that knows of no layer."""
+    """A registry with nothing in it, and a state with the build's inventory that knows no layer."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
         place = Path(name)
+        (place / "state").mkdir()
+        (place / "state" / "inventories").symlink_to(folder / "state" / "inventories")
         with running(Registry(program=program, folder=place)) as registry:
             yield registry, place / "state"
 

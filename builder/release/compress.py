@@ -8,24 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-import struct
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO
 
-from zlib_ng import zlib_ng
-
 __all__ = ["Compressed", "compress", "gzip_blocks", "zstd_blocks"]
 
 _BLOCK = 1 << 20
-_WINDOW = 1 << 15  # what deflate looks back
-# Of zlib's levels the one that takes a third of the time of the usual one, for 3 % more bytes.
+# Of libdeflate's levels the one that takes a fifth of the time of gzip's usual one, for 2 % more.
 _GZIP_LEVEL = 4
 _ZSTD_LEVEL = 3
-# No name, no time, made on Unix.
-_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,33 +49,29 @@ def compress(blocks: Iterable[bytes], into: IO[bytes], *, zstd: bool) -> Compres
 
 
 def gzip_blocks(content: Iterable[bytes]) -> Iterator[bytes]:
-    """One member of gzip, whose blocks were compressed side by side, each after the one before.
+    """Members of gzip one after another, each of one block, compressed side by side.
+
+    RFC 1952, 2.2: a file is a series of members, whose contents follow each other.
 
     >>> import gzip
     >>> gzip.decompress(b"".join(gzip_blocks([b"ab", b"c"])))
     b'abc'
     """
-    yield _HEADER
-    checksum, size, window = 0, 0, b""
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[bytes]] = deque()
         for block in _sized(content, _BLOCK):
-            checksum, size = zlib_ng.crc32(block, checksum), size + len(block)
-            waiting.append(pool.submit(_deflated, block, window))
-            window = block[-_WINDOW:]
+            waiting.append(pool.submit(_member, block))
             if len(waiting) > 2 * workers:
                 yield waiting.popleft().result()
         for each in waiting:
             yield each.result()
-    yield b"\x03\x00"  # a last block, which is empty
-    yield struct.pack("<II", checksum, size & 0xFFFFFFFF)
 
 
-def _deflated(block: bytes, window: bytes) -> bytes:
-    options = (_GZIP_LEVEL, zlib_ng.DEFLATED, -15, 8, zlib_ng.Z_DEFAULT_STRATEGY)
-    engine = zlib_ng.compressobj(*options, window) if window else zlib_ng.compressobj(*options)
-    return engine.compress(block) + engine.flush(zlib_ng.Z_SYNC_FLUSH)
+def _member(block: bytes) -> bytes:
+    import deflate
+
+    return bytes(deflate.gzip_compress(block, _GZIP_LEVEL))
 
 
 def zstd_blocks(content: Iterable[bytes]) -> Iterator[bytes]:
@@ -99,12 +89,11 @@ def zstd_blocks(content: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _sized(content: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """The same in blocks of one size, but the last, whatever the sizes it came in."""
+    """The same in blocks of one size, whatever sizes it came in; the rest may be empty."""
     left = bytearray()
     for part in content:
         left += part
         while len(left) >= size:
             yield bytes(left[:size])
             del left[:size]
-    if left:
-        yield bytes(left)
+    yield bytes(left)

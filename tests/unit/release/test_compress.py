@@ -53,6 +53,11 @@ def test_bytes_depend_neither_on_processors_nor_on_how_the_layer_comes(
         assert packed(blocks, zstd=zstd) == content
 
 
+def test_nothing_is_a_file_too() -> None:
+    assert gzip.GzipFile(fileobj=io.BytesIO(packed([], zstd=False))).read() == b""
+    assert packed([], zstd=False).startswith(b"\x1f\x8b")
+
+
 def test_what_cannot_be_made_smaller_hardly_grows() -> None:
     content = os.urandom(3 << 20)
     assert len(packed([content], zstd=False)) < len(content) * 1.001
