@@ -6,9 +6,9 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks import builds, commands, noop, page, push, scaling, site, startup
+from benchmarks import builds, commands, noop, page, push, scaling, serving, site, startup
 from builder.errors import DlcError
-from tests.own_namespace import own_part
+from tests.own_namespace import Shared, own_part
 
 # Those that return a section have one on docs/performance.md.
 BENCHES: dict[str, Callable[[], page.Section | None]] = {
@@ -17,10 +17,11 @@ BENCHES: dict[str, Callable[[], page.Section | None]] = {
     "site": site.measure,
 }
 # With images and containers of their own, which are removed however a bench ends.
-ON_AN_ENGINE = {
+ON_AN_ENGINE: dict[str, Callable[[Shared], page.Section | None]] = {
     "noop": noop.measure,
     "builds": builds.measure,
     "startup": startup.measure,
+    "serving": serving.measure,
     "push": push.measure,
 }
 
@@ -41,10 +42,10 @@ if __name__ == "__main__":
         for name in wanted:
             if name in BENCHES:
                 section = BENCHES[name]()
-                if section and given.write:
-                    page.write(name, section)
             else:
                 with own_part() as shared:
-                    ON_AN_ENGINE[name](shared)
+                    section = ON_AN_ENGINE[name](shared)
+            if section and given.write:
+                page.write(name, section)
     except DlcError as error:
         sys.exit(f"bench: {error}")

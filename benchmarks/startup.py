@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tests.own_namespace import Shared
 
-__all__ = ["measure"]
+__all__ = ["OTHERS", "TAGS", "TARGET", "answered", "build", "first_answer", "measure"]
 
 DOCKERFILE = Path(__file__).parent / "dockerfiles" / "serve.Dockerfile"
 TARGET = "huggingface-pytorch-inference:2.13.0-transformers5.23.0-cpu-py311-debian12"
@@ -50,7 +50,7 @@ def measure(shared: Shared) -> None:
     images = {"ours": ours} | {name: local_name(tag) for name, tag in TAGS.items()}
     with closing(shared.engine.client(timeout=600)) as client:
         for name, arguments in OTHERS.items():
-            _build(client, images[name], {"IMAGE": ours, **arguments})
+            build(client, images[name], {"IMAGE": ours, **arguments})
         rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in images}
         for number in range(ROUNDS + 1):
             for name, found in rounds.items():
@@ -76,16 +76,21 @@ def first_answer(client: docker.DockerClient, image: str) -> tuple[float, float]
     ContainerError: no answer in time.
     """
     with run(client, image) as server:
-        while not _answers(server):
-            if time.monotonic() - server.started > ANSWER_SECONDS:
-                raise ContainerError(
-                    f"{image} does not answer in {ANSWER_SECONDS} s",
-                    remedy=f"fix what its log says:\n{log(server.container)}",
-                )
-            time.sleep(0.05)
-        wall = time.monotonic() - server.started
+        wall = answered(server)
         stats: Any = server.container.stats(stream=False)
         return wall, stats["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9
+
+
+def answered(server: Server) -> float:
+    """Wait until a server has answered: the seconds from its start. ContainerError: not in time."""
+    while not _answers(server):
+        if time.monotonic() - server.started > ANSWER_SECONDS:
+            raise ContainerError(
+                f"{server.image} does not answer in {ANSWER_SECONDS} s",
+                remedy=f"fix what its log says:\n{log(server.container)}",
+            )
+        time.sleep(0.05)
+    return time.monotonic() - server.started
 
 
 def _answers(server: Server) -> bool:
@@ -95,7 +100,8 @@ def _answers(server: Server) -> bool:
         return False
 
 
-def _build(client: docker.DockerClient, tag: str, arguments: Mapping[str, str]) -> None:
+def build(client: docker.DockerClient, tag: str, arguments: Mapping[str, str]) -> None:
+    """Build the image that one of the others is."""
     say(f"building {tag}")
     with refused(f"{tag} does not build", f"build {arguments['IMAGE']} first"):
         client.images.build(
