@@ -61,7 +61,7 @@ def in_groups(targets: Iterable[Target]) -> list[Target]:
 def _framework(target: Target) -> tuple[str, ...]:
     return (
         *(target.python, target.base.name),
-        *(target.framework, target.framework_version, target.build.name),
+        *(target.framework, target.framework_version, target.build.name, target.toolchain),
     )
 
 

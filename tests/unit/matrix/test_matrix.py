@@ -257,6 +257,8 @@ def said_values(target: Target) -> dict[str, object]:
         "env": list(target.env),
         "own_labels": list(target.own_labels),
         "budget": target.budget or [],
+        "variant": target.variant or [],
+        "toolchain": target.toolchain if "toolchain" in target.defined_at else [],
     }
 
 
