@@ -198,6 +198,8 @@ class _Adding:
         devices = wanted.devices or list((like.devices if like else None) or ())
         if devices:
             found["devices"] = f"[{', '.join(devices)}]"
+        if like and like.platforms and not wanted.devices:
+            found["platforms"] = f"[{', '.join(like.platforms)}]"
         same = like is not None and like.version == self._version
         for name in ("python", "base", "accelerator"):
             own = getattr(wanted, name)

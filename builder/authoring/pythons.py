@@ -10,7 +10,7 @@ __all__ = ["alike", "marked"]
 
 
 def alike(matrix: Matrix, last: Entry) -> list[Entry]:
-    """The entries of the release of `last` that differ from it in base and Python alone.
+    """The entries of the release of `last` that differ from it in base, Python and platforms alone.
 
     So what is on several bases, for several Pythons, stays on them in a later release.
     """
@@ -39,4 +39,4 @@ def _same(entry: Entry) -> tuple[object, ...]:
 
 
 def _kind(entry: Entry) -> tuple[object, ...]:
-    return entry.python, entry.base
+    return entry.python, entry.base, entry.platforms

@@ -112,7 +112,8 @@ def test_targets_that_share_a_framework_share_its_lock(
 ) -> None:
     found: dict[tuple[str, ...], set[bytes]] = {}
     for target in targets:
-        key = (target.framework, target.framework_version, target.build.name, target.python)
+        built = (target.framework, target.framework_version, target.build.name)
+        key = (*built, target.python, target.platform)
         folder = root / "images" / target.folder
         lock = (folder / "framework.lock").read_bytes() + (folder / "build.lock").read_bytes()
         found.setdefault(key, set()).add(lock)
