@@ -21,7 +21,7 @@ DLC := $(VENV)/bin/dlc
 DEFAULT := huggingface-pytorch-inference:2.13.0-transformers5.23.0-cpu-py311-debian12
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-all test-engines test-site test-live test-lowest test-image contract tasks unit \
+.PHONY: help build test test-all test-engines test-site test-live test-lowest test-image contract tasks unit quick \
 	integration coverage lint render lock docs serve push prove pages site site-serve bench clean install deps
 
 help: ## Show this help
@@ -39,8 +39,8 @@ else
 endif
 
 test: $(VENV)/.ready-test ## Run what must pass: lint, unit and integration tests, then images on a real engine
-	$(MAKE) --no-print-directory lint
-	$(PYTEST) $(PARALLEL) -m '$(QUICK)' tests/unit
+	@# mypy keeps one processor busy, and tests that start programs do not keep all.
+	$(MAKE) --no-print-directory --jobs 2 --output-sync lint quick
 	$(PYTEST) -m 'images and not slow and not live' $(AT_ONCE) tests/images
 
 test-all: $(VENV)/.ready-test ## Run what is rare and slow, too: the whole contract, faults of networks
@@ -62,6 +62,9 @@ QUICK := not images and not slow and not live
 
 unit: $(VENV)/.ready-test ## Run the tests that start no program and need neither engine nor network
 	$(PYTEST) $(PARALLEL) -m '$(QUICK) and not integration' tests/unit
+
+quick: $(VENV)/.ready-test ## Run the unit and the integration tests
+	$(PYTEST) $(PARALLEL) -m '$(QUICK)' tests/unit
 
 integration: $(VENV)/.ready-test ## Run the tests with programs (uv, git, make, a terminal), but no engine
 	$(PYTEST) $(PARALLEL) -m '$(QUICK) and integration' tests/unit

@@ -141,6 +141,7 @@ def test_base_is_bootstrapped_once(private: connection.Engine, state: Path) -> N
     assert said == []
 
 
+@pytest.mark.slow
 def test_bootstrapped_base_is_clean_and_kept_up_to_date(private: connection.Engine) -> None:
     base = bases.ensure(private, DEBIAN, say=print)
     script = r"""

@@ -44,6 +44,7 @@ def test_it_builds(unpacked: Path, started: Path, inference_image: Image) -> Non
     assert told["seconds"] is None
 
 
+@pytest.mark.slow
 def test_a_step_of_its_own(unpacked: Path, started: Path, inference_image: Image) -> None:
     """One layer more, on those of ours."""
     (started / "templates" / "files").mkdir()

@@ -202,6 +202,7 @@ def test_a_child_is_neither_taken_nor_up_to_date(
         remove_image(client, str(child.id))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("images")
 def test_only_what_installs_is_remembered_and_only_here(
     small: tuple[Path, Target], own_state: Path, tmp_path: Path

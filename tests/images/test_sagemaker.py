@@ -17,7 +17,7 @@ import pytest
 from tests.images.conftest import Image
 from tests.images.local_mode import EXAMPLES, NETWORK, LocalMode, networks, offline, refused
 
-pytestmark = pytest.mark.images
+pytestmark = [pytest.mark.images, pytest.mark.slow]
 
 # The input of the reference documentation's batch transform.
 RECORDS = """\
@@ -115,7 +115,6 @@ def test_endpoint_and_batch_of_single_records(
     local_mode.check_clean(said, jobs=2)
 
 
-@pytest.mark.slow
 def test_code_in_the_archive_answers_many_records_at_once(
     local_mode: LocalMode, inference_image: Image, tiny_model: Path, tmp_path: Path
 ) -> None:
@@ -131,7 +130,6 @@ def test_code_in_the_archive_answers_many_records_at_once(
     local_mode.check_clean(said, jobs=2)
 
 
-@pytest.mark.slow
 def test_code_that_the_sdk_adds_to_a_model(
     local_mode: LocalMode,
     inference_image: Image,
@@ -149,7 +147,6 @@ def test_code_that_the_sdk_adds_to_a_model(
     local_mode.check_clean(said, jobs=1)
 
 
-@pytest.mark.slow
 def test_who_joins_the_network_keeps_it(
     local_mode: LocalMode, neighbours: Sequence[Any], tmp_path: Path
 ) -> None:
@@ -171,7 +168,6 @@ def test_who_joins_the_network_keeps_it(
     assert local_mode.networks() == []
 
 
-@pytest.mark.slow
 def test_requests_to_aws_are_seen_and_refused(tmp_path: Path) -> None:
     """What the runs above rest on: the SDK's report of a call, which they turn off."""
     script = tmp_path / "reports.py"
