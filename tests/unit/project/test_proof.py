@@ -74,7 +74,8 @@ def test_one_framework_is_one_layer(named: dict[str, Target], root: Path) -> Non
         target = named[row.image]
         key = (
             *(target.framework, target.framework_version, target.build.name),
-            *(target.python, target.base.name),
+            # A variant may lack the compiler, which is below the framework.
+            *(target.python, target.base.name, target.variant),
         )
         digests = found.setdefault(key, set())
         digests |= {
