@@ -13,6 +13,7 @@ import hashlib
 import json
 import re
 import threading
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,7 +46,7 @@ IMAGE = Manifest(
 INDEX = Manifest(content=b'{"schemaVersion": 2, "manifests": []}', media_type=OCI_INDEX)
 
 
-class Hosted(QuietServer):
+class Hosted(QuietServer, ABC):
     """A registry with a token server, at the same address; what is not public needs a login."""
 
     daemon_threads = True
@@ -62,13 +63,13 @@ class Hosted(QuietServer):
         self.asked: Counter[str] = Counter()
         self.chunks: list[int] = []
 
+    @abstractmethod
     def answer(self, ask: Handler, path: str, query: dict[str, list[str]], body: bytes) -> bool:
         """Answer in a way of its own; whether it did."""
-        raise NotImplementedError
 
+    @abstractmethod
     def token(self, ask: Handler, scopes: list[str], *, known: bool) -> None:
         """Give a token that says itself what it is good for."""
-        raise NotImplementedError
 
 
 class Handler(BaseHTTPRequestHandler):
