@@ -7,13 +7,10 @@ import os
 import queue
 import re
 import shutil
-import signal
-import subprocess
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
@@ -21,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Literal
 from builder.engine import apt
 from builder.engine.failures import is_limited, limit_remedy
 from builder.engine.foreign import load_tree
+from builder.engine.mmdebstrap import mmdebstrap, remove
 from builder.errors import BaseImageError
 from builder.matrix.platforms import DEFAULT, PLATFORMS
 from builder.util.state import locked, state_directory
@@ -40,9 +38,6 @@ How = Literal["pulled", "bootstrapped", "stand-in"]
 SILENCE_SECONDS = 60.0
 # What the engine may take to swallow a tree after its last byte.
 IMPORT_SECONDS = 600
-# 2020-01-01: what is newer in a tree gets this time, so that the same packages give the same
-# layer. No earlier than 1980, which is where the times of zip files, thus of wheels, begin.
-EPOCH = "1577836800"
 _CREATED = "2020-01-01T00:00:00Z"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -219,7 +214,7 @@ def _bootstrap(client: docker.DockerClient, source: BaseSource, suite: str, *, s
     try:
         if not shutil.which("mmdebstrap"):
             apt.install("mmdebstrap", "debian-archive-keyring", say=say)
-        _remove(scratch)  # left by a run that was killed; the lock makes it ours
+        remove(scratch)  # left by a run that was killed; the lock makes it ours
         scratch.mkdir(parents=True)
         with tempfile.TemporaryFile() as log:
             return _import(client, source, suite, scratch=scratch, log=log)
@@ -228,7 +223,7 @@ def _bootstrap(client: docker.DockerClient, source: BaseSource, suite: str, *, s
     except (docker.errors.DockerException, requests.RequestException, OSError) as error:
         return f"the import broke off: {error}"
     finally:
-        _remove(scratch)
+        remove(scratch)
 
 
 def _import(
@@ -242,7 +237,7 @@ def _import(
     """Stream a new tree into the engine; the tag comes last, once all of it went well."""
     name, _, tag = source.reference.partition(":")
     labels = {LABEL_NAME: source.name, LABEL_HOW: "bootstrapped", LABEL_SUITE: suite}
-    with _mmdebstrap(suite, source.platform, scratch=scratch, log=log) as child:
+    with mmdebstrap(suite, source.platform, scratch=scratch, log=log) as child:
         assert child.stdout is not None  # noqa: S101 - asked for there
         if source.platform == DEFAULT:
             marked = " ".join(f"{label}={value}" for label, value in labels.items())
@@ -271,59 +266,3 @@ def _import(
     lines = log.read().decode(errors="replace").splitlines()
     complaints = [line for line in lines if line.startswith("E:")] or lines or ["no word"]
     return f"mmdebstrap: {complaints[0].removeprefix('E:').strip()}"
-
-
-@contextmanager
-def _mmdebstrap(
-    suite: str, platform: str, *, scratch: Path, log: IO[bytes]
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run mmdebstrap with the tree's tar as its output; it has ended when this is left.
-
-    Names no mirror, so mmdebstrap takes the archive's own and adds the suite's updates and
-    security updates: they are in the tree and, as its apt sources, in what is built on it.
-    """
-    command = [
-        # Its mounts and children go when it goes, however it ends: it would leave both behind.
-        *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
-        "mmdebstrap",
-        f"--architectures={PLATFORMS[platform].architecture}",
-        # It would copy an emulator of Debian's into the tree; the kernel has it open already.
-        *(() if platform == DEFAULT else ("--skip=check/qemu",)),
-        "--variant=minbase",
-        "--include=ca-certificates",
-        # Merges /usr from the start, as the pulled image has it, without 50 MB of perl to do it.
-        "--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr",
-        # Both are copies of this machine's; the engine gives containers their own.
-        '--customize-hook=rm -f "$1/etc/resolv.conf" "$1/etc/hostname"',
-        suite,
-        "-",
-    ]
-    environment = {
-        **os.environ,
-        "PATH": apt.system_path(),
-        "SOURCE_DATE_EPOCH": EPOCH,
-        "TMPDIR": str(scratch),
-    }
-    with subprocess.Popen(
-        command,
-        env=environment,
-        start_new_session=True,  # so that Ctrl-C reaches us alone, and the group can be ended
-        stderr=log,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-    ) as child:
-        try:
-            yield child
-        except BaseException:
-            os.killpg(child.pid, signal.SIGKILL)
-            raise
-
-
-def _remove(scratch: Path) -> None:
-    """Remove a tree whose processes may still be ending, unless something is mounted in it."""
-    deadline = time.monotonic() + 10
-    while scratch.exists() and time.monotonic() < deadline:
-        # What is mounted there may be the machine's own /dev.
-        if f" {scratch}/" not in Path("/proc/self/mountinfo").read_text(encoding="utf-8"):
-            shutil.rmtree(scratch, ignore_errors=True)
-        time.sleep(0.05)

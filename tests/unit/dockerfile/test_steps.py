@@ -13,7 +13,7 @@ import pytest
 
 from builder.dockerfile.parse import instructions, last_stage
 from builder.dockerfile.render import Renderer
-from builder.engine.bases import EPOCH as BASES_EPOCH
+from builder.engine.mmdebstrap import EPOCH as BASES_EPOCH
 from builder.files.bytecode_report import SKIPPED
 from builder.matrix.target import Target
 from builder.serve.programs import FILES
