@@ -30,7 +30,6 @@ def files(folders: Iterable[Path], runtime: Path) -> dict[str, Path]:
     return found
 
 
-@lru_cache(maxsize=4)  # What is rendered, and what is committed, which is mostly the same.
 def copied(dockerfile: str) -> tuple[str, ...]:
     """What a Dockerfile takes from its context: names, folders or globs, as it writes them.
 
@@ -39,7 +38,29 @@ def copied(dockerfile: str) -> tuple[str, ...]:
     >>> copied("RUN --mount=type=bind,source=c.py,target=/c \\\\\\n    python /c")
     ('c.py',)
     """
-    found = (name for each in instructions(dockerfile) for name in _sources(each))
+    parts = dockerfile.split("\n\n")
+    if "<<" in dockerfile or any(map(_goes_on, parts[:-1])):
+        parts = [dockerfile]
+    return tuple(dict.fromkeys(name for part in parts for name in _taken(part)))
+
+
+# Dockerfiles of one template share most of their parts.
+@lru_cache(maxsize=4096)
+def _goes_on(part: str) -> bool:
+    """Whether the last instruction of a part goes on after the empty line that follows.
+
+    >>> _goes_on("RUN a \\\\\\n  # why"), _goes_on("RUN a \\\\\\n  b")
+    (True, False)
+    """
+    lines = (line.strip(" \t\r") for line in reversed(part.split("\n")))
+    last = next((line for line in lines if line and not line.startswith("#")), "")
+    return last.endswith("\\")
+
+
+@lru_cache(maxsize=4096)
+def _taken(part: str) -> tuple[str, ...]:
+    """What the instructions of a part of a Dockerfile take, each a path without `./` before it."""
+    found = (name for each in instructions(part) for name in _sources(each))
     return tuple(dict.fromkeys(each.removeprefix("./").strip("/") for each in found))
 
 

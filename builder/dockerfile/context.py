@@ -42,7 +42,7 @@ def template_context(target: Target) -> Mapping[str, Any]:
     """The variables that every template has, by name."""
     accelerator = target.accelerator
     components = [_component(target, each) for each in target.components]
-    sources = {wheel.source: target.sources[wheel.source] for wheel in target.build.wheels}
+    sources = {wheel.source: str(target.sources[wheel.source]) for wheel in target.build.wheels}
     if target.build.indexes:
         indexes = (target.sources[source] for source in target.build.indexes)
         sources["UV_INDEX"] = " ".join(indexes)
@@ -61,7 +61,7 @@ def template_context(target: Target) -> Mapping[str, Any]:
         "cuda_folder": f"{distribution(target.base.name).replace('.', '')}/x86_64",
         "neuron_repository": _NEURON_REPOSITORY,
         "suite": _SUITES.get(distribution(target.base.name), ""),
-        "python_packages": list(target.base.pythons.get(target.python, ())),
+        "python_packages": [*map(str, target.base.pythons.get(target.python, ()))],
         "wheel_sources": sorted(sources.items()),
         "components": components,
         "python_components": [each for each in components if each["locked"]],

@@ -15,6 +15,7 @@ import jinja2
 from jinja2 import nodes
 from jinja2.sandbox import SandboxedEnvironment
 
+from builder.dockerfile.includes import SharesIncludes
 from builder.errors import RenderError
 from builder.util.links import leads_out
 from builder.util.text import did_you_mean
@@ -38,7 +39,7 @@ def environment(own: Path | None, ours: Path, *, trusted: bool = True) -> Enviro
     """
     below = {OURS: _Loader([ours])}
     folders = [folder for folder in (own, ours) if folder]
-    kind = jinja2.Environment if trusted else SandboxedEnvironment
+    kind = SharesIncludes if trusted else _Sandbox
     return kind(
         loader=jinja2.ChoiceLoader([jinja2.PrefixLoader(below), _Loader(folders)]),
         undefined=jinja2.StrictUndefined,
@@ -49,6 +50,10 @@ def environment(own: Path | None, ours: Path, *, trusted: bool = True) -> Enviro
         auto_reload=False,  # all targets have the same templates, and each is read once
         bytecode_cache=_COMPILED if trusted else _COMPILED_FOR_THE_SANDBOX,
     )
+
+
+class _Sandbox(SharesIncludes, SandboxedEnvironment):
+    """Of templates that are not trusted."""
 
 
 class _Compiled(jinja2.BytecodeCache):

@@ -174,8 +174,11 @@ class Renderer:
     def _text(self, template: str, target: Target) -> str:
         import jinja2
 
+        from builder.dockerfile.includes import variables
+
         try:
-            return self._environment.get_template(template).render(template_context(target))
+            found = variables(template_context(target), target)
+            return self._environment.get_template(template).render(found)
         except jinja2.TemplateSyntaxError as error:
             raise RenderError(
                 f"{error.filename or error.name}:{error.lineno}: {error.message}",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from builder.matrix.components import check_device, check_wheels, choose, with_components
 from builder.matrix.format import (
+    Accelerator,
     Base,
     Build,
     Component,
@@ -27,7 +29,10 @@ from builder.matrix.validate import fill, known
 from builder.matrix.yaml_nodes import Report, Text
 from builder.util.text import did_you_mean
 
-__all__ = ["Expansion"]
+__all__ = ["Expansion", "Shared"]
+
+_Made = TypeVar("_Made")
+_Record = TypeVar("_Record", Base, Accelerator)
 
 # Docker's own limit; the official builder notes it too.
 _TAG_LENGTH = 128
@@ -40,12 +45,47 @@ _COMPILES = 2
 _TOOLCHAIN = frozenset({"g++", "gcc", "libc6-dev"})
 
 
+class Shared:
+    """What is the same for many targets, made once for all of them."""
+
+    def __init__(self) -> None:
+        # With what each was made from, so that no other object can have its identity.
+        self._made: dict[tuple[int, ...], tuple[Any, Any]] = {}
+
+    def named(self, record: _Record, name: Text) -> _Record:
+        """A record under the name that a row, or its framework version, gives it."""
+        return self._once(lambda: replace(record, name=name), record, name)
+
+    def libraries(self, libraries: Libraries, framework: Text) -> Libraries:
+        """A set of libraries as it is on one framework."""
+        return self._once(lambda: libraries.on(framework), libraries, framework)
+
+    def given(self, *records: Any) -> dict[str, Any]:
+        """What records give, to be copied before it is changed."""
+        return self._once(lambda: given(*records), *records)
+
+    def _once(self, make: Callable[[], _Made], *parts: Any) -> _Made:
+        key = tuple(map(id, parts))
+        if key not in self._made:
+            self._made[key] = parts, make()
+        made: _Made = self._made[key][1]
+        return made
+
+
 class Expansion:
     """One entry of one release of the matrix."""
 
-    def __init__(self, matrix: Matrix, report: Report, release: Release, entry: Entry) -> None:
+    def __init__(
+        self,
+        matrix: Matrix,
+        report: Report,
+        release: Release,
+        entry: Entry,
+        shared: Shared | None = None,
+    ) -> None:
         self.matrix, self.report = matrix, report
         self.release, self.entry = release, entry
+        self._shared = shared or Shared()
 
     def targets(self) -> list[Target]:
         """The entry's targets, by device and platform, but those that are not possible."""
@@ -105,8 +145,9 @@ class Expansion:
         build = with_components(fitting, components)
         # The last one that says a value counts.
         tools = [matrix.tools] if matrix.tools else []
-        own = libraries.on(version.framework)
-        values = given(*tools, *components, version, build, own, release, entry)
+        own = self._shared.libraries(libraries, version.framework)
+        shared = self._shared.given(*tools, *components, version, build, own)
+        values = given(release, entry, before=shared)
         base_name, python, date = values.pop("os"), values["python"], values["date"]
         known(matrix, "bases", base_name, self.report)
         base = matrix.bases.get(base_name)
@@ -131,8 +172,8 @@ class Expansion:
             "device": device if entry.devices else str(device),
             "platform": platform if entry.platforms else str(platform),
             # They are named where the row or its framework version names them.
-            "base": replace(base, name=base_name),
-            "accelerator": accelerator and replace(accelerator, name=named),
+            "base": self._shared.named(base, base_name),
+            "accelerator": accelerator and self._shared.named(accelerator, named),
             "build": build,
             "components": components,
         }

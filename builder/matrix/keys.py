@@ -216,12 +216,12 @@ def gifts(shape: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each.gives for each in found if each and each.gives))
 
 
-def given(*records: Any) -> dict[str, Any]:
-    """What records give a target, by its name there.
+def given(*records: Any, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What records give a target, by its name there, after what others gave it `before`.
 
     Lists are joined and mappings merged; of other values that several give, the last one counts.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = dict(before or {})
     for each in records:
         for name, gives in _giving(each.__class__):
             value = getattr(each, name)

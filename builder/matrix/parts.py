@@ -9,6 +9,7 @@ import datetime
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from builder.matrix import values as v
@@ -141,26 +142,37 @@ class Wheel:
     @property
     def filename(self) -> Text:
         """The wheel's file name, unquoted."""
-        from urllib.parse import unquote
-
-        return Text(unquote(self.url.rsplit("/", 1)[1]), self.at)
+        return Text(_unquoted(self.url.rsplit("/", 1)[1]), self.at)
 
     @property
     def python(self) -> str:
         """The tag of the one CPython it is for, like cp38; nothing if it is for several."""
-        tag = re.search(r"-(cp3\d+)-", self.filename)
-        return tag[1] if tag else ""
+        return _tags(self.url)[0]
 
     @property
     def machine(self) -> str:
         """The architecture that it is for, like x86_64; nothing if it is for all."""
-        tag = re.search(r"_(x86_64|aarch64)(?:\.[^-]*)?\.whl$", self.filename)
-        return tag[1] if tag else ""
+        return _tags(self.url)[1]
 
     @property
     def source(self) -> str:
         """The name of the source the address begins with."""
         return self.url[2 : self.url.index("}")]
+
+
+def _unquoted(name: str) -> str:
+    from urllib.parse import unquote
+
+    return unquote(name) if "%" in name else name
+
+
+@cache  # All targets on a build have its wheels.
+def _tags(url: str) -> tuple[str, str]:
+    """The Python and the architecture in the name of a wheel; each empty if it is for several."""
+    name = _unquoted(url.rsplit("/", 1)[1])
+    python = re.search(r"-(cp3\d+)-", name)
+    machine = re.search(r"_(x86_64|aarch64)(?:\.[^-]*)?\.whl$", name)
+    return python[1] if python else "", machine[1] if machine else ""
 
 
 _WHEELS = ListOf(struct(Wheel, "a wheel"), "wheels")

@@ -43,4 +43,6 @@ def on_platform(
     for why, remedy in reasons:
         named = f"{entry.framework} {entry.version} cannot be for {platform}: {why}"
         report.add(platform.at, named, f"{remedy}, or leave {platform} out")
-    return None if reasons else replace(build, wheels=fit)
+    if reasons:
+        return None
+    return build if len(fit) == len(build.wheels) else replace(build, wheels=fit)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from builder.errors import MatrixError
 from builder.matrix.component_check import check_components
-from builder.matrix.expand import Expansion
+from builder.matrix.expand import Expansion, Shared
 from builder.matrix.format import Matrix
 from builder.matrix.read import read
 from builder.matrix.target import Target
@@ -38,9 +38,10 @@ def expand(matrix: Matrix, report: Report) -> tuple[Target, ...]:
     check_sections(matrix, report)
     check_components(matrix, report)
     targets: dict[str, Target] = {}
+    shared = Shared()
     for release in matrix.releases:
         for entry in release.entries:
-            for target in Expansion(matrix, report, release, entry).targets():
+            for target in Expansion(matrix, report, release, entry, shared).targets():
                 first = targets.setdefault(target.name, target)
                 if first is not target:
                     report.add(
