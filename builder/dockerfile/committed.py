@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
-__all__ = ["Committed"]
+__all__ = ["Committed", "is_linked", "subfolders"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,14 +23,14 @@ class Committed:
     has_links: bool
 
     @classmethod
-    def of(cls, folder: Path) -> Committed:
+    def of(cls, folder: Path | str) -> Committed:
         """What there is in a folder, which need not exist."""
         names, has_links, rest = set(), False, [""]
         while rest:
             below = rest.pop()
             with (
                 suppress(FileNotFoundError, NotADirectoryError),
-                os.scandir(folder / below) as found,
+                os.scandir(f"{folder}/{below}") as found,
             ):
                 for entry in found:
                     has_links = has_links or entry.is_symlink()
@@ -52,3 +53,24 @@ class Committed:
             return os.read(handle, len(content) + 1) == content and not os.read(handle, 1)
         finally:
             os.close(handle)
+
+
+def is_linked(name: str, folder: Path) -> bool:
+    """Whether what is below a folder, or a folder on the way to it, is a link."""
+    paths = accumulate(name.split("/"), "{}/{}".format)
+    # pathlib takes three times as long.
+    return any(os.path.islink(f"{folder}/{each}") for each in paths)  # noqa: PTH114
+
+
+def subfolders(folder: Path) -> set[str]:
+    """The folders in the folders of a folder, by their names below it."""
+    found = [""]
+    for _ in range(2):
+        above, found = found, []
+        for each in above:
+            with (
+                suppress(FileNotFoundError, NotADirectoryError, PermissionError),
+                os.scandir(f"{folder}/{each}") as entries,
+            ):
+                found += [f"{each}{entry.name}/" for entry in entries if entry.is_dir()]
+    return {each.removesuffix("/") for each in found}

@@ -10,12 +10,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.dockerfile.build_context import copied, files, is_copied
-from builder.dockerfile.committed import Committed
+from builder.dockerfile.committed import Committed, is_linked, subfolders
 from builder.dockerfile.context import HEADER, template_context
 from builder.errors import RenderError
 from builder.matrix.target import Target
@@ -112,37 +112,43 @@ class Renderer:
         self._ours = ours
         self._trusted = trusted
         self._runtime = runtime or default_runtime()
-        self._taken: dict[str, dict[str, bytes]] = {}  # most targets take the same
+        self._contents: dict[str, bytes] = {}
+        self._taken: dict[tuple[str, ...], dict[str, bytes]] = {}  # most targets take the same
 
     def files(self, target: Target) -> dict[str, bytes]:
         """What a target's folder holds besides its locks: file name to content."""
+        return self.rendered(target)[0]
+
+    def rendered(self, target: Target) -> tuple[dict[str, bytes], tuple[str, ...]]:
+        """The same, and what the Dockerfile takes from its context."""
         dockerfile = self._text("Dockerfile.j2", target)
-        found = {"Dockerfile": dockerfile.encode()}
-        for source in copied(dockerfile):
-            if source == _WHEELHOUSE:
-                continue
-            if source not in self._taken:
-                self._taken[source] = self._take(source)
-            if not self._taken[source] and "$" not in source and not _is_reserved(source):
-                raise RenderError(
-                    f"{self._files_of}/{source}, which the Dockerfile of {target.name} copies, "
-                    "is in no template folder",
-                    remedy="add it",
-                )
-            found |= self._taken[source]
-        return found
+        sources = copied(dockerfile)
+        if sources not in self._taken:
+            self._taken[sources] = self._take(sources, target)
+        return {"Dockerfile": dockerfile.encode(), **self._taken[sources]}, sources
 
     def resolver(self, target: Target) -> str:
         """The Dockerfile that asks apt for a target's packages, with its accelerator's."""
         return self._text("resolve.j2", target)
 
-    def _take(self, source: str) -> dict[str, bytes]:
-        """The files of our folders that a Dockerfile takes by a name, a folder or a glob."""
-        return {
-            name: self._content(path)
-            for name, path in self._files.items()
-            if is_copied(name, (source,))
-        }
+    def _take(self, sources: tuple[str, ...], target: Target) -> dict[str, bytes]:
+        """The files of our folders that a Dockerfile takes by names, folders or globs."""
+        found: dict[str, bytes] = {}
+        for source in sources:
+            if source == _WHEELHOUSE:
+                continue
+            own = [name for name in self._files if is_copied(name, (source,))]
+            if not own and "$" not in source and not _is_reserved(source):
+                raise RenderError(
+                    f"{self._files_of}/{source}, which the Dockerfile of {target.name} copies, "
+                    "is in no template folder",
+                    remedy="add it",
+                )
+            for name in own:
+                if name not in self._contents:
+                    self._contents[name] = self._content(self._files[name])
+                found[name] = self._contents[name]
+        return found
 
     def _content(self, path: Path) -> bytes:
         folders = (self._own, self._ours, self._runtime)
@@ -217,30 +223,34 @@ def changes(
     """What rendering would change below `images`; with `prune`, also what it would remove."""
     folders = set()
     for target in targets:
-        folder = images / target.folder
-        folders.add(folder)
-        _check_place(folder / "Dockerfile", images)
+        folder = f"{images}/{target.folder}"
+        folders.add(target.folder)
         there = Committed.of(folder)
-        rendered = renderer.files(target)
-        sources = copied(rendered["Dockerfile"].decode())
-        locks = (name for name in _LOCKS if is_copied(name, sources))
+        if there.has_links or is_linked(target.folder, images):
+            _check_place(Path(folder, "Dockerfile"), images)
+        rendered, sources = renderer.rendered(target)
         # Before the Dockerfile is replaced, which says what was copied until now.
-        yield from _removed(there, kept={*rendered, *LOCK_NAMES, *locks})
+        yield from _removed(there, kept=_locks_in(sources).union(rendered))
         for name, content in sorted(rendered.items()):
             if there.has_links:
-                _check_place(folder / name, images)
+                _check_place(Path(folder, name), images)
             if there.has(name, content):
                 continue
             before = there.read(name)
             if before != content:
-                yield Change(path=folder / name, before=before, after=content)
+                yield Change(path=Path(folder, name), before=before, after=content)
     if prune:
-        for dockerfile in sorted(images.glob("*/*/Dockerfile")):
-            if dockerfile.parent not in folders:
-                yield from _removed(Committed.of(dockerfile.parent), kept=set())
+        for folder in sorted(subfolders(images) - folders, key=lambda each: each.split("/")):
+            yield from _removed(Committed.of(f"{images}/{folder}"), kept=frozenset())
 
 
-def _removed(there: Committed, kept: set[str]) -> Iterator[Change]:
+@lru_cache(maxsize=256)
+def _locks_in(sources: tuple[str, ...]) -> frozenset[str]:
+    """The locks that stay beside a Dockerfile which takes this from its context."""
+    return frozenset({*LOCK_NAMES, *(name for name in _LOCKS if is_copied(name, sources))})
+
+
+def _removed(there: Committed, kept: frozenset[str]) -> Iterator[Change]:
     """What a Dockerfile of ours, as it was rendered before, copied, and what is not kept of it."""
     others = [each for each in there.names - kept if not each.startswith(_WHEELHOUSE_FOLDER)]
     dockerfile = there.read("Dockerfile") if others else None
