@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import sys
-import time
 from http.client import responses
 from inspect import Parameter, signature
 
@@ -92,11 +91,8 @@ class HandlerService:
         service.utf8 = dlc_content.wants_utf8(given)
         service.kinds = [] if own_output else dlc_content.accepted(given)
         accept = dlc_content.accepted_by_own(given) if own_output else service.kinds[0]
-        start = time.time()
         extra = getattr(service, "transform_extra_arg", [])
         answer = service.transform_fn(service.model, body, kind, accept, *extra)
-        seconds = time.time() - start
-        context.metrics.add_time("Transform Fn", round(seconds * 1000, 2))
         kind = accept if own_output else dlc_content.in_utf8(service.kinds[0], service.utf8)
         answer, kind = dlc_content.as_bytes(answer, kind, service.utf8)
         context.set_response_content_type(0, dlc_content.plain(kind))
@@ -132,6 +128,10 @@ class HandlerService:
             if overridden(service, name):
                 takes_context(getattr(service, name), count)
         service.initialized = True
+        if not logging.getLogger().isEnabledFor(
+            logging.DEBUG
+        ):  # how long each request's steps took
+            logging.getLogger(TOOLKIT + ".handler_service").setLevel(logging.WARNING)
         dlc_decode.replace_sound_reader(sys.modules)
         if overridden(service, "preprocess"):
             service.preprocess = blaming_the_request(service.preprocess)

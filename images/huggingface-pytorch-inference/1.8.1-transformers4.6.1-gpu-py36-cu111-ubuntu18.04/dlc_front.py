@@ -20,7 +20,6 @@ import signal
 import socket
 import sys
 import time
-from collections import deque
 
 from dlc_http import (
     HEAD_BYTES,
@@ -44,46 +43,12 @@ from dlc_ready import (
     why_dead,
 )
 from dlc_routes import allowed, rewrite_load
+from dlc_waits import Log, Share, Within, current_task
 
 WATCH_SECONDS = 0.5
 CONNECTIONS = 1024
 STARTING = "the model server is starting, and has not loaded a model yet"
 DIED = b"Worker died."
-
-
-class Share:
-    """Bytes that may be with the model server at once; who comes first is let in first."""
-
-    def __init__(self, most):
-        self._free = most
-        self._waiting = deque()
-
-    async def take(self, count):
-        if not self._waiting and count <= self._free:
-            self._free -= count
-            return
-        turn = asyncio.get_event_loop().create_future()
-        self._waiting.append((turn, count))
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.leave(count)
-            raise
-
-    def leave(self, count):
-        self._free += count
-        while self._waiting:
-            turn, wanted = self._waiting[0]
-            if not turn.cancelled():
-                if wanted > self._free:
-                    return
-                self._free -= wanted
-                turn.set_result(None)
-            self._waiting.popleft()
-
-
-# The front
 
 
 class Front:
@@ -94,6 +59,7 @@ class Front:
         self.many = environment.get("SAGEMAKER_MULTI_MODEL") == "true"
         self.waits = environment.get("DLC_PING") == "ready"
         self.logs = environment.get("DLC_LOG_LEVEL", "info").lower() in ("debug", "info")
+        self.output = Log()
         self.request_bytes = sizes.request
         self.memory = Memory(sizes.held)
         self.share = Share(sizes.java)
@@ -103,6 +69,7 @@ class Front:
         self.stopping = False
         self.drained = asyncio.get_event_loop().create_future()
         self.count = 0  # of requests in flight
+        self.asking = {}  # tasks that wait for the model server, and the models that they ask
         self.running = set()  # the loop itself holds its tasks by weak references only
 
     def accept(self, reader, writer):
@@ -141,15 +108,17 @@ class Front:
             head = "\r\n".join(head).encode("latin-1") + b"\r\n\r\n"
             writer.write(head + content[:PIECE_BYTES])
             for start in range(PIECE_BYTES, len(content), PIECE_BYTES):
-                await asyncio.wait_for(writer.drain(), REQUEST_SECONDS)
+                with Within(REQUEST_SECONDS):
+                    await writer.drain()
                 writer.write(content[start : start + PIECE_BYTES])
             if writer.transport.get_write_buffer_size():
-                await asyncio.wait_for(writer.drain(), REQUEST_SECONDS)
+                with Within(REQUEST_SECONDS):
+                    await writer.drain()
         except RefusedError as error:
             refused = error.encoded()
             self.log(writer, request, error.code, first)
             if self.logs:
-                print("dlc: request {} refused: {}".format(error.name, error.message), flush=True)
+                self.output.write("dlc: request {} refused: {}".format(error.name, error.message))
         except asyncio.TimeoutError:
             return False
         finally:
@@ -172,7 +141,7 @@ class Front:
             raise RefusedError(400, "The request cannot be read.") from None
         if request.target.partition("?")[0] == "/ping":
             self.check_ping()
-        elif model is not None:
+        else:
             self.check_alive(model)
         if request.size != 0:
             await self.read_body(request, reader, writer, body)
@@ -194,31 +163,28 @@ class Front:
         if request.expects:
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
-            request.body = await asyncio.wait_for(body.read(reader, request.size), REQUEST_SECONDS)
+            with Within(REQUEST_SECONDS):
+                request.body = await body.read(reader, request.size)
         except asyncio.TimeoutError:
             raise RefusedError(408, "The body did not come in time.") from None
 
     async def ask(self, request, model):
         """The model server's answer, unless it has no worker any more."""
-        asked = asyncio.ensure_future(self.share_and_ask(request))
+        task, size = current_task(), len(request.body)
+        self.asking[task] = model
         try:
-            while not asked.done():
-                await asyncio.wait([asked], timeout=WATCH_SECONDS)
-                if not asked.done() and model is not None:
-                    self.check_alive(model)
-            return asked.result()
+            await self.share.take(size)
+            try:
+                return await self.inner.ask(request)
+            finally:
+                self.share.leave(size)
+        except asyncio.CancelledError:
+            self.check_alive(model)
+            raise
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError):
             raise RefusedError(503, "The model server does not answer.", retry=1) from None
         finally:
-            asked.cancel()
-
-    async def share_and_ask(self, request):
-        size = len(request.body)
-        await self.share.take(size)
-        try:
-            return await self.inner.ask(request)
-        finally:
-            self.share.leave(size)
+            del self.asking[task]
 
     async def explain(self, model, content):
         """An answer that says how the worker died, if that is told in a moment."""
@@ -244,11 +210,21 @@ class Front:
                 raise RefusedError(503, "model {} did not load: {}".format(name, why))
 
     def check_alive(self, model):
-        """Of a single model, its name may be left out, or be any."""
+        why = self.why_lost(model)
+        if why:
+            raise RefusedError(503, "The model did not load: {}.".format(why), retry=10)
+
+    def why_lost(self, model):
+        """Why a model that is asked for has no worker, or nothing.
+
+        Of a single model, its name may be left out, or be any.
+        """
+        if model is None:  # its management
+            return None
         for name in [model] if self.many else self.dead:
             if name in self.dead:
-                message = "The model did not load: {}.".format(self.dead[name][0])
-                raise RefusedError(503, message, retry=10)
+                return self.dead[name][0]
+        return None
 
     async def watch(self, management, workers):
         """Know when the models are ready, and then when they are not."""
@@ -271,6 +247,9 @@ class Front:
                     self.dead = {
                         name: (why_dead(name, lines=False), why_dead(name)) for name in names
                     }
+            for task, model in self.asking.items():
+                if self.why_lost(model):
+                    task.cancel()
 
     def stop(self):
         """Refuse what is new; end once what is in flight is answered."""
@@ -285,16 +264,13 @@ class Front:
         """A line as multi-model-server writes it, with the client that it does not see."""
         if not self.logs:
             return
-        now = time.time()
-        when = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(now))
         host, number = (writer.get_extra_info("peername") or ("unknown", 0))[:2]
         client = host.replace("::ffff:", ""), number
-        line = '{},{:03d} [INFO ] front ACCESS_LOG - /{}:{} "{}" {} {}'
+        line = '{} [INFO ] front ACCESS_LOG - /{}:{} "{}" {} {}'
         text = request.first_line if request else "-"
         seconds = time.monotonic() - first
-        print(
-            line.format(when, int(now % 1 * 1000), *client, text, status, int(seconds * 1000)),
-            flush=True,
+        self.output.write(
+            line.format(self.output.now(), *client, text, status, int(seconds * 1000))
         )
 
 
@@ -327,7 +303,7 @@ def main(port, inner, management, workers):
     front.running.add(loop.run_until_complete(listening))
     front.running.add(loop.create_task(front.watch(management, workers)))
     loop.run_until_complete(front.drained)
-    sys.stdout.flush()
+    front.output.flush()
     os._exit(0)  # threads may still wait for the model server
 
 

@@ -212,10 +212,19 @@ def models_loaded():
             output = os.readlink("/proc/{}/fd/1".format(pid))
         except OSError:
             continue
-        worker = any(word.endswith("model_service_worker.py") for word in words[:3])
-        if worker and "--model-name" in words and re.search(r"-stdout( \(deleted\))?$", output):
-            names.add(words[words.index("--model-name") + 1])
+        name = model_of(words)
+        if name and re.search(r"-stdout( \(deleted\))?$", output):
+            names.add(name)
     return names
+
+
+def model_of(words):
+    """The model of a process with these arguments, if it is a worker of the server."""
+    # An emulator of another machine puts two words before those of the program.
+    worker = any(word.endswith("model_service_worker.py") for word in words[:5])
+    if not worker or "--model-name" not in words[:-1]:
+        return None
+    return words[words.index("--model-name") + 1]
 
 
 def wait_for_change(reason, port):

@@ -1,9 +1,10 @@
 """What multi-model-server starts for a model: it forks a worker for each connection and watches it.
 
 It stands in the place of mms/model_service_worker.py, with that file's arguments, and does the same
-but for three things. A worker that dies is reported with its exit code or signal, in the log and to
+but for four things. A worker that dies is reported with its exit code or signal, in the log and to
 dlc_ready. The modules of Python itself come before those of the model's code that have their names.
-And the code sees no arguments, which are the server's.
+The code sees no arguments, which are the server's. And no metrics go to the log, where the server
+would leave them out.
 
 Python 3.6 and later: this file is the same in every image, for multi-model-server 1.1.4 to 1.1.11.
 """
@@ -33,18 +34,20 @@ STANDARD = (os.path.dirname(os.__file__), os.path.join(os.path.dirname(os.__file
 
 def main():
     # Imported before the model's code can be found.
+    from mms import model_service_worker  # noqa: PLC0415
     from mms.arg_parser import ArgParser  # noqa: PLC0415
-    from mms.model_service_worker import MXNetModelServiceWorker  # noqa: PLC0415
 
     # The server reads from this log that workers can be had, so that is there at any level.
     logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
     given = ArgParser.model_service_worker_args().parse_args()
     sys.argv = sys.argv[:1]
+    # Three lines of the log for each request, which the server would read and not write.
+    model_service_worker.emit_metrics = lambda _: None
     forget_death(given.model_name)
     find_code(given.model_path)
     model = {"handler": given.handler, "modelPath": given.model_path, "modelName": given.model_name}
     request = {name: value.encode("utf-8") for name, value in model.items()}
-    server = watching(MXNetModelServiceWorker, given.model_name)(
+    server = watching(model_service_worker.MXNetModelServiceWorker, given.model_name)(
         given.sock_type,
         given.sock_name,
         given.host,

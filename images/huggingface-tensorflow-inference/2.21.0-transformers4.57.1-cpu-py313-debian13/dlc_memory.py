@@ -16,6 +16,7 @@ BODY_BYTES = 6553500  # multi-model-server's own default for requests and answer
 # Of requests, Java holds so many copies: those on its heap, and those in buffers beside it.
 ON_HEAP, BESIDE = 3, 6
 JAVA_MEBIBYTES = 96  # what it needs with no request at all
+FIRST_MEBIBYTES = 16  # of its heap, which grows
 
 
 def memory_limit():
@@ -75,8 +76,12 @@ class Budget:
         most = self.java // MEBIBYTE + 1
         heap, beside = JAVA_MEBIBYTES + ON_HEAP * most, JAVA_MEBIBYTES + BESIDE * most
         # Without container support, as the toolkit starts it: it would count processors otherwise.
-        text = "-XX:-UseContainerSupport -Xmx{}m -XX:MaxDirectMemorySize={}m"
-        return text.format(heap, beside)
+        # The collector, compiler and buffers of small programs: Java only passes requests on, and
+        # its others take processors from the model, and memory that they do not give back.
+        text = "-XX:-UseContainerSupport -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+        text += " -Dio.netty.allocator.type=unpooled"
+        text += " -Xms{}m -Xmx{}m -XX:MaxDirectMemorySize={}m"
+        return text.format(FIRST_MEBIBYTES, heap, beside)
 
 
 @functools.lru_cache(maxsize=None)

@@ -45,6 +45,9 @@ LOGGERS = (
 LINE = "%d{ISO8601} [%-5p] %t %c - %m%n"
 
 
+DAY_SECONDS = 86400
+
+
 # The server
 
 
@@ -87,20 +90,19 @@ def keep_python_path(code):
 
 
 def put_worker():
-    """Let the server find dlc_worker.py where it looks for its own, and the rest that it starts."""
-    import mms  # noqa: PLC0415 only the server's process needs it
+    """Let the server find dlc_worker.py where it looks for its own, and nothing that measures.
 
+    It runs metrics/metric_collector.py for the log, which leaves out what that finds.
+    """
     home = os.path.abspath("home")
     os.environ["MODEL_SERVER_HOME"] = home
-    os.makedirs(os.path.join(home, "mms"), exist_ok=True)
-    for name, target in (
-        ("model_service_worker.py", os.path.join(HERE, "dlc_worker.py")),
-        ("metrics", os.path.join(os.path.dirname(mms.__file__), "metrics")),
-    ):
-        path = os.path.join(home, "mms", name)
-        if os.path.islink(path):  # of a container that is started again
-            os.remove(path)
-        os.symlink(target, path)
+    folder = os.path.join(home, "mms")
+    os.makedirs(os.path.join(folder, "metrics"), exist_ok=True)
+    open(os.path.join(folder, "metrics", "metric_collector.py"), "w").close()
+    path = os.path.join(folder, "model_service_worker.py")
+    if os.path.islink(path):  # of a container that is started again
+        os.remove(path)
+    os.symlink(os.path.join(HERE, "dlc_worker.py"), path)
 
 
 def start(command):
@@ -152,6 +154,7 @@ def more_of(environment):
         ("blacklist_env_vars", "PYTHONPATH"),  # workers start without the model's code, see above
         ("max_request_size", of_java.request),
         ("max_response_size", of_java.answer),
+        ("metric_time_interval", DAY_SECONDS),  # nobody reads them
     ]
     if not environment.get("SAGEMAKER_MODEL_SERVER_VMARGS"):
         pairs.append(("vmargs", of_java.vmargs()))

@@ -10,6 +10,8 @@ import json
 import os
 import re
 
+from dlc_waits import Within
+
 HEAD_BYTES = 65536
 LINE_BYTES = 4096  # as in multi-model-server
 PIECE_BYTES = 1 << 18
@@ -104,7 +106,8 @@ class Memory:
 async def read_head(reader):
     """The next request without its body; nothing at the end of the connection."""
     try:
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), IDLE_SECONDS)
+        with Within(IDLE_SECONDS):
+            head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError as error:
         if error.partial.strip():
             raise RefusedError(400, "The request ends in its head.") from None
@@ -217,7 +220,8 @@ async def linger(reader, writer):
     try:
         if writer.can_write_eof():
             writer.write_eof()
-        await asyncio.wait_for(discard(reader), LINGER_SECONDS)
+        with Within(LINGER_SECONDS):
+            await discard(reader)
     except (OSError, asyncio.TimeoutError):
         pass
 

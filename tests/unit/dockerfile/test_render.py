@@ -40,6 +40,7 @@ TO_SERVE = {
     "dlc_routes.py",
     "dlc_serving.py",
     "dlc_tasks.py",
+    "dlc_waits.py",
     "dlc_worker.py",
 }
 TO_TRAIN = {"dlc_train.py"}

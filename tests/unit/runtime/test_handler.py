@@ -3,6 +3,7 @@
 import gzip
 import importlib
 import json
+import logging
 import sys
 import types
 from collections.abc import Callable
@@ -147,7 +148,6 @@ class Context:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         properties = {"body": {"content-type": "x"}, **given}
         self.request_processor = [types.SimpleNamespace(get_request_properties=lambda: properties)]
-        self.metrics = types.SimpleNamespace(add_time=lambda *_: None)
         self.content_type = ""
         self.status = 200
         self.system_properties: dict[str, str] = {}
@@ -188,6 +188,18 @@ def test_handler_that_loads_leaves_nothing(handler: Any, room: Path) -> None:
     handler.initialize(Context())
     assert ask(handler, {"inputs": "x"})[0] == 200
     assert list(room.iterdir()) == []
+
+
+@pytest.mark.parametrize(("level", "told"), [("INFO", False), ("DEBUG", True)])
+def test_seconds_of_each_step_are_for_debugging(
+    handler: Any, caplog: pytest.LogCaptureFixture, level: str, *, told: bool
+) -> None:
+    toolkit = logging.getLogger("sagemaker_huggingface_inference_toolkit.handler_service")
+    caplog.set_level(logging.NOTSET, toolkit.name)
+    caplog.set_level(level)
+    handler.initialize(Context())
+    assert toolkit.isEnabledFor(logging.INFO) == told
+    assert toolkit.isEnabledFor(logging.WARNING)
 
 
 def test_handler_that_fails_keeps_the_reason_until_it_loads(

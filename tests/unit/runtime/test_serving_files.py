@@ -138,15 +138,29 @@ def test_only_workers_find_the_model_s_code(
     assert os.environ["DLC_PYTHONPATH"] == f"/opt/ml/model/code:{FILES}:/own"
     assert os.environ["PYTHONPATH"] == "/own"
     assert properties(serving.more_of({}))["blacklist_env_vars"] == "PYTHONPATH"
-    package = types.ModuleType("mms")
-    package.__file__ = "/venv/mms/__init__.py"
-    monkeypatch.setitem(sys.modules, "mms", package)
     for _ in range(2):  # a container may be started again
         serving.put_worker()
     worker = Path(os.environ["MODEL_SERVER_HOME"], "mms", "model_service_worker.py")
     assert worker.is_relative_to(tmp_path)
     assert worker.resolve() == FILES / "dlc_worker.py"
-    assert (worker.parent / "metrics").readlink() == Path("/venv/mms/metrics")
+    assert (worker.parent / "metrics" / "metric_collector.py").read_text() == ""
+    assert int(properties(serving.more_of({}))["metric_time_interval"]) >= 86400
+
+
+@pytest.mark.parametrize(
+    ("line", "model"),
+    [
+        ("python /home/mms/model_service_worker.py --sock-type unix --model-name a", "a"),
+        ("/usr/bin/qemu-aarch64 /venv/bin/python python /mms/model_service_worker.py"
+         " --model-name a b", "a"),
+        ("python /mms/model_service_worker.py --model-name", None),
+        ("python /mms/model_service_worker.py", None),
+        ("vi notes on the file of model_service_worker.py --model-name a", None),
+        ("java --python python --model-name a", None),
+    ],
+)  # fmt: skip
+def test_workers_are_known_by_their_arguments(ready: Any, line: str, model: str | None) -> None:
+    assert ready.model_of(line.split()) == model
 
 
 def test_a_worker_s_death_is_told_until_another_loads(
