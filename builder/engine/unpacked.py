@@ -8,13 +8,14 @@ export, each once, and what they have is remembered.
 from __future__ import annotations
 
 import hashlib
+import json
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from builder.engine.export import BLOCK, Chunks, read_export
+from builder.engine.export import BLOCK, Chunks, digest_of, read_export
 from builder.errors import EngineError
 from builder.util import atomic
 from builder.util.state import state_directory
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
     import docker
     from docker.models.images import Image
 
-__all__ = ["diff_ids", "known_size", "layer_sizes", "unpacked_size", "uses_containerd"]
+__all__ = [
+    "content_id",
+    "diff_ids",
+    "known_size",
+    "layer_sizes",
+    "unpacked_size",
+    "uses_containerd",
+]
 
 
 def unpacked_size(client: docker.DockerClient, image: str) -> int:
@@ -54,6 +62,18 @@ def diff_ids(image: Image) -> tuple[str, ...]:
             remedy="remove what it has of the same layers (images, build cache), and pull it again",
         )
     return found
+
+
+def content_id(attributes: Mapping[str, Any], *besides: str) -> str:
+    """A digest of the layers in an image's attributes and of what counts `besides`.
+
+    Images that differ in labels, names and time alone have the same. Empty where the engine does
+    not tell the layers.
+    """
+    layers = (attributes.get("RootFS") or {}).get("Layers")
+    if not layers:
+        return ""
+    return digest_of(json.dumps([layers, besides]).encode())
 
 
 def known_size(image_id: str) -> int | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.engine.containers import created, failed, refused, start
+from builder.engine.unpacked import content_id
 from builder.errors import ContainerError, WriteError
 from builder.util import atomic
 from builder.util.package import PACKAGE
@@ -53,12 +54,14 @@ def check_model(model: Path) -> None:
 def make_tiny_model(client: docker.DockerClient, image: str) -> bytes:
     """A tar of a directory `model`, made by tiny_model.py in a container of the image.
 
-    Everybody may read its files: the server leaves root where another user can serve them. The
-    same image makes the same model, so it is asked once, and its model kept by the image's id.
+    Everybody may read its files: the server leaves root where another user can serve them. Images
+    of the same layers and variables make the same model: one of them is asked, once.
     ContainerError: there is no such image, or the script failed.
     """
     with refused(f"no container of {image} can be made", "build or pull the image first"):
-        identity = str(client.images.get(image).id).rpartition(":")[2]
+        found = client.images.get(image)
+    variables = (found.attrs.get("Config") or {}).get("Env") or ()
+    identity = (content_id(found.attrs, *variables) or str(found.id)).rpartition(":")[2]
     program = hashlib.sha256(TINY_MODEL.read_bytes()).hexdigest()[:16]
     kept = state_directory() / "tiny-models" / f"{identity}-{program}.tar"
     with suppress(OSError):

@@ -7,12 +7,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.build.size_budget import Contents, Size, explain, limit
+from builder.build import size_budget
+from builder.build.size_budget import Contents, Size, explain, limit, look
 from builder.engine.layers import Layer
 from builder.errors import MatrixError
 from builder.matrix.targets import load_targets
@@ -77,6 +80,37 @@ def test_what_grew_is_told_against_the_image_before() -> None:
         "files of no package: /root/.cache 300 MB",
         "largest layers: 1.05 GB RUN /mnt/install.sh; 126 MB base",
     ]
+
+
+def test_images_of_the_same_layers_and_variables_are_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DLC_STATE", str(tmp_path))
+    asked: list[str] = []
+
+    def report(_client: object, image: str, _program: str) -> dict[str, Any]:
+        asked.append(image)
+        return {"packages": {}, "system": {}, "java": len(asked), "rest": {}}
+
+    monkeypatch.setattr(size_budget, "run_report", report)
+    said = {
+        "1": (["sha256:a", "sha256:b"], ["JAVA_HOME=/opt/java"]),
+        "2": (["sha256:a", "sha256:b"], ["JAVA_HOME=/opt/java"]),
+        "3": (["sha256:a", "sha256:b"], ["JAVA_HOME=/opt/other"]),
+        "4": (["sha256:b", "sha256:a"], ["JAVA_HOME=/opt/java"]),
+        "5": ([], []),
+        "6": ([], []),
+    }
+
+    def image(name: str) -> SimpleNamespace:
+        layers, env = said[name]
+        attributes = {"RootFS": {"Layers": layers}, "Config": {"Env": env}}
+        return SimpleNamespace(id=f"sha256:{name * 64}", attrs=attributes)
+
+    client: Any = SimpleNamespace(images=SimpleNamespace(get=image))
+    found = {name: look(client, name).java for name in [*said, *said]}
+    assert asked == ["1", "3", "4", "5", "6"]
+    assert found == {"1": 1, "2": 1, "3": 2, "4": 3, "5": 4, "6": 5}
 
 
 def budgets(tmp_path: Path, text: str) -> dict[str, str]:

@@ -79,7 +79,7 @@ def test_a_tiny_model_that_the_disk_has_no_room_for() -> None:
 
     containers = SimpleNamespace(create=lambda *_, **__: Full(written=FULL))
     api = SimpleNamespace(containers=lambda **_: [])
-    images = SimpleNamespace(get=lambda _: SimpleNamespace(id="sha256:1"))
+    images = SimpleNamespace(get=lambda _: SimpleNamespace(id="sha256:1", attrs={}))
     engine = SimpleNamespace(api=api, containers=containers, images=images)
     client = cast(docker.DockerClient, engine)
     with pytest.raises(ContainerError) as caught:

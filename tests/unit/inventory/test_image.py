@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,31 +19,39 @@ from builder.inventory.image import of_image, record_of
 from tests.unit.inventory.trees import SITE, metadata
 
 ID, KEY = "sha256:" + "1" * 64, "2" * 64
+OTHER = "sha256:" + "3" * 64
+LAYERS = ["sha256:" + "8" * 64, "sha256:" + "9" * 64]
 
 
 class Engine:
     """As much of docker's client as is asked for; counts its exports."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, layers: Sequence[str] = ()) -> None:
         self.content, self.exports = content, 0
         self.made: dict[str, Any] = {}
         self.api = SimpleNamespace(containers=lambda **_: [])
+        self.labels = {KEY_LABEL: KEY, "dlc.components": "efa=1.30.0"}
+        self.env = ["VIRTUAL_ENV=/opt/venv", "A=b=c"]
+        self.layers = list(layers)
+        self.images = SimpleNamespace(get=self._get)
+        self.containers = SimpleNamespace(create=self._create)
+
+    def _get(self, name: str) -> Any:
         attributes = {
-            "Id": ID,
+            "Id": name,
             "Created": "2026-11-21T06:05:49.1Z",
             "Size": 10,
             "Architecture": "amd64",
-            "RootFS": {"Layers": []},
+            "RootFS": {"Layers": self.layers},
             "Config": {
-                "Env": ["VIRTUAL_ENV=/opt/venv", "A=b=c"],
-                "Labels": {KEY_LABEL: KEY, "dlc.components": "efa=1.30.0"},
+                "Env": self.env,
+                "Labels": self.labels,
                 "Entrypoint": ["python"],
                 "ExposedPorts": {"8080/tcp": {}},
             },
         }
-        found = SimpleNamespace(id=ID, attrs=attributes, history=list)
-        self.images = SimpleNamespace(get=lambda _name: found)
-        self.containers = SimpleNamespace(create=self._create)
+        history = [{"CreatedBy": "RUN make", "Size": 5} for _ in self.layers]
+        return SimpleNamespace(id=name, attrs=attributes, history=lambda: history)
 
     def info(self) -> dict[str, Any]:
         return {}
@@ -90,6 +98,38 @@ def test_it_is_read_once_and_kept_by_key() -> None:
     assert other.image == "another/name:1"
     assert other.packages == found.packages
     assert engine.exports == 1
+
+
+def test_another_image_of_the_same_layers_is_not_read_again() -> None:
+    engine: Any = Engine(tree(), LAYERS)
+    found = of_image(engine, ID, "a")
+    engine.labels = {**engine.labels, KEY_LABEL: "4" * 64, "new": "yes"}
+    engine.env = [*engine.env, "MORE=1"]
+    other = of_image(engine, OTHER, "b")
+    assert engine.exports == 1
+    assert (other.id, other.key, other.image) == (OTHER, "4" * 64, "b")
+    assert (other.config.labels["new"], other.config.env["MORE"]) == ("yes", "1")
+    assert (other.packages, other.differences) == (found.packages, found.differences)
+    assert json.loads(record_of("4" * 64, OTHER).read_text("utf-8"))["id"] == OTHER
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"layers": [*LAYERS, "sha256:" + "b" * 64]},
+        {"layers": LAYERS[::-1]},
+        {"labels": {KEY_LABEL: KEY, "dlc.components": "efa=1.31.0"}},
+        {"env": ["VIRTUAL_ENV=/opt/other"]},
+    ],
+    ids=str,
+)
+def test_an_image_that_holds_something_else_is_read(change: dict[str, Any]) -> None:
+    engine: Any = Engine(tree(), LAYERS)
+    of_image(engine, ID, "a")
+    for name, value in change.items():
+        setattr(engine, name, value)
+    of_image(engine, OTHER, "b")
+    assert engine.exports == 2
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"dlc_inventory": 99}', None])

@@ -1,4 +1,4 @@
-"""The tiny model of an image is made by it once, and kept by the image's id."""
+"""The tiny model of an image is made by it once, and kept by what the image holds."""
 
 from __future__ import annotations
 
@@ -31,9 +31,13 @@ def _tar(content: bytes) -> bytes:
 
 @dataclass(kw_only=True)
 class Engine:
-    """Images by name, and how often each was started; its models hold the image's id."""
+    """Images by name, and how often each was started; its models hold the image's id.
+
+    `attributes` are what the engine says besides, by id.
+    """
 
     ids: Mapping[str, str]
+    attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     started: list[str] = field(default_factory=list)
 
     @property
@@ -48,7 +52,8 @@ class Engine:
     def _get(self, name: str) -> SimpleNamespace:
         if name not in self.ids:
             raise docker.errors.ImageNotFound("No such image")
-        return SimpleNamespace(id=self.ids[name])
+        found = self.ids[name]
+        return SimpleNamespace(id=found, attrs=self.attributes.get(found, {}))
 
     def _create(self, image: str, **_: object) -> SimpleNamespace:
         self.started.append(image)
@@ -73,6 +78,18 @@ def test_an_image_is_asked_once_under_all_of_its_names() -> None:
     assert engine.started == ["one"]
     assert tiny_files(engine.client, "other")["config.json"] == b"sha256:2"
     assert engine.started == ["one", "other"]
+
+
+def test_images_of_the_same_layers_and_variables_are_asked_once() -> None:
+    alike = {"RootFS": {"Layers": ["sha256:a"]}, "Config": {"Env": ["A=1"], "Labels": {}}}
+    labelled = {**alike, "Config": {"Env": ["A=1"], "Labels": {"b": "c"}}}
+    other = {**alike, "Config": {"Env": ["A=2"]}}
+    more = {**alike, "RootFS": {"Layers": ["sha256:a", "sha256:b"]}}
+    said = {"one": alike, "labelled": labelled, "other": other, "more": more}
+    engine = Engine(ids={name: name for name in said}, attributes=said)
+    found = {name: make_tiny_model(engine.client, name) for name in said}
+    assert engine.started == ["one", "other", "more"]
+    assert found["one"] == found["labelled"] != found["other"]
 
 
 def test_a_name_that_leads_to_another_image_gets_that_one_s() -> None:
