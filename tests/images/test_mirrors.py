@@ -156,5 +156,5 @@ def test_a_build_through_mirrors(
         assert any(path.startswith(f"/{asked}") for path in served.asked), asked
     assert {f"/simple/{name}/" for name in (FRAMEWORK, LIBRARY)} <= set(served.asked)
     secrets = [text.encode() for text in (host, PASSWORD, str(mirrors))]
-    nothing_stays(client, local_name(NAME), secrets, tmp_path)
+    nothing_stays(client, [local_name(NAME)], secrets)
     remove_image(client, local_name(NAME))
