@@ -38,19 +38,21 @@ TRAINING = "huggingface-pytorch-training:2.13.0-transformers5.23.0-cpu-py311-deb
 CANARY = b"canary-of-the-build-secret-5d1f7c9a"
 
 
-# Files that take longest, the longest first: a long one that begins last is waited for alone.
+# Files whose images begin with nothing: they need not wait for the base of the real ones.
+WITHOUT_BASE = ("test_push_tags", "test_push_oci", "test_signing", "test_push_platforms")
+# The first of these builds the real images, while the next ones need none; then come those that
+# take longest, as a long one that begins last is waited for alone.
 LONG = (
     "test_image",
     "test_accelerators",
+    *WITHOUT_BASE,
     "test_contract",
     "test_plan_and_bake",
     "test_sagemaker",
     "test_engine",
     "test_serve",
-    "test_push_tags",
     "test_wheel_cache",
     "test_init",
-    "test_push_oci",
 )
 
 
@@ -99,17 +101,29 @@ def dlc(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture(scope="session", autouse=True)
 def engine() -> Iterator[engines.Engine]:
-    """The engine, with the base of the real images: what has it once need not wait for it."""
-    [target] = [each for each in load_targets(ROOT / "matrix.yaml") if each.name == INFERENCE]
-    base = target.base
+    """The engine."""
     with pytest.MonkeyPatch.context() as patch, shared_engine() as shared:
         stoppable()
         running = shared.engine
-        source = bases.BaseSource(name=base.name, image=base.image, bootstrap=base.bootstrap)
-        bases.ensure(running, source, say=print)
         # The docker command line, which testinfra uses, must reach the same engine.
         patch.setenv("DOCKER_HOST", running.host)
         yield running
+
+
+@pytest.fixture(scope="session")
+def real_base(engine: engines.Engine) -> None:
+    """The base of the real images."""
+    [target] = [each for each in load_targets(ROOT / "matrix.yaml") if each.name == INFERENCE]
+    base = target.base
+    source = bases.BaseSource(name=base.name, image=base.image, bootstrap=base.bootstrap)
+    bases.ensure(engine, source, say=print)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def with_base(request: pytest.FixtureRequest) -> None:
+    """Has the base made before whatever needs it: what has it once need not wait for it."""
+    if request.path.stem not in WITHOUT_BASE:
+        request.getfixturevalue("real_base")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -122,18 +136,36 @@ def own_namespace(client: docker.DockerClient) -> Iterator[str]:
     assert not any(gone.values()), f"of {left} this stays: {gone}"
 
 
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this run have."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+# What the state knows of layers, by their digests.
+OF_LAYERS = ("contents", "sizes", "tiny-models")
+
+
 @pytest.fixture(scope="session", autouse=True)
-def own_state(engine: engines.Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def own_state(
+    engine: engines.Engine, tmp_path_factory: pytest.TempPathFactory, shared_folder: Path
+) -> Iterator[Path]:
     """A state with all that the real one has, but records of builds and inventories of its own.
 
     What small images take must not tell how long the real ones do, and what was in them must not
-    stay.
+    stay. What is in a layer is looked at once in a run, whichever worker has it in an image.
     """
     assert engine.buildx, "it is in the state by now"
     folder = tmp_path_factory.mktemp("state")
     for entry in state_directory().iterdir():
-        if entry.name not in ("builds.json", "inventories"):
+        if entry.name not in ("builds.json", "inventories", *OF_LAYERS):
             (folder / entry.name).symlink_to(entry)
+    for name in OF_LAYERS:
+        (shared_folder / name).mkdir(exist_ok=True)
+        (folder / name).symlink_to(shared_folder / name)
     OWN["DLC_STATE"] = str(folder)
     yield folder
     OWN.clear()
@@ -180,8 +212,9 @@ def secret_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def images(client: docker.DockerClient, secret_bundle: Path) -> dict[str, Image]:
+def images(real_base: None, client: docker.DockerClient, secret_bundle: Path) -> dict[str, Image]:
     """Both Debian 12 images, built in one call."""
+    del real_base
     result = dlc(
         "build",
         INFERENCE,
