@@ -168,9 +168,17 @@ def test_runtimes_and_programs() -> None:
     ]
 
 
-@given(before=st.integers(0, 3 * OVERLAP), cut=st.integers(1, 2 * OVERLAP))
-def test_a_programs_own_version_is_found_wherever_its_blocks_end(before: int, cut: int) -> None:
-    text = b"x" * before + b"ffmpeg version n7.0.2-static https://x " + b"y" * OVERLAP
+@given(
+    before=st.integers(0, 3 * OVERLAP),
+    cut=st.integers(1, 2 * OVERLAP),
+    said=st.sampled_from(
+        [b"ffmpeg version n", b"FFmpeg Version N", b"ffmpeg version ffmpeg version "]
+    ),
+)
+def test_a_programs_own_version_is_found_wherever_its_blocks_end(
+    before: int, cut: int, said: bytes
+) -> None:
+    text = b"x" * before + said + b"7.0.2-static https://x " + b"y" * OVERLAP
     blocks = [text[at : at + cut] for at in range(0, len(text), cut)]
     path = f"/{SITE}/imageio_ffmpeg/binaries/ffmpeg-linux-x86_64-v7.0.1"
     [found] = program(path, blocks)
