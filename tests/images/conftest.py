@@ -28,7 +28,7 @@ from builder.util.tar import unpack
 from tests.images.local_mode import LocalMode, compose_plugin, networks, turn
 from tests.images.mirror_server import gateway
 from tests.images.small_matrix import SmallMatrix, files, write_small_matrix
-from tests.own_namespace import left_of, namespace, shared_engine, stoppable
+from tests.own_namespace import left_of, namespace, shared_engine, stoppable, taking_turns
 from tests.package_index import PackageIndex
 
 ROOT = Path(__file__).parents[2]
@@ -212,17 +212,24 @@ def secret_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def images(real_base: None, client: docker.DockerClient, secret_bundle: Path) -> dict[str, Image]:
-    """Both Debian 12 images, built in one call."""
+def images(
+    real_base: None, client: docker.DockerClient, secret_bundle: Path, shared_folder: Path
+) -> dict[str, Image]:
+    """Both Debian 12 images, built in one call.
+
+    Where several workers want them, one builds and looks at what they hold, and the others give
+    the same layers labels of their own: at once, each would have them exported.
+    """
     del real_base
-    result = dlc(
-        "build",
-        INFERENCE,
-        TRAINING,
-        "--format",
-        "json",
-        SSL_CERT_FILE=str(secret_bundle),
-    )
+    with taking_turns(shared_folder):
+        result = dlc(
+            "build",
+            INFERENCE,
+            TRAINING,
+            "--format",
+            "json",
+            SSL_CERT_FILE=str(secret_bundle),
+        )
     assert result.returncode == 0, result.stderr
     rows = {row["image"]: row for row in json.loads(result.stdout)}
     return {
