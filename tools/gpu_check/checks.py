@@ -103,11 +103,11 @@ def _machine(names: list[str]) -> dict[str, str]:
 
 def _processors() -> int:
     """How many workers the entrypoint starts where there is no GPU."""
-    spec = importlib.util.spec_from_file_location("entrypoint", RUNTIME / "dockerd-entrypoint.py")
+    spec = importlib.util.spec_from_file_location("dlc_memory", RUNTIME / "dlc_memory.py")
     assert spec is not None and spec.loader is not None  # noqa: S101 - for the type checker
-    entrypoint: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(entrypoint)
-    return int(entrypoint.processors())
+    memory: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(memory)
+    return int(memory.processors())
 
 
 # The classifier: a model without code, as most users deploy it

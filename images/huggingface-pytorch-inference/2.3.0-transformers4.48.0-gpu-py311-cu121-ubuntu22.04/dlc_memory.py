@@ -1,4 +1,4 @@
-"""How much memory the container has, and what of it the server may take for requests.
+"""How much the container has, of memory and processors, and what the server may take for requests.
 
 Java's own default is a quarter of the host's memory, whatever the container's limit is. Here its
 heap follows from how many bytes of requests dlc_front lets it have at once.
@@ -8,6 +8,7 @@ Standard library only, Python 3.6 and later: this file is the same in every imag
 
 import contextlib
 import functools
+import math
 import os
 
 CGROUP = "/sys/fs/cgroup"
@@ -42,6 +43,22 @@ def kills_for_memory():
 def read(name):
     with open(os.path.join(CGROUP, name)) as file:
         return file.read()
+
+
+def processors():
+    """How many this container may use at once: those that it sees, and its quota of time."""
+    count = len(os.sched_getaffinity(0))
+    for quota, period in (
+        ("cpu.max", None),  # cgroup 2: both in one file
+        ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"),
+    ):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            words = read(quota).split()
+            words += read(period).split() if period else []
+            share = int(words[0]) / int(words[1])
+            if share > 0:
+                count = min(count, max(1, math.ceil(share)))
+    return count
 
 
 def set_size(environment, names):

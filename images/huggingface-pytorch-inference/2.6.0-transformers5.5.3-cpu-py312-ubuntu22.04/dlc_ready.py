@@ -17,6 +17,7 @@ ANSWER_SECONDS = 5.0
 POLL_SECONDS, FAILED_SECONDS = 0.2, 1.0
 SCALE_TRIES = 10
 FAILED = "did not load"
+MANAGEMENT_FILE = "management-port"  # in the server's directory, of the entrypoint's
 
 
 # What the handler found
@@ -133,7 +134,7 @@ def management_port():
     if given.isdigit():
         return int(given)
     try:
-        with open(os.path.join(run_directory(), "management-port")) as file:
+        with open(os.path.join(run_directory(), MANAGEMENT_FILE)) as file:
             return int(file.read())
     except (OSError, ValueError):
         return None

@@ -63,7 +63,8 @@ def test_a_context_is_what_is_committed(context: Context, target: Target, root: 
         *LOCK_NAMES,
     }
     ours = {path.name for path in (ROOT / "runtime").glob("dlc_*.py")} - {"dlc_mpi.py"}
-    names |= ours - {"dlc_train.py"} if target.mode == "inference" else {"dlc_train.py"}
+    to_train = {"dlc_process.py", "dlc_train.py"}
+    names |= ours - {"dlc_train.py"} if target.mode == "inference" else to_train
     found = {path.name for path in context.folder.iterdir()}
     assert found == names == context.inputs.files.keys()
     for name in names:

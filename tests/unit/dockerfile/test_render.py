@@ -34,16 +34,19 @@ TO_SERVE = {
     "dlc_memory.py",
     "dlc_parameters.py",
     "dlc_pipelines.py",
+    "dlc_process.py",
     "dlc_questions.py",
     "dlc_ready.py",
     "dlc_requirements.py",
+    "dlc_room.py",
     "dlc_routes.py",
+    "dlc_server.py",
     "dlc_serving.py",
     "dlc_tasks.py",
     "dlc_waits.py",
     "dlc_worker.py",
 }
-TO_TRAIN = {"dlc_train.py"}
+TO_TRAIN = {"dlc_process.py", "dlc_train.py"}
 TARGET = "huggingface-pytorch-inference:1.9.1-transformers4.12.3-cpu-py38-ubuntu20.04"
 
 

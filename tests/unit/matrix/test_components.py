@@ -129,7 +129,7 @@ def test_what_a_folder_holds(rows: dict[str, Target], tmp_path: Path) -> None:
         return {path.name for path in (images / target.folder).iterdir()}
 
     always = {"Dockerfile", "compile.py", "dockerd-entrypoint.py", "fetch.sh", "install.sh"}
-    always |= {"dlc_train.py"}
+    always |= {"dlc_process.py", "dlc_train.py"}
     old = always | {"follow_redirects.py"}
     assert names(rows[PYTORCH]) == old | {"component.sh", "dlc_mpi.py"}
     assert names(rows[COMPILER]) == old

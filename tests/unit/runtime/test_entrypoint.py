@@ -5,13 +5,11 @@ import contextlib
 import importlib.util
 import json
 import os
-import pwd
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import textwrap
 import threading
 import time
@@ -42,6 +40,12 @@ def entrypoint(monkeypatch: pytest.MonkeyPatch) -> Any:
     return module
 
 
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(FILES)
+    return importlib.import_module("dlc_server")
+
+
 class Started:
     """The entrypoint as a process."""
 
@@ -50,6 +54,7 @@ class Started:
         if setting:
             code = f"""
                 import importlib.util, sys
+                sys.path.insert(0, {str(FILES)!r})
                 spec = importlib.util.spec_from_file_location("entrypoint", {str(ENTRYPOINT)!r})
                 module = importlib.util.module_from_spec(spec)
                 spec.loader.exec_module(module)
@@ -153,105 +158,6 @@ def test_variable_set_to_nothing_is_not_set(
     environment = dict(given)
     entrypoint.forget_empty(environment)
     assert environment == left
-
-
-@pytest.mark.parametrize(
-    ("files", "count"),
-    [
-        ({}, 4),
-        ({"cpu.max": "max 100000\n"}, 4),
-        ({"cpu.max": "100000 100000\n"}, 1),
-        ({"cpu.max": "150000 100000\n"}, 2),
-        ({"cpu.max": "900000 100000\n"}, 4),
-        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 4),
-        ({"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, 1),
-        ({"cpu.max": "nonsense"}, 4),
-    ],
-)
-def test_processors_of_the_container(
-    entrypoint: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    files: dict[str, str],
-    count: int,
-) -> None:
-    (tmp_path / "cpu").mkdir()
-    for name, content in files.items():
-        (tmp_path / name).write_text(content)
-    monkeypatch.setattr(entrypoint, "CGROUP", str(tmp_path))
-    monkeypatch.setattr(entrypoint.os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
-    assert entrypoint.processors() == count
-
-
-def test_no_model_is_an_error(entrypoint: Any, tmp_path: Path) -> None:
-    def why(**environment: str) -> str | None:
-        given = {"SAGEMAKER_BASE_DIR": str(tmp_path), **environment}
-        told: str | None = entrypoint.why_no_model(given)
-        return told
-
-    assert str(why()).startswith(f"there is no model: mount one at {tmp_path}/model, or set HF_")
-    (tmp_path / "model").mkdir()
-    assert why()
-    assert why(HF_MODEL_ID=f"{tmp_path}/model/")
-    assert not why(HF_MODEL_ID="a/b")
-    assert not why(SAGEMAKER_MULTI_MODEL="true")
-    (tmp_path / "model" / "config.json").touch()
-    assert not why()
-    environment = {"SAGEMAKER_BASE_DIR": str(tmp_path), "HF_MODEL_ID": f"{tmp_path}/model"}
-    assert entrypoint.why_no_model(environment) is None
-    assert "HF_MODEL_ID" not in environment
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
-@pytest.mark.parametrize(
-    ("environment", "why"),
-    [
-        ({}, ""),
-        ({"DLC_USER": "root"}, None),
-        ({"SAGEMAKER_MULTI_MODEL": "true"}, "models come later"),
-        ({"SAGEMAKER_BIND_TO_PORT": "80"}, "is below 1024"),
-        ({"HF_HOME": "locked"}, "only root can write"),
-        ({"SAGEMAKER_BASE_DIR": "locked"}, "only root can read"),
-        ({"SAGEMAKER_BASE_DIR": "with-code"}, "code/requirements.txt is to be installed"),
-    ],
-)
-def test_server_leaves_root(
-    entrypoint: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    environment: dict[str, str],
-    why: str | None,
-) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        (folder / "with-code" / "model" / "code").mkdir(parents=True)
-        (folder / "with-code" / "model" / "code" / "requirements.txt").touch()
-        (folder / "locked" / "model").mkdir(parents=True, mode=0o700)
-        (folder / "locked").chmod(0o700)
-        (folder / "open" / "model").mkdir(parents=True)
-        given = {"SAGEMAKER_BASE_DIR": "open", "HOME": "none", **environment}
-        for variable in ("SAGEMAKER_BASE_DIR", "HF_HOME", "HOME"):
-            if variable in given:
-                given[variable] = str(folder / given[variable])
-        nobody = pwd.getpwnam("nobody")
-        became: list[str] = []
-        monkeypatch.setattr(entrypoint, "USER", "nobody")
-        parent, become = os.getpid(), entrypoint.become
-
-        def become_in_children(user: Any) -> None:
-            if os.getpid() == parent:
-                became.append(user.pw_name)
-            else:
-                become(user)
-
-        monkeypatch.setattr(entrypoint, "become", become_in_children)
-        entrypoint.leave_root(given)
-        told = capsys.readouterr().err
-        assert became == (["nobody"] if why == "" else [])
-        assert (why or "") in told
-        assert ("runs as root: " in told) == bool(why)
-        assert (given["HOME"] == nobody.pw_dir) == (why == "")
 
 
 @pytest.mark.integration
@@ -507,44 +413,6 @@ def test_serve_without_java(start: Callable[..., Started], serving: dict[str, st
     assert "there is no /nowhere/bin/java; set JAVA_HOME" in errors
 
 
-@pytest.mark.parametrize("temp", ["file/tmp", "locked", None])
-def test_temporary_directory_that_cannot_be_used_is_replaced(
-    entrypoint: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, temp: str | None
-) -> None:
-    (tmp_path / "file").touch()
-    (tmp_path / "locked").mkdir()
-    (tmp_path / "other").mkdir()
-    monkeypatch.setattr(entrypoint, "writable", lambda path: not path.endswith("locked"))
-    monkeypatch.setattr(entrypoint.tempfile, "gettempdir", lambda: str(tmp_path / "other"))
-    environment = {"TEMP": str(tmp_path / temp)} if temp else {}
-    assert entrypoint.choose_temporary_directory(environment) is None
-    assert environment == {"TEMP": str(tmp_path / "other")}
-
-
-def test_no_temporary_directory_is_said(entrypoint: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none() -> str:
-        raise FileNotFoundError
-
-    monkeypatch.setattr(entrypoint.tempfile, "gettempdir", none)
-    assert "mount a tmpfs or a volume at /tmp" in entrypoint.choose_temporary_directory({})
-
-
-def test_home_that_cannot_be_written_is_replaced(
-    entrypoint: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(entrypoint, "writable", lambda path: path == "/writable")
-    (tmp_path / ".cache").mkdir()
-    for home, expected in (
-        ("/writable", "/writable"),
-        (str(tmp_path), str(tmp_path)),  # it may be a volume
-        ("/locked", "/room"),
-        ("", "/room"),
-    ):
-        environment = {"HOME": home}
-        entrypoint.make_home(environment, "/room")
-        assert environment["HOME"] == expected
-
-
 @pytest.mark.parametrize(
     ("environment", "count"),
     [
@@ -556,14 +424,14 @@ def test_home_that_cannot_be_written_is_replaced(
     ],
 )
 def test_one_worker_first_unless_told_otherwise(
-    entrypoint: Any,
+    server: Any,
     monkeypatch: pytest.MonkeyPatch,
     environment: dict[str, str],
     count: str | None,
 ) -> None:
-    monkeypatch.setattr(entrypoint, "processors", lambda: 3)
-    monkeypatch.setattr(entrypoint.shutil, "which", lambda _: None)
-    later = entrypoint.start_with_one_worker(environment)
+    monkeypatch.setattr(server, "processors", lambda: 3)
+    monkeypatch.setattr(server.shutil, "which", lambda _: None)
+    later = server.start_with_one_worker(environment)
     assert environment.get("SAGEMAKER_MODEL_SERVER_WORKERS") == count
     assert later == (3 if count == "1" else 0)
 
@@ -728,10 +596,9 @@ def test_monitor_that_does_not_stop_is_killed(
 def test_child_that_has_just_ended_hides_no_other() -> None:
     """The sweep goes on as long as any child lives, whoever ended since its last look."""
     code = f"""
-        import importlib.util, os, signal
-        spec = importlib.util.spec_from_file_location("entrypoint", {str(ENTRYPOINT)!r})
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        import os, signal, sys
+        sys.path.insert(0, {str(FILES)!r})
+        import dlc_process
         living = os.fork()
         if not living:
             signal.pause()
@@ -739,11 +606,11 @@ def test_child_that_has_just_ended_hides_no_other() -> None:
         if not ended:
             os._exit(0)
         os.waitid(os.P_PID, ended, os.WEXITED | os.WNOWAIT)
-        both = module.has_children()
+        both = dlc_process.has_children()
         os.kill(living, signal.SIGKILL)
         for child in (living, ended):
             os.waitpid(child, 0)
-        print(both, module.has_children())
+        print(both, dlc_process.has_children())
     """
     command = [PYTHON, "-c", textwrap.dedent(code)]
     said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
@@ -945,7 +812,7 @@ def test_management_port_is_where_the_entrypoint_put_it(
 
 
 def test_inference_address_is_where_the_front_listens(
-    entrypoint: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """multi-model-server would take it for its own, and two programs want one port."""
     monkeypatch.chdir(tmp_path)
@@ -956,9 +823,9 @@ def test_inference_address_is_where_the_front_listens(
         started.append(command)
         return 7
 
-    monkeypatch.setattr(entrypoint, "spawn", spawn)
+    monkeypatch.setattr(server, "spawn", spawn)
     environment = {"MMS_INFERENCE_ADDRESS": "http://0.0.0.0:9090/", "SAGEMAKER_BIND_TO_PORT": "1"}
-    assert entrypoint.start_front(environment, set()) == 7
+    assert server.start_front(environment, set()) == 7
     [[_, _, port, inner, management, _]] = started
     assert port == "9090"
     assert "MMS_INFERENCE_ADDRESS" not in environment

@@ -96,3 +96,31 @@ def test_pixels_follow_the_memory(memory: Any, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("DLC_MAX_PIXELS", "60000000")  # the operator knows better
     monkeypatch.setattr(limits, "memory_limit", lambda: MEBIBYTE)
     assert limits.limit("DLC_MAX_PIXELS") == 60_000_000
+
+
+@pytest.mark.parametrize(
+    ("files", "count"),
+    [
+        ({}, 4),
+        ({"cpu.max": "max 100000\n"}, 4),
+        ({"cpu.max": "100000 100000\n"}, 1),
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "900000 100000\n"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, 1),
+        ({"cpu.max": "nonsense"}, 4),
+    ],
+)
+def test_processors_of_the_container(
+    memory: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    files: dict[str, str],
+    count: int,
+) -> None:
+    (tmp_path / "cpu").mkdir()
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr(memory, "CGROUP", str(tmp_path))
+    monkeypatch.setattr(memory.os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
+    assert memory.processors() == count
