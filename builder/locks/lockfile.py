@@ -45,10 +45,10 @@ _TITLES = {
 }
 _REQUIREMENT = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[.*?\])?\s*(?:==|@)")
 _VERSION = re.compile(r"^[A-Za-z0-9._-]+(?:\[.*?\])?==(?P<version>[^\s;\\]+)")
-_LOCK = re.compile(
+_HEAD = re.compile(
     r"# [^\n]*?(?: for Python (?P<python>\S+))? as of (?P<date>[^\n]+), by `dlc lock`\.\n"
     r"# inputs: sha256:(?P<inputs>[0-9a-f]{64})\n"
-    r"# requirements: sha256:[0-9a-f]{64}\n(?P<body>(?s:.*))"
+    r"# requirements: sha256:[0-9a-f]{64}\n"
 )
 _NO_HASH = "# No SHA-256: "
 _UNHASHED = re.compile(rf"^{_NO_HASH}(?P<reason>.*)\n(?P<requirement>\S+)", re.MULTILINE)
@@ -71,13 +71,17 @@ class Lock:
 
     def text(self) -> str:
         """The lock as a requirements file that pip and uv read."""
-        body = "".join((*(f"# {note}\n" for note in self.notes), *self.entries.values()))
+        body = _joined(self.notes, self.entries)
+        return self.head(_sha256(body)) + body
+
+    def head(self, digest: str) -> str:
+        """Its first lines, with the digest of the others."""
         python = f" for Python {self.python}" if self.python else ""
         title = _TITLES.get(self.layer, f"The component {self.layer}")
         return (
             f"# {title}{python} as of {self.date}, by `dlc lock`.\n"
             f"# inputs: sha256:{self.inputs}\n"
-            f"# requirements: sha256:{_sha256(body)}\n" + body
+            f"# requirements: sha256:{digest}\n"
         )
 
     @property
@@ -97,18 +101,13 @@ def read(layer: str, text: str) -> Lock | str:
 
     It is one if there is no byte in it that the lock does not account for.
     """
-    found = _LOCK.fullmatch(text)
+    found = _HEAD.match(text)
     if found is None:
         # Whoever reads that it is no lock would resolve it again.
         if "\r\n" in text and isinstance(read(layer, text.replace("\r\n", "\n")), Lock):
             return CRLF
         return "not a lock" if text else "missing"
-    notes = tuple(note[0].removeprefix("# ") for note in _notes(found["body"]))
-    whys = unhashed([found["body"]])
-    entries = parse(found["body"])
-    for name, entry in entries.items():
-        if (requirement := entry.split(maxsplit=1)[0]) in whys:
-            entries[name] = f"{_NO_HASH}{whys[requirement]}\n{entry}"
+    entries, notes, digest = _body(text[found.end() :])
     lock = Lock(
         layer=layer,
         python=found["python"] or "",
@@ -117,12 +116,31 @@ def read(layer: str, text: str) -> Lock | str:
         entries=entries,
         notes=notes,
     )
-    return lock if lock.text() == text else "edited"
+    return lock if digest and lock.head(digest) == found[0] else "edited"
+
+
+@functools.lru_cache(maxsize=256)  # Locks of many dates have the same requirements.
+def _body(text: str) -> tuple[Mapping[str, str], tuple[str, ...], str]:
+    """The requirements and the notes in what follows a lock's first lines, and its digest.
+
+    None of the latter if there is a byte that these do not account for.
+    """
+    notes = tuple(note[0].removeprefix("# ") for note in _notes(text))
+    whys = unhashed([text])
+    entries = parse(text)
+    for name, entry in entries.items():
+        if (requirement := entry.split(maxsplit=1)[0]) in whys:
+            entries[name] = f"{_NO_HASH}{whys[requirement]}\n{entry}"
+    return entries, notes, _sha256(text) if _joined(notes, entries) == text else ""
+
+
+def _joined(notes: Iterable[str], entries: Mapping[str, str]) -> str:
+    return "".join((*(f"# {note}\n" for note in notes), *entries.values()))
 
 
 def load(folder: Path, layer: str) -> Lock | str:
     """The lock of a layer in a target's folder, or in a word why there is none: see `read`."""
-    return read(layer, _read(folder / f"{layer}.lock"))
+    return read(layer, _read(folder, layer))
 
 
 def write(folder: Path, locks: Sequence[Lock]) -> None:
@@ -147,7 +165,7 @@ def files(folder: Path, locks: Iterable[Lock]) -> list[atomic.File]:
 
 def texts(folder: Path, layers: Iterable[str]) -> dict[str, str]:
     """The committed locks of layers; an empty text for one that is missing."""
-    return {layer: _read(folder / f"{layer}.lock") for layer in layers}
+    return {layer: _read(folder, layer) for layer in layers}
 
 
 def content(text: str) -> bytes:
@@ -169,7 +187,7 @@ def notes(texts: Iterable[str], how: str) -> dict[str, str]:
 
 def entries(folder: Path, layer: str) -> dict[str, str]:
     """The requirements of a committed lock by name; none if there is no such lock."""
-    return parse(_read(folder / f"{layer}.lock"))
+    return parse(_read(folder, layer))
 
 
 def parse(text: str) -> dict[str, str]:
@@ -212,9 +230,10 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(content(text)).hexdigest()
 
 
-def _read(path: Path) -> str:
+def _read(folder: Path, layer: str) -> str:
     # As bytes, and each of them: a lock is compared to the byte, line ends included.
     try:
-        return path.read_bytes().decode("utf-8", "surrogateescape")
+        with open(f"{folder}/{layer}.lock", "rb", buffering=0) as file:  # noqa: PTH123 - quicker
+            return file.read().decode("utf-8", "surrogateescape")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return ""
