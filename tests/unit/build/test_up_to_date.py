@@ -6,6 +6,7 @@ import functools
 import json
 import re
 import shlex
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler
@@ -82,8 +83,12 @@ def made_of(targets: tuple[Target, ...], part: Path) -> list[Inputs]:
 
 
 @pytest.fixture
-def planner(dlc: Dlc, part: Path) -> Dlc:
-    """Runs the command on that part of the matrix."""
+def planner(dlc: Dlc, part: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Dlc:
+    """Runs the command on that part of the matrix, where no killed run has left anything.
+
+    If one has, its containers are asked for, too.
+    """
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return functools.partial(dlc, "--matrix", part / "matrix.yaml")
 
 
