@@ -87,8 +87,7 @@ def start(*, say: Say) -> connection.Engine:
             f"{home} is too long for a socket's path", remedy="set DLC_STATE to a shorter one"
         )
     home.mkdir(parents=True, exist_ok=True)
-    if not running():
-        _clear_up_after_a_crash()
+    shims = [] if running() else _clear_up_after_a_crash()
     (home / "daemon.json").write_text(json.dumps(_inherited_settings()), encoding="utf-8")
     say(f"starting a private Docker Engine in {home}")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DOCKER_")}
@@ -111,18 +110,26 @@ def start(*, say: Say) -> connection.Engine:
         )
     _children.append(child)
     try:
-        return _wait(child)
+        engine = _wait(child)
     except BaseException:
         child.terminate()
         raise
+    # It has ended the containers of the one before; a shim that was just to make one stays.
+    for pid, sign in shims:
+        _end(pid, sign=sign, seconds=1)
+    return engine
 
 
-def _clear_up_after_a_crash() -> None:
-    """Remove what a dockerd that was killed, or a reboot, left for the next one to trip over."""
-    for pid, sign in _helpers("containerd"):  # without its shims, which keep containers alive
+def _clear_up_after_a_crash() -> list[tuple[int, str]]:
+    """Remove what a dockerd that was killed, or a reboot, left for the next one to trip over.
+
+    What keeps containers alive is left for it to end them by, and returned.
+    """
+    for pid, sign in _helpers("containerd"):
         _end(pid, sign=sign, seconds=5)
     for stale in ("dockerd.pid", "exec/containerd/containerd.pid"):
         (root() / stale).unlink(missing_ok=True)
+    return list(_helpers("containerd-shim.*"))
 
 
 def _wait(child: subprocess.Popen[bytes]) -> connection.Engine:

@@ -637,6 +637,22 @@ def sleeper() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
 
 @pytest.mark.integration
+def test_shims_of_an_engine_that_was_killed_end_once_the_next_one_answers(
+    root: Path, sleeper: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    program(root / "bin/dockerd", FAKE_DOCKERD)
+    name, socket_ = "containerd-shim-runc-v2", "exec/containerd/containerd.sock"
+    ours = sleeper("-id", "a", "-address", f"{root}/state/engine/{socket_}", name=name)
+    others = sleeper("-id", "b", "-address", f"/elsewhere/engine/{socket_}", name=name)
+    try:
+        private.up(say=print)
+        assert ours.wait(60) == -15
+        assert others.poll() is None
+    finally:
+        private.stop(say=print)
+
+
+@pytest.mark.integration
 def test_recorded_process_must_name_our_socket(
     home: Path, sleeper: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
