@@ -15,11 +15,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from builder.engine import apt, buildx, connection
 from builder.engine.docker_config import read_json
+from builder.engine.failures import engine_errors
+from builder.engine.orphans import remove_orphans
 from builder.errors import EngineError
 from builder.util.state import locked, state_directory
 
@@ -117,6 +119,13 @@ def start(*, say: Say) -> connection.Engine:
     # It has ended the containers of the one before; a shim that was just to make one stays.
     for pid, sign in shims:
         _end(pid, sign=sign, seconds=1)
+    # A run that ended as its engine was killed could not remove its own.
+    with (
+        suppress(EngineError),
+        engine_errors("no container can be removed", kind=EngineError),
+        closing(engine.client()) as client,
+    ):
+        remove_orphans(client)
     return engine
 
 

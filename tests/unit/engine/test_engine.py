@@ -25,7 +25,9 @@ import pytest
 
 from builder.engine import apt, connection, private
 from builder.engine.images import images_here
+from builder.engine.orphans import OWNER_LABEL
 from builder.errors import EngineError
+from builder.util.owner import owner
 from builder.util.state import locked, state_directory
 
 # A dockerd for tests: it answers as a Docker Engine on the socket it is given, and no more.
@@ -36,10 +38,17 @@ pathlib.Path(options["--pidfile"]).write_text(str(os.getpid()))
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         body = b'{{"Version": "99.0", "ApiVersion": "1.45", "Os": "linux"}}'
+        containers = pathlib.Path(options["--data-root"], "containers.json")
+        if "/containers/json" in self.path:
+            body = containers.read_bytes() if containers.exists() else b"[]"
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+    def do_DELETE(self):
+        print(self.command, self.path, flush=True)
+        self.send_response(204)
+        self.end_headers()
     def address_string(self):
         return "test"
 print("started", flush=True)
@@ -650,6 +659,26 @@ def test_shims_of_an_engine_that_was_killed_end_once_the_next_one_answers(
         assert others.poll() is None
     finally:
         private.stop(say=print)
+
+
+@pytest.mark.integration
+def test_containers_of_runs_that_ended_go_when_an_engine_starts(root: Path) -> None:
+    """One that ended as its engine was killed could not remove its own."""
+    program(root / "bin/dockerd", FAKE_DOCKERD)
+    code = "from builder.util.owner import owner; print(owner(), end='')"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    containers = [
+        {"Id": name, "Labels": {OWNER_LABEL: who}}
+        for name, who in (("left", ended.stdout), ("used", owner()))
+    ]
+    (root / "state/engine/data").mkdir(parents=True)
+    (root / "state/engine/data/containers.json").write_text(json.dumps(containers))
+    try:
+        private.up(say=print)
+    finally:
+        private.stop(say=print)
+    log = (root / "state/engine/dockerd.log").read_text("utf-8")
+    assert set(re.findall(r"DELETE \S+/containers/(\w+)", log)) == {"left"}
 
 
 @pytest.mark.integration
