@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
 
 from builder.matrix.components import check_device, check_wheels, choose, with_components
 from builder.matrix.format import (
-    Accelerator,
     Base,
     Build,
     Component,
@@ -23,16 +20,14 @@ from builder.matrix.platform_check import on_platform
 from builder.matrix.platforms import DEFAULT
 from builder.matrix.requirements import for_python
 from builder.matrix.schema import Day
+from builder.matrix.shared import Shared
 from builder.matrix.tags import python_tag
 from builder.matrix.target import Target
 from builder.matrix.validate import fill, known
 from builder.matrix.yaml_nodes import Report, Text
 from builder.util.text import did_you_mean
 
-__all__ = ["Expansion", "Shared"]
-
-_Made = TypeVar("_Made")
-_Record = TypeVar("_Record", Base, Accelerator)
+__all__ = ["Expansion"]
 
 # Docker's own limit; the official builder notes it too.
 _TAG_LENGTH = 128
@@ -43,33 +38,6 @@ _CARRIES_CUDA = frozenset({"pytorch"})
 _COMPILES = 2
 # What g++ brings along.
 _TOOLCHAIN = frozenset({"g++", "gcc", "libc6-dev"})
-
-
-class Shared:
-    """What is the same for many targets, made once for all of them."""
-
-    def __init__(self) -> None:
-        # With what each was made from, so that no other object can have its identity.
-        self._made: dict[tuple[int, ...], tuple[Any, Any]] = {}
-
-    def named(self, record: _Record, name: Text) -> _Record:
-        """A record under the name that a row, or its framework version, gives it."""
-        return self._once(lambda: replace(record, name=name), record, name)
-
-    def libraries(self, libraries: Libraries, framework: Text) -> Libraries:
-        """A set of libraries as it is on one framework."""
-        return self._once(lambda: libraries.on(framework), libraries, framework)
-
-    def given(self, *records: Any) -> dict[str, Any]:
-        """What records give, to be copied before it is changed."""
-        return self._once(lambda: given(*records), *records)
-
-    def _once(self, make: Callable[[], _Made], *parts: Any) -> _Made:
-        key = tuple(map(id, parts))
-        if key not in self._made:
-            self._made[key] = parts, make()
-        made: _Made = self._made[key][1]
-        return made
 
 
 class Expansion:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from builder.errors import MatrixError
 from builder.matrix.component_check import check_components
-from builder.matrix.expand import Expansion, Shared
+from builder.matrix.expand import Expansion
 from builder.matrix.format import Matrix
 from builder.matrix.read import read
+from builder.matrix.shared import Shared
 from builder.matrix.target import Target
 from builder.matrix.validate import check_pinned, check_sections
 from builder.matrix.yaml_nodes import Position, Report
